@@ -1,0 +1,98 @@
+from curvefs.proto import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class CreateCopysetRequest(_message.Message):
+    __slots__ = ("mds_epoch", "group_id", "peers")
+    MDS_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    mds_epoch: int
+    group_id: int
+    peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
+    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ...) -> None: ...
+
+class RemoveCopysetRequest(_message.Message):
+    __slots__ = ("mds_epoch", "group_id", "configuration_index")
+    MDS_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
+    mds_epoch: int
+    group_id: int
+    configuration_index: int
+    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., configuration_index: _Optional[int] = ...) -> None: ...
+
+class ChangePeersRequest(_message.Message):
+    __slots__ = ("mds_epoch", "group_id", "configuration_index", "peers")
+    MDS_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    mds_epoch: int
+    group_id: int
+    configuration_index: int
+    peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
+    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., configuration_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ...) -> None: ...
+
+class TransferLeaderRequest(_message.Message):
+    __slots__ = ("mds_epoch", "group_id", "to_metaserver_id")
+    MDS_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    mds_epoch: int
+    group_id: int
+    to_metaserver_id: int
+    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., to_metaserver_id: _Optional[int] = ...) -> None: ...
+
+class RebuildReplicaRequest(_message.Message):
+    __slots__ = ("mds_epoch", "group_id")
+    MDS_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    mds_epoch: int
+    group_id: int
+    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ...) -> None: ...
+
+class CopysetReply(_message.Message):
+    __slots__ = ("failure",)
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
+
+class GetCopysetStatusRequest(_message.Message):
+    __slots__ = ("group_id", "with_digest")
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    WITH_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    group_id: int
+    with_digest: bool
+    def __init__(self, group_id: _Optional[int] = ..., with_digest: _Optional[bool] = ...) -> None: ...
+
+class GetCopysetStatusReply(_message.Message):
+    __slots__ = ("failure", "term", "leader_id", "committed_index", "applied_index", "first_index", "last_index", "configuration_index", "peers", "digest", "checkpoint_index")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    LEADER_ID_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    FIRST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    LAST_INDEX_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    term: int
+    leader_id: int
+    committed_index: int
+    applied_index: int
+    first_index: int
+    last_index: int
+    configuration_index: int
+    peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
+    digest: bytes
+    checkpoint_index: int
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., term: _Optional[int] = ..., leader_id: _Optional[int] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., first_index: _Optional[int] = ..., last_index: _Optional[int] = ..., configuration_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., digest: _Optional[bytes] = ..., checkpoint_index: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""The programs and what they share; see ARCHITECTURE.md for the direction of imports."""
