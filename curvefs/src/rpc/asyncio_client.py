@@ -1,0 +1,70 @@
+"""Unary calls from asyncio: metaserver to MDS and MDS to metaservers.
+
+Shared across awaits: the failover state and the channel table; both are only touched between awaits.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from ..common.errors import Overloaded, Redirect, Unavailable
+from .failover import Failover
+from .replies import CHANNEL_OPTIONS, failure_in, unreachable
+
+_PAUSE_S = 0.1
+_TRY_S_MAX = 5.0
+
+
+class AsyncClient:
+    """Calls one of several servers of which one leads, following redirects; use within one event loop."""
+
+    def __init__(self, addresses: Sequence[str], *, deadline_s: float = 10.0) -> None:
+        self._failover = Failover(addresses)
+        self._deadline_s = deadline_s
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def call(self, stub: type[Any], method: str, request: Any, *, deadline_s: float | None = None) -> Any:
+        """Call ``method`` of a generated stub class and return its reply.
+
+        Every method called this way may be sent again after an unknown outcome. Raises Unavailable when nobody
+        answered before the deadline, else the error the reply carries.
+        """
+        limit_s = self._deadline_s if deadline_s is None else deadline_s
+        end = time.monotonic() + limit_s
+        last: Exception = Unavailable()
+        while (left := end - time.monotonic()) > 0:
+            address = self._failover.current()
+            patience = left if len(self._failover.addresses) == 1 else min(left, _TRY_S_MAX)
+            try:
+                reply = await getattr(stub(self._channel(address)), method)(request, timeout=patience)
+            except grpc.RpcError as error:
+                last = unreachable(address, error)
+                self._failover.failed(address)
+            else:
+                failure = failure_in(reply)
+                if failure is None:
+                    return reply
+                if not isinstance(failure, Redirect | Overloaded):
+                    raise failure
+                last = failure
+                if isinstance(failure, Redirect):
+                    self._failover.redirected(address, failure.leader)
+            await asyncio.sleep(min(_PAUSE_S, max(0.0, end - time.monotonic())))
+        raise Unavailable(
+            f"no answer from {', '.join(self._failover.addresses)} within {limit_s:.0f} s: {last}"
+        ) from last
+
+    async def close(self) -> None:
+        """Close all channels."""
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            await channel.close()
+
+    def _channel(self, address: str) -> grpc.aio.Channel:
+        if address not in self._channels:
+            self._channels[address] = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        return self._channels[address]
