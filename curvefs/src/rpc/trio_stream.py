@@ -85,14 +85,20 @@ class StreamListener:
 class MetaserverStream:
     """Lanes and reads of the groups that one metaserver leads."""
 
-    def __init__(self, address: str, credentials: Callable[[], Credentials], listener: StreamListener) -> None:
+    def __init__(
+        self,
+        address: str,
+        credentials: Callable[[], Credentials],
+        listener: StreamListener,
+        read_ids: Iterator[int],
+    ) -> None:
         self.address = address
+        self._read_ids = read_ids  # shared by all streams of a mount: a read keeps its id when it moves
         self._credentials = credentials
         self._listener = listener
         self._lanes: dict[int, Lane] = {}
         self._reads: dict[int, _ReadCall] = {}
         self._unsent_reads: list[int] = []
-        self._next_read_id = 1
         self._connection: _Connection | None = None  # set while operations may flow
         self._blocked: dict[int, float] = {}  # group -> not before this trio time
         self._wake = trio.Event()
@@ -144,7 +150,7 @@ class MetaserverStream:
         return read_id
 
     def cancel_read(self, read_id: int) -> None:
-        """Nobody waits for this read any more."""
+        """Nobody waits for this read any more. Ids are unique in the process: a read may have moved here."""
         self._reads.pop(read_id, None)
 
     def reconnect(self) -> None:
@@ -272,8 +278,7 @@ class MetaserverStream:
     # ------------------------------------------------------------------------------------------ sending
 
     def _queue_read(self, group_id: int, read: pb.Read, complete: ReadCompletion) -> int:
-        read_id = self._next_read_id
-        self._next_read_id += 1
+        read_id = read.read_id or next(self._read_ids)
         read.read_id = read_id
         self._reads[read_id] = _ReadCall(group_id, read, complete)
         self._unsent_reads.append(read_id)

@@ -1,0 +1,50 @@
+"""The session's ranges of inode numbers and chunk ids (rule 1). Pure.
+
+A client chooses ids itself from ranges leased to its session, so that no operation waits for an id. Ids are taken
+in ascending order; a range that was used up is dropped. Ranges belong to one session and end with it.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from ....proto import common_pb2
+from ...common.ids import partition_of
+
+RANGES_MAX = 64  # of one kind in one partition; the server grants fewer
+
+
+@dataclass(slots=True)
+class _Ranges:
+    next: int = 0
+    end: int = 0
+    further: deque[tuple[int, int]] = field(default_factory=deque)
+
+
+class IdRanges:
+    """What is left of the ranges."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[tuple[int, int], _Ranges] = {}
+
+    def add(self, granted: common_pb2.IdRange) -> None:
+        """Take a fresh range."""
+        assert granted.first < granted.end, "an empty range"
+        mine = self._ranges.setdefault((granted.kind, partition_of(granted.first)), _Ranges())
+        if len(mine.further) < RANGES_MAX:
+            mine.further.append((granted.first, granted.end))
+
+    def take(self, kind: int, partition_id: int) -> int:
+        """Return the next id of a partition; 0 when there is none left."""
+        mine = self._ranges.get((kind, partition_id))
+        if mine is None:
+            return 0
+        if mine.next >= mine.end:
+            if not mine.further:
+                return 0
+            mine.next, mine.end = mine.further.popleft()
+        mine.next += 1
+        return mine.next - 1
+
+    def clear(self) -> None:
+        """The session is over, and its ranges with it."""
+        self._ranges.clear()

@@ -1,0 +1,105 @@
+"""The mount's session with the MDS: opened, renewed and closed.
+
+The lease is counted from before a renewal was sent, on the boot-time clock, so that this side gives up first
+(rule 8). A session that the MDS does not know any more is over: the owner opens a new one.
+
+Shared across awaits: the attributes; they change only in open() and renew(), between awaits.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import structlog
+import trio
+
+from ....proto import mds_pb2, mds_pb2_grpc
+from ...common.clock import Clock
+from ...common.errors import CurveFSError, SessionEnded, Unavailable
+from ...rpc.blocking import BlockingClient
+from ...rpc.trio_stream import Credentials
+
+log = structlog.get_logger()
+
+CALL_TIMEOUT_S = 10.0
+
+
+@dataclass(slots=True)
+class MountSession:
+    """One session after the other of one mount."""
+
+    mds: BlockingClient
+    request: mds_pb2.OpenSessionRequest
+    clock: Clock
+    filesystem: mds_pb2.Filesystem = field(default_factory=mds_pb2.Filesystem)
+    partitions: list[mds_pb2.Partition] = field(default_factory=list)
+    session_id: bytes = b""
+    token: bytes = b""
+    lease_s: float = 0.0
+    lease_end_s: float = 0.0  # on the boot-time clock
+
+    def open_blocking(self) -> None:
+        """Open a session; for before the event loop runs. Raises NotFound, ResourceBusy, Unavailable."""
+        self._opened(self.mds.call(mds_pb2_grpc.MdsServiceStub, "OpenSession", self.request), self.clock.boottime_s())
+
+    async def open(self) -> None:
+        """Open a session; the one before is forgotten."""
+        sent_s = self.clock.boottime_s()
+        self._opened(await self._call("OpenSession", self.request), sent_s)
+
+    async def renew(self) -> None:
+        """Renew the lease. Raises SessionEnded when the session is over, Unavailable when nobody answers."""
+        sent_s = self.clock.boottime_s()
+        reply = await self._call("RenewSession", mds_pb2.RenewSessionRequest(session_id=self.session_id))
+        self.token = reply.token
+        self.lease_s = reply.lease_ms / 1000
+        self.lease_end_s = sent_s + self.lease_s
+
+    async def renew_until_over(self) -> None:
+        """Renew the lease four times per lease; return when the session is over."""
+        answering = True
+        while True:
+            await trio.sleep(self.lease_s / 4 if answering else min(1.0, self.lease_s / 4))
+            try:
+                await self.renew()
+            except SessionEnded:
+                log.warning("the session is over", filesystem=self.filesystem.name)
+                return
+            except CurveFSError as error:
+                if answering:
+                    log.warning("the lease could not be renewed", reason=str(error))
+                answering = False
+            else:
+                if not answering:
+                    log.info("the lease is renewed again")
+                answering = True
+
+    async def list_partitions(self) -> list[mds_pb2.Partition]:
+        """Ask where the partitions are now. Raises Unavailable."""
+        request = mds_pb2.ListPartitionsRequest(fs_id=self.filesystem.fs_id)
+        reply = await self._call("ListPartitions", request)
+        self.partitions = list(reply.partitions)
+        return self.partitions
+
+    async def close(self) -> None:
+        """Tell the MDS that the mount is gone; if nobody hears it, the lease runs out."""
+        try:
+            await self._call("CloseSession", mds_pb2.CloseSessionRequest(session_id=self.session_id), 3.0)
+        except Unavailable:
+            log.warning("nobody heard the end of the session; its lease runs out")
+
+    def credentials(self) -> Credentials:
+        """Return what is presented to metaservers."""
+        return Credentials(self.filesystem.fs_id, self.session_id, self.token)
+
+    def _opened(self, reply: mds_pb2.OpenSessionReply, sent_s: float) -> None:
+        self.filesystem = reply.filesystem
+        self.partitions = list(reply.partitions)
+        self.session_id = reply.session.session_id
+        self.token = reply.token
+        self.lease_s = reply.session.lease_ms / 1000
+        self.lease_end_s = sent_s + self.lease_s
+
+    async def _call(self, method: str, request: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        call = partial(self.mds.call, mds_pb2_grpc.MdsServiceStub, method, request, deadline_s=timeout_s)
+        return await trio.to_thread.run_sync(call, abandon_on_cancel=True)

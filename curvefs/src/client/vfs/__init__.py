@@ -1,0 +1,7 @@
+"""POSIX operations on one filesystem, in POSIX's terms. Knows nothing of FUSE.
+
+filesystem.py  the operations
+files.py       open files: handles, what is held open though unlinked
+directories.py open directories: pages of a listing behind stable cursors
+kernel_view.py what the kernel was told and may still have cached
+"""

@@ -1,0 +1,81 @@
+"""Open directories: pages of a listing behind stable cursors (rule 23).
+
+A cursor is the 63-bit hash of the last name returned; the handle remembers that name, for the case that two names
+share a hash. A page is fetched when the reader gets to its end; a directory of any size is read in bounded memory.
+A listing whose pages all saw one change counter makes the directory known as a whole to the cache.
+
+Shared across awaits: a handle's position. Only its own readdir moves it, and the kernel sends one at a time per handle.
+"""
+
+from dataclasses import dataclass, field
+
+import trio
+
+from ....proto import metaserver_pb2 as pb
+from ..metadata.client import MetadataClient
+
+PAGE_ENTRIES = 1000
+
+
+@dataclass(slots=True)
+class DirectoryHandle:
+    """One opendir(3)."""
+
+    inode_id: int
+    page: list[pb.DirectoryEntry] = field(default_factory=list)
+    after: int = 0  # the cursor before the page's first entry
+    end: bool = False
+    last_name: bytes = b""  # last one of the page before
+    # The listing as a whole: begun when, under which generation, at which change counter, names so far.
+    began: float = 0.0
+    generation: int = 0
+    change: int = 0
+    count: int = 0
+
+
+async def entries_after(handle: DirectoryHandle, cursor: int, metadata: MetadataClient) -> list[pb.DirectoryEntry]:
+    """Return the entries after a cursor, at most a page; none at the end of the directory."""
+    page = _rest_of_page(handle, cursor)
+    if page is not None:
+        return page
+    if cursor == 0:
+        handle.last_name = b""
+        handle.began = trio.current_time()
+        handle.generation = metadata.cache.begin_listing()
+        handle.change = handle.count = 0
+    elif handle.page and handle.page[-1].hash == cursor:
+        handle.last_name = handle.page[-1].name
+    else:
+        handle.last_name = b"\xff" * 256  # a cursor from elsewhere: after all names of that hash
+        handle.generation = 0
+    result = await metadata.read_dir(
+        handle.inode_id, cursor, handle.last_name, limit=PAGE_ENTRIES, generation=handle.generation
+    )
+    handle.page, handle.after, handle.end = list(result.entries), cursor, result.end
+    _note_progress(handle, result, metadata)
+    return handle.page
+
+
+def _rest_of_page(handle: DirectoryHandle, cursor: int) -> list[pb.DirectoryEntry] | None:
+    """Return what the present page holds after the cursor; None when another page is needed."""
+    if cursor == 0 or not handle.page:
+        return None
+    if cursor == handle.after:
+        return handle.page
+    for index in range(len(handle.page) - 1, -1, -1):
+        if handle.page[index].hash == cursor:
+            rest = handle.page[index + 1 :]
+            return rest if rest or handle.end else None
+    return None
+
+
+def _note_progress(handle: DirectoryHandle, result: pb.ReadResult, metadata: MetadataClient) -> None:
+    if not handle.generation:
+        return
+    if handle.change and handle.change != result.inode.change:
+        handle.generation = 0
+        return
+    handle.change = result.inode.change
+    handle.count += len(result.entries)
+    if result.end:
+        metadata.cache.finish_listing(handle.inode_id, handle.change, handle.generation, handle.count, handle.began)

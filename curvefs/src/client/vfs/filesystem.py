@@ -1,0 +1,349 @@
+"""The operations of POSIX on one filesystem.
+
+Every operation is one call; it raises FilesystemError (or another CurveFSError, which the binding turns into EIO).
+Attributes come back as metaserver Inode messages, with what this mount has written but not yet published on top.
+Permission checks are the kernel's (default_permissions); the caller's uid and gid only own what is created.
+
+Shared across awaits: the open files and directories, and the kernel view; each changes between awaits only.
+"""
+
+import os
+import stat
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from ....proto import mds_pb2
+from ....proto import metaserver_pb2 as pb
+from ...common.errors import (
+    CurveFSError,
+    InvalidArgument,
+    IsADirectory,
+    NameTooLong,
+    NoAttribute,
+    NotFound,
+    StaleHandle,
+    Unsupported,
+)
+from ...common.ids import NAME_SIZE_MAX, SYMLINK_TARGET_SIZE_MAX
+from ..data.data_path import DataPath
+from ..metadata.client import MetadataClient
+from .directories import DirectoryHandle, entries_after
+from .files import FileHandle, OpenFiles
+from .kernel_view import KernelView
+
+CAPACITY_BYTES_DEFAULT = 1 << 50
+CAPACITY_INODES_DEFAULT = 1 << 32
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+
+DropInode = Callable[[int], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What statvfs(3) wants: bytes and inodes."""
+
+    capacity_bytes: int
+    used_bytes: int
+    capacity_inodes: int
+    inode_count: int
+
+
+class Vfs:
+    """One mounted filesystem. ``drop_inode`` makes the kernel forget an inode's pages and attributes."""
+
+    def __init__(
+        self, filesystem: mds_pb2.Filesystem, metadata: MetadataClient, data: DataPath, view: KernelView
+    ) -> None:
+        self._filesystem = filesystem
+        self._metadata = metadata
+        self._data = data
+        self.view = view
+        self.drop_inode: DropInode | None = None
+        self._files = OpenFiles()
+        self._directories: dict[int, DirectoryHandle] = {}
+        self._last_directory = 0
+
+    # --------------------------------------------------------------------------------------- attributes
+
+    async def lookup(self, parent: int, name: bytes) -> pb.Inode:
+        """Return what a name leads to. Raises NotFound, NotADirectory, NameTooLong."""
+        _check_name(name)
+        return self._with_unpublished(await self._metadata.lookup(parent, name))
+
+    async def getattr(self, inode_id: int) -> pb.Inode:
+        """Return attributes, as fstat(2)."""
+        return self._with_unpublished(await self._metadata.get_attr(inode_id))
+
+    async def setattr(self, changes: pb.SetAttr) -> pb.Inode:
+        """Change mode, owner, times, length: chmod, chown, utimensat, truncate."""
+        file = self._data.file(changes.inode_id)
+        inode: pb.Inode | None = None
+        if file is not None and changes.HasField("length"):
+            inode = await file.truncate(changes.length)
+            changes.ClearField("length")
+        if file is not None and (changes.mtime_now or changes.HasField("mtime_ns")):
+            # What is still to be published carries its own mtime; it must not undo this one.
+            await file.flush()
+        if inode is None or _changes_something(changes):
+            inode = await self._metadata.set_attr(changes)
+        return self._with_unpublished(inode)
+
+    async def readlink(self, inode_id: int) -> bytes:
+        """Return the target of a symbolic link. Raises InvalidArgument for anything else."""
+        inode = await self._metadata.get_attr(inode_id)
+        if not stat.S_ISLNK(inode.mode):
+            raise InvalidArgument
+        return inode.symlink_target
+
+    async def statfs(self) -> Statistics:
+        """Return capacity and use."""
+        counters = await self._metadata.stat_fs()
+        return Statistics(
+            self._filesystem.capacity_bytes or CAPACITY_BYTES_DEFAULT,
+            counters.used_bytes,
+            self._filesystem.capacity_inodes or CAPACITY_INODES_DEFAULT,
+            counters.inode_count,
+        )
+
+    # ------------------------------------------------------------------------------------------- names
+
+    async def mknod(self, parent: int, name: bytes, mode: int, credential: pb.Credential, rdev: int = 0) -> pb.Inode:
+        """Create a regular file, fifo, socket or device. ``mode`` has the type and the final permission bits."""
+        _check_name(name)
+        return (await self._metadata.create(parent, name, mode, credential, rdev=rdev))[0]
+
+    async def mkdir(self, parent: int, name: bytes, mode: int, credential: pb.Credential) -> pb.Inode:
+        """Create a directory."""
+        _check_name(name)
+        mode = stat.S_IFDIR | stat.S_IMODE(mode)
+        return (await self._metadata.create(parent, name, mode, credential))[0]
+
+    async def symlink(self, parent: int, name: bytes, target: bytes, credential: pb.Credential) -> pb.Inode:
+        """Create a symbolic link."""
+        _check_name(name)
+        if len(target) > SYMLINK_TARGET_SIZE_MAX:
+            raise NameTooLong(f"a target of {len(target)} bytes")
+        mode = stat.S_IFLNK | 0o777
+        return (await self._metadata.create(parent, name, mode, credential, symlink_target=target))[0]
+
+    async def link(self, inode_id: int, new_parent: int, new_name: bytes) -> pb.Inode:
+        """Give a file another name."""
+        _check_name(new_name)
+        return self._with_unpublished(await self._metadata.link(inode_id, new_parent, new_name))
+
+    async def unlink(self, parent: int, name: bytes) -> None:
+        """Remove a name that is no directory; an open file stays usable until its last close."""
+        _check_name(name)
+        held = await self._held(parent, name)
+        self._note_orphan(await self._metadata.unlink(parent, name, held))
+
+    async def rmdir(self, parent: int, name: bytes) -> None:
+        """Remove an empty directory."""
+        _check_name(name)
+        await self._metadata.rmdir(parent, name, 0)
+
+    async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
+        """Rename, as renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE."""
+        _check_name(name)
+        _check_name(new_name)
+        if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
+            raise InvalidArgument(f"rename flags {flags:#x}")
+        held = await self._held(new_parent, new_name) if not flags else 0
+        result = await self._metadata.rename(
+            parent,
+            name,
+            new_parent,
+            new_name,
+            no_replace=flags == RENAME_NOREPLACE,
+            exchange=flags == RENAME_EXCHANGE,
+            held_inode=held,
+        )
+        if not flags:
+            self._note_orphan(result)
+
+    # ------------------------------------------------------------------------------------------- files
+
+    async def create(
+        self, parent: int, name: bytes, mode: int, flags: int, credential: pb.Credential
+    ) -> tuple[pb.Inode, int]:
+        """Create and open a regular file. Raises StaleHandle when somebody else just created it.
+
+        The kernel then looks the name up again and opens it with its permission checks; EEXIST with O_EXCL.
+        """
+        _check_name(name)
+        mode = stat.S_IFREG | stat.S_IMODE(mode)
+        exclusive = bool(flags & os.O_EXCL)
+        inode, existed = await self._metadata.create(parent, name, mode, credential, exclusive=exclusive)
+        if existed:
+            raise StaleHandle
+        self.view.opened(inode.inode_id, inode.change)
+        return inode, self._open(inode, flags)
+
+    async def open(self, inode_id: int, flags: int) -> tuple[int, bool]:
+        """Open a regular file as it is now. Returns the handle, and whether the kernel may keep its pages."""
+        try:
+            inode = await self._metadata.get_attr(inode_id, fresh=True)
+        except NotFound:
+            raise StaleHandle from None
+        if not inode.nlink and not self._files.is_open(inode_id):
+            raise StaleHandle
+        if stat.S_ISDIR(inode.mode):
+            raise IsADirectory
+        keep, stale = self.view.opened(inode_id, inode.change)
+        if stale and self.drop_inode is not None:
+            await self.drop_inode(inode_id)
+        number = self._open(inode, flags)
+        if flags & os.O_TRUNC:
+            handle = self._files.get(number)
+            if handle.file.length or inode.length:
+                try:
+                    await handle.file.truncate(0)
+                except BaseException:
+                    self._close(number)
+                    raise
+            keep = False
+        return number, keep
+
+    async def read(self, number: int, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes; short only at the end of the file."""
+        return await self._files.get(number).reader.read(offset, size)
+
+    async def write(self, number: int, offset: int, data: bytes) -> int:
+        """Take bytes; with O_APPEND at the end, wherever that is. Durable after fsync, close, or with O_SYNC."""
+        handle = self._files.get(number)
+        if handle.append:
+            await handle.file.append(data)
+        else:
+            await handle.file.write(offset, data)
+        if handle.synchronous:
+            await self._flush(handle)
+        return len(data)
+
+    async def flush(self, number: int) -> None:
+        """One close(2) of a handle: what was written is stored and published, or the close fails."""
+        handle = self._files.get(number)
+        if not self._files.is_orphan(handle.inode_id):
+            await self._flush(handle)
+
+    async def fsync(self, number: int) -> None:
+        """Make everything written to the file durable, attributes included."""
+        await self._flush(self._files.get(number))
+
+    async def release(self, number: int) -> None:
+        """The last reference to a handle is gone."""
+        handle, last_of_orphan = self._close(number)
+        if last_of_orphan:
+            await self._metadata.release(handle.inode_id)
+            self.view.forget(handle.inode_id)
+
+    # -------------------------------------------------------------------------------------- directories
+
+    async def opendir(self, inode_id: int) -> int:
+        """Open a directory for reading."""
+        self._last_directory += 1
+        self._directories[self._last_directory] = DirectoryHandle(inode_id)
+        return self._last_directory
+
+    async def readdir(self, number: int, cursor: int) -> list[pb.DirectoryEntry]:
+        """Return entries with attributes after a cursor (0: the beginning); an empty list is the end.
+
+        An entry's ``hash`` is the cursor after it.
+        """
+        return await entries_after(self._directories[number], cursor, self._metadata)
+
+    async def releasedir(self, number: int) -> None:
+        """Close a directory."""
+        self._directories.pop(number, None)
+
+    # ---------------------------------------------------------------------------------------- attributes
+
+    async def getxattr(self, inode_id: int, name: bytes) -> bytes:
+        """Return an extended attribute. Raises NoAttribute.
+
+        The kernel asks for security.capability before every write: without a request for files that have none.
+        """
+        if not (await self._metadata.get_attr(inode_id)).xattr_count:
+            raise NoAttribute
+        return await self._metadata.get_xattr(inode_id, name)
+
+    async def setxattr(self, inode_id: int, name: bytes, value: bytes) -> None:
+        """Set an extended attribute. system.* (access control lists) is refused: it would not be enforced."""
+        if name.startswith(b"system."):
+            raise Unsupported
+        await self._metadata.set_xattr(pb.SetXattr(inode_id=inode_id, name=name, value=value))
+
+    async def listxattr(self, inode_id: int) -> list[bytes]:
+        """Return the names of the extended attributes."""
+        if not (await self._metadata.get_attr(inode_id)).xattr_count:
+            return []
+        return await self._metadata.list_xattr(inode_id)
+
+    async def removexattr(self, inode_id: int, name: bytes) -> None:
+        """Remove an extended attribute. Raises NoAttribute."""
+        await self._metadata.remove_xattr(inode_id, name)
+
+    # -------------------------------------------------------------------------------------------- mount
+
+    async def close(self) -> None:
+        """Store and publish everything; the mount is going away."""
+        await self._data.flush_all()
+
+    # ------------------------------------------------------------------------------------------- shared
+
+    def _with_unpublished(self, inode: pb.Inode) -> pb.Inode:
+        """Put on top what this mount has written and not yet published."""
+        file = self._data.file(inode.inode_id)
+        if file is not None and file.dirty:
+            inode.length = file.length
+            if file.mtime_ns > inode.mtime_ns:
+                inode.mtime_ns = inode.ctime_ns = file.mtime_ns
+        return inode
+
+    def _open(self, inode: pb.Inode, flags: int) -> int:
+        file = self._data.open_file(inode)
+        file.revalidate(inode)
+        return self._files.add(FileHandle(inode.inode_id, flags, file, file.reader(), file.error_count))
+
+    def _close(self, number: int) -> tuple[FileHandle, bool]:
+        handle, last_of_orphan = self._files.remove(number)
+        if last_of_orphan:
+            handle.file.discard()
+        self._data.close_file(handle.file)
+        return handle, last_of_orphan
+
+    async def _flush(self, handle: FileHandle) -> None:
+        await handle.file.flush()
+        error, handle.errors_seen = handle.file.error_since(handle.errors_seen)
+        if error is not None:
+            raise error
+
+    async def _held(self, parent: int, name: bytes) -> int:
+        """Return the inode under a name if this mount has it open, else 0."""
+        inode_id = self._metadata.cache.last_known(parent, name)
+        if not inode_id and self._files.numbers():
+            try:
+                inode_id = (await self._metadata.lookup(parent, name)).inode_id
+            except CurveFSError:
+                return 0  # the operation itself will say what is wrong
+        return inode_id if self._files.is_open(inode_id) else 0
+
+    def _note_orphan(self, result: pb.OperationResult) -> None:
+        if not result.HasField("replaced") or result.replaced.nlink:
+            return
+        inode_id = result.replaced.inode_id
+        if result.held and self._files.is_open(inode_id):
+            self._files.orphaned(inode_id)
+        else:
+            self.view.forget(inode_id)
+
+
+def _check_name(name: bytes) -> None:
+    if len(name) > NAME_SIZE_MAX:
+        raise NameTooLong
+
+
+def _changes_something(changes: pb.SetAttr) -> bool:
+    return any(
+        changes.HasField(name)  # type: ignore[arg-type]  # field names are literals to the checker
+        for name in ("mode", "uid", "gid", "length", "atime_ns", "mtime_ns")
+    ) or bool(changes.atime_now or changes.mtime_now)
