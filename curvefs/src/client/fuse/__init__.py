@@ -1,0 +1,1 @@
+"""The kernel side: what turns FUSE requests into calls of the vfs. The only importer of pyfuse3."""

@@ -1,0 +1,214 @@
+"""One mount from beginning to end: session, object store, kernel, event loop; and back down.
+
+Order up: a session at the MDS, the object store, the kernel mount, then the event loop with the metaserver streams,
+the data path and the kernel's requests; ready once the root directory answers through the kernel. Order down (after
+an unmount or SIGTERM): no more requests, everything written is stored and published, the session is closed.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+import structlog
+import trio
+from prometheus_client import CollectorRegistry
+
+from ...proto import mds_pb2
+from ..common.addresses import parse_address
+from ..common.clock import SystemClock
+from ..common.errors import CurveFSError, NotFound, ResourceBusy, StartupError, Unavailable
+from ..common.exits import ExitCode
+from ..common.ids import ROOT_INODE
+from ..object.protocol import ObjectStore, ObjectStoreError
+from ..object.url import open_store
+from ..rpc.blocking import BlockingClient
+from .data.data_path import DataConfig, DataPath
+from .data.geometry import Geometry
+from .fuse import binding
+from .metadata.cache import MetadataCache
+from .metadata.client import MetadataClient
+from .metadata.ids import IdRanges
+from .metadata.router import Router
+from .metadata.session import MountSession
+from .metadata.slices import SliceCalls
+from .metrics import CacheCollector, ClientMetrics
+from .options import MountConfig
+from .vfs.filesystem import Vfs
+from .vfs.kernel_view import KernelView
+
+log = structlog.get_logger()
+
+MDS_DEADLINE_S = 10.0
+READY_DEADLINE_S = 30.0
+REQUESTS_MAX = 500  # of the kernel, answered at once
+READ_AHEAD_KIB = 1024
+BACKGROUND_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is wired before the event loop runs."""
+
+    session: MountSession
+    store: ObjectStore
+    router: Router
+    data: DataPath
+    vfs: Vfs
+    binding: binding.Binding
+
+
+def run_mount(config: MountConfig, ready: Callable[[], None]) -> None:
+    """Mount, serve until unmounted or told to stop, and leave nothing unstored.
+
+    ``ready`` is called once the mount is live. Raises StartupError when it cannot be mounted.
+    """
+    registry = CollectorRegistry()
+    metrics = ClientMetrics(registry)
+    metrics_address = _serve_metrics(metrics, config.metrics_listen)
+    session = _open_session(config, metrics_address)
+    try:
+        parts = _wire(config, session, metrics, registry)
+        options = {"ro"} if config.read_only else set()
+        if config.allow_other:
+            options.add("allow_other")
+        try:
+            binding.mount(parts.binding, config.fs_name, config.mountpoint, options)
+        except RuntimeError as error:
+            raise StartupError(f"cannot mount on {config.mountpoint}: {error}", ExitCode.MOUNTPOINT) from error
+    except BaseException:
+        trio.run(session.close)
+        raise
+    unmount = True
+    try:
+        trio.run(_serve, parts, config, ready)
+    finally:
+        binding.detach(unmount=unmount)
+        parts.store.close()
+
+
+def _serve_metrics(metrics: ClientMetrics, listen: str) -> str:
+    host, port = parse_address(listen)
+    try:
+        return f"{host}:{metrics.serve(host, port)}"
+    except OSError as error:
+        raise StartupError(f"cannot serve metrics on {listen}: {error.strerror}", ExitCode.ADDRESS_IN_USE) from error
+
+
+def _open_session(config: MountConfig, metrics_address: str) -> MountSession:
+    session = MountSession(
+        BlockingClient(config.mds, deadline_s=MDS_DEADLINE_S),
+        mds_pb2.OpenSessionRequest(
+            name=config.fs_name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            mountpoint=config.mountpoint,
+            read_only=config.read_only,
+            metrics_address=metrics_address,
+        ),
+        SystemClock(),
+    )
+    try:
+        session.open_blocking()
+    except NotFound as error:
+        raise StartupError(f"there is no filesystem '{config.fs_name}'", ExitCode.NOT_FOUND) from error
+    except Unavailable as error:
+        raise StartupError(f"cannot reach the MDS: {error}", ExitCode.UNREACHABLE) from error
+    except ResourceBusy as error:
+        raise StartupError(str(error), ExitCode.BUSY) from error
+    except CurveFSError as error:
+        raise StartupError(f"the MDS refuses the mount: {error}", ExitCode.REFUSED) from error
+    return session
+
+
+def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, registry: CollectorRegistry) -> _Parts:
+    filesystem = session.filesystem
+    try:
+        store = open_store(
+            filesystem.object_store, profile=config.profile, connections=config.uploads + config.downloads
+        )
+    except (ObjectStoreError, CurveFSError) as error:
+        raise StartupError(f"the object store cannot be used: {error}", ExitCode.OBJECT_STORE) from error
+    cache = MetadataCache(
+        config.metadata_cache_entries,
+        attr_timeout_s=config.attr_timeout,
+        entry_timeout_s=config.entry_timeout,
+        negative_timeout_s=config.negative_timeout,
+    )
+    registry.register(CacheCollector(cache))
+    view = KernelView()
+    ids = IdRanges()
+    router = Router(session, timeout_s=config.metadata_timeout, on_new_session=ids.clear)
+    metadata = MetadataClient(router, cache, ids, lambda inode: view.own_change(inode.inode_id, inode.change))
+    data = DataPath(
+        DataConfig(
+            memory_budget=config.memory_budget,
+            store_timeout_s=config.store_timeout,
+            uploads_max=config.uploads,
+            downloads_max=config.downloads,
+        ),
+        store,
+        SliceCalls(metadata),
+        Geometry(
+            uuid=UUID(bytes=filesystem.uuid),
+            chunk_size=filesystem.chunk_size,
+            block_size=filesystem.block_size,
+            block_format=filesystem.block_format,
+        ),
+        registry=registry,
+    )
+    vfs = Vfs(filesystem, metadata, data, view)
+    bound = binding.Binding(
+        vfs,
+        metrics,
+        attr_timeout_s=config.attr_timeout,
+        entry_timeout_s=config.entry_timeout,
+        negative_timeout_s=config.negative_timeout,
+    )
+    vfs.drop_inode = bound.drop_inode
+    return _Parts(session, store, router, data, vfs, bound)
+
+
+async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) -> None:
+    async with trio.open_nursery() as background:
+        await background.start(parts.router.run)
+        await background.start(parts.data.run)
+        await _check_metadata(parts)
+        async with trio.open_nursery() as serving:
+            serving.start_soon(_stop_on_signal)
+            serving.start_soon(_announce, config.mountpoint, ready)
+            await binding.serve(REQUESTS_MAX)
+            serving.cancel_scope.cancel()
+        log.info("unmounted; storing what is left", mountpoint=config.mountpoint)
+        await parts.vfs.close()
+        await parts.session.close()
+        background.cancel_scope.cancel()
+
+
+async def _check_metadata(parts: _Parts) -> None:
+    """Have the root directory's attributes from its metaserver before anyone else asks."""
+    with trio.move_on_after(READY_DEADLINE_S) as scope:
+        await parts.vfs.getattr(ROOT_INODE)
+    if scope.cancelled_caught:
+        raise StartupError("no metaserver answers for the filesystem", ExitCode.TIMEOUT)
+
+
+async def _announce(mountpoint: str, ready: Callable[[], None]) -> None:
+    """Say that the mount is live, once the kernel answers for it."""
+    with trio.fail_after(READY_DEADLINE_S):
+        await trio.to_thread.run_sync(os.stat, mountpoint, abandon_on_cancel=True)
+        tune = partial(binding.tune, mountpoint, read_ahead_kib=READ_AHEAD_KIB, background_max=BACKGROUND_MAX)
+        await trio.to_thread.run_sync(tune, abandon_on_cancel=True)
+    log.info("mounted", mountpoint=mountpoint)
+    ready()
+
+
+async def _stop_on_signal() -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("stopping", signal=signal.Signals(number).name)
+            binding.stop()
+            return
