@@ -1,0 +1,183 @@
+"""The metadata cache: what it may answer, for how long, and what ends it."""
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.client.metadata.cache import ABSENT, MetadataCache
+
+
+def make(entries=1000, negative=0.0):
+    return MetadataCache(entries, attr_timeout_s=1.0, entry_timeout_s=1.0, negative_timeout_s=negative)
+
+
+def inode(inode_id, change, **more):
+    return pb.Inode(inode_id=inode_id, change=change, **more)
+
+
+def entry(name, inode_id, hash_=1):
+    return pb.DirectoryEntry(name=name, inode_id=inode_id, hash=hash_, inode=inode(inode_id, 1))
+
+
+def list_directory(cache, parent, change, names, now):
+    generation = cache.begin_listing()
+    cache.learn_page(parent, [entry(n, i) for n, i in names.items()], generation, now)
+    cache.finish_listing(parent, change, generation, len(names), now)
+
+
+def test_attributes_hold_for_their_timeout():
+    cache = make()
+    cache.learn_attributes(inode(5, 3, length=9), 10.0)
+    known = cache.attributes(5, 10.9)
+    assert known is not None
+    assert known.length == 9
+    assert cache.attributes(5, 11.0) is None
+
+
+def test_older_attributes_never_replace_newer_valid_ones():
+    cache = make()
+    cache.learn_attributes(inode(5, 4, length=2), 10.0)
+    cache.learn_attributes(inode(5, 3, length=1), 10.1)
+    known = cache.attributes(5, 10.2)
+    assert known is not None
+    assert known.change == 4
+
+
+def test_a_listed_directory_answers_present_and_absent_names():
+    cache = make()
+    list_directory(cache, 1, 7, {b"a": 10, b"b": 11}, 0.0)
+    assert cache.lookup(1, b"a", 0.5) == 10
+    assert cache.lookup(1, b"zzz", 0.5) is ABSENT
+    assert cache.lookup(1, b"zzz", 1.0) is None, "the listing is too old"
+
+
+def test_own_changes_keep_a_listing_complete_and_fresh():
+    cache = make()
+    list_directory(cache, 1, 7, {b"a": 10}, 0.0)
+    cache.changed_directory(inode(1, 8), 0.9, added=(b"c", 12))
+    assert cache.lookup(1, b"c", 1.5) == 12
+    assert cache.lookup(1, b"d", 1.5) is ABSENT
+    cache.changed_directory(inode(1, 9), 1.8, removed=b"a")
+    assert cache.lookup(1, b"a", 2.5) is ABSENT
+
+
+def test_a_change_by_someone_else_ends_a_listing():
+    cache = make()
+    list_directory(cache, 1, 7, {b"a": 10}, 0.0)
+    cache.changed_directory(inode(1, 9), 0.5, added=(b"c", 12))
+    assert cache.lookup(1, b"d", 0.6) is None
+    assert cache.lookup(1, b"c", 0.6) == 12
+
+
+def test_fresh_attributes_with_another_counter_end_a_listing():
+    cache = make()
+    list_directory(cache, 1, 7, {b"a": 10}, 0.0)
+    cache.learn_attributes(inode(1, 8), 0.5)
+    assert cache.lookup(1, b"d", 0.6) is None
+
+
+def test_a_new_listing_does_not_count_names_of_an_older_one():
+    cache = make()
+    list_directory(cache, 1, 7, {b"a": 10, b"b": 11}, 0.0)
+    list_directory(cache, 1, 8, {b"b": 11}, 5.0)
+    assert cache.lookup(1, b"a", 5.5) is ABSENT
+    assert cache.lookup(1, b"b", 5.5) == 11
+
+
+def test_a_new_directory_is_known_to_be_empty():
+    cache = make()
+    cache.made_directory(inode(20, 1), 0.0)
+    cache.learn_attributes(inode(20, 1), 0.0)
+    assert cache.lookup(20, b"x", 0.5) is ABSENT
+    cache.changed_directory(inode(20, 2), 0.6, added=(b"x", 21))
+    assert cache.lookup(20, b"x", 0.7) == 21
+    assert cache.lookup(20, b"y", 1.5) is ABSENT
+
+
+def test_single_absent_names_are_remembered_only_when_asked_for():
+    assert make().lookup(1, b"x", 0.0) is None
+    cache = make(negative=2.0)
+    cache.learn_absent(1, b"x", 5, 0.0)
+    assert cache.lookup(1, b"x", 1.9) is ABSENT
+    assert cache.lookup(1, b"x", 2.0) is None
+    plain = make()
+    plain.learn_absent(1, b"x", 5, 0.0)
+    assert plain.lookup(1, b"x", 0.0) is None
+
+
+def test_a_failed_operation_makes_its_name_unknown():
+    cache = make()
+    list_directory(cache, 1, 7, {b"a": 10}, 0.0)
+    cache.forget_name(1, b"a")
+    assert cache.lookup(1, b"a", 0.1) is None
+    assert cache.lookup(1, b"zzz", 0.1) is None
+
+
+def test_the_bound_holds_and_an_evicted_name_ends_its_listing():
+    cache = make(entries=20)
+    list_directory(cache, 1, 7, {b"a": 10, b"b": 11}, 0.0)
+    assert cache.lookup(1, b"zzz", 0.1) is ABSENT
+    for number in range(100, 200):
+        cache.learn_attributes(inode(number, 1), 0.2)
+        assert len(cache) <= 20
+    assert cache.lookup(1, b"zzz", 0.3) is None
+    assert cache.counts.evicted > 0
+
+
+def test_a_directory_larger_than_half_the_cache_is_never_complete():
+    cache = make(entries=20)
+    list_directory(cache, 1, 7, {b"%d" % n: n for n in range(2, 17)}, 0.0)
+    assert cache.lookup(1, b"zzz", 0.1) is None
+
+
+def test_last_known_outlives_the_timeout():
+    cache = make()
+    cache.learn_name(1, b"a", 10, 0.0)
+    assert cache.lookup(1, b"a", 9.0) is None
+    assert cache.last_known(1, b"a") == 10
+
+
+NAMES = st.sampled_from([b"a", b"b", b"c", b"d"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["own+", "own-", "other+", "other-", "list", "ask", "tick"]), NAMES), max_size=60))
+def test_a_listing_never_answers_what_was_wrong_for_longer_than_the_timeout(steps):
+    """Model: a directory changed by this mount and by another. Every answer was true at most 1 s ago."""
+    cache, now, change, next_id = make(), 0.0, 1, 100
+    names: dict[bytes, int] = {}
+    history: list[tuple[float, dict[bytes, int]]] = [(0.0, {})]
+    for kind, name in steps:
+        match kind:
+            case "own+" | "other+" if name not in names:
+                next_id, change = next_id + 1, change + 1
+                names[name] = next_id
+                if kind == "own+":
+                    cache.changed_directory(inode(1, change), now, added=(name, next_id))
+            case "own-" | "other-" if name in names:
+                change += 1
+                del names[name]
+                if kind == "own-":
+                    cache.changed_directory(inode(1, change), now, removed=name)
+            case "list":
+                list_directory(cache, 1, change, names, now)
+            case "tick":
+                now += 0.4
+            case "ask":
+                answer = cache.lookup(1, name, now)
+                if answer is not None:
+                    # States that held at some moment of the last second; one begins before the window.
+                    held = [s for i, (t, s) in enumerate(history) if i + 1 == len(history) or history[i + 1][0] > now - 1.0]
+                    wanted = None if answer is ABSENT else answer
+                    assert any(state.get(name) == wanted for state in held)
+        history.append((now, dict(names)))
+
+
+@pytest.mark.parametrize("order", [(2, 3), (3, 2)])
+def test_the_newest_attributes_win_in_any_order(order):
+    cache = make()
+    for change in order:
+        cache.learn_attributes(inode(5, change), 0.0)
+    known = cache.attributes(5, 0.5)
+    assert known is not None
+    assert known.change == 3
