@@ -1,0 +1,1 @@
+"""Object stores: blocking and thread-safe; callers run them in threads. See protocol.py for the contract."""
