@@ -75,7 +75,7 @@ class S3Store:
         # botocore takes bytes and bytearrays as they are, and would read a memoryview as a file.
         body = data if isinstance(data, bytes | bytearray) else bytes(data)
         with self._translated(key):
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body)
+            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body)  # type: ignore[arg-type]  # bytearrays work
 
     def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
         """Return a range of an object."""

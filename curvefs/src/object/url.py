@@ -51,7 +51,7 @@ def _s3_location(url: str, bucket: str, path: str, query: str) -> S3Location:
     options = dict(parse_qsl(query, keep_blank_values=True))
     unknown = set(options) - {"endpoint", "region"}
     if unknown:
-        raise InvalidArgument(f"'{url}': unknown option '{sorted(unknown)[0]}'; endpoint and region are known")
+        raise InvalidArgument(f"'{url}': unknown option '{min(unknown)}'; endpoint and region are known")
     endpoint = options.get("endpoint", "")
     if endpoint and (urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname):
         raise InvalidArgument(f"'{endpoint}' is no endpoint: http://HOST:PORT is expected")

@@ -21,7 +21,7 @@ class ChunkRange(NamedTuple):
 class BlockRange(NamedTuple):
     """Part of a run within one block."""
 
-    index: int
+    block: int  # its index in the run
     offset: int  # in the block
     length: int
     block_length: int  # of the whole block: shorter for the last of the run

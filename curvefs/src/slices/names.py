@@ -17,7 +17,7 @@ class BlockName(NamedTuple):
     uuid: UUID
     chunk_id: int
     compaction: int
-    index: int
+    block: int
 
 
 def block_name(uuid: UUID, chunk_id: int, compaction: int, index: int) -> str:
