@@ -1,0 +1,278 @@
+"""Filesystems: made whole or not at all, deleted in the background.
+
+A creation stores its record as CREATING with its partition's place, has the partition made, then turns ACTIVE. One
+that fails, or whose MDS dies in between, loses its name at once and is removed by the queue: partition, then record.
+A deletion takes the name away, marks the record DELETING and leaves the rest to the same queue: the end of the last
+sessions, partitions, objects, record. Everything the queue does may be repeated, so it simply begins again after a
+restart.
+
+Invariants:
+    a name leads to exactly one filesystem, CREATING or ACTIVE
+    a filesystem with a session is ACTIVE, or DELETING with only ending sessions
+    a record goes last: while something of a filesystem may be left, its record is there
+
+Shared across awaits: `_making`, the ids whose creation is under way in this process.
+"""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from ...proto import mds_pb2 as pb
+from ...proto import metaserver_pb2
+from ..common.clock import Clock
+from ..common.errors import (
+    AlreadyExists,
+    CurveFSError,
+    InvalidArgument,
+    NotFound,
+    Overloaded,
+    ResourceBusy,
+    Unavailable,
+)
+from ..common.fsname import check_fs_name
+from ..slices.names import filesystem_prefix
+from .fleet import Fleet
+from .object_stores import ObjectStores
+from .retries import RetryQueue
+from .state import FORMAT, Change, State, changed
+from .topology.placement import choose_group
+from .topology.registration import Registration
+from .topology.views import Views
+
+_log = structlog.get_logger()
+
+CHUNK_SIZE = 64 << 20
+BLOCK_SIZE = 4 << 20
+CHUNK_SIZE_MAX = 1 << 30
+BLOCK_SIZE_MAX = 64 << 20
+BLOCK_UNIT = 64 << 10  # a block's checksums are one per segment of this size
+BLOCK_FORMAT = 1
+_SEED_SIZE = 16
+_DELETE_GRACE_S = 600  # longer than any reader's slice list may be old (rule 5)
+_UNDO_S = 5.0
+
+
+class Filesystems:
+    """All filesystems. Its background work is ``removals.run()``. count_max: filesystems at a time."""
+
+    def __init__(
+        self,
+        state: State,
+        views: Views,
+        registration: Registration,
+        fleet: Fleet,
+        stores: ObjectStores,
+        clock: Clock,
+        *,
+        count_max: int,
+        random_bytes: Callable[[int], bytes],
+        random: Callable[[], float],
+    ) -> None:
+        self._state = state
+        self._views = views
+        self._registration = registration
+        self._fleet = fleet
+        self._stores = stores
+        self._clock = clock
+        self._count_max = count_max
+        self._random_bytes = random_bytes
+        self._making: set[int] = set()
+        self.removals: RetryQueue[int] = RetryQueue("remove filesystem", self._remove, random=random, parallel=4)
+
+    async def resume(self) -> None:
+        """Take up what an earlier MDS left: creations that never finished, deletions under way."""
+        for fs_id, filesystem in list(self._state.filesystems.items()):
+            if filesystem.state == pb.CREATING:
+                _log.warning("a creation was never finished, its remains are removed", fs=filesystem.name)
+                await self._abandon(fs_id)
+            elif filesystem.state == pb.DELETING:
+                self.removals.add(fs_id)
+
+    # ------------------------------------------------------------------------------------------- queries
+
+    def get(self, name: str) -> pb.Filesystem:
+        """Return the filesystem of a name. Raises NotFound."""
+        fs_id = self._state.fs_names.get(name)
+        filesystem = self._state.filesystems.get(fs_id) if fs_id else None
+        if filesystem is None:
+            raise NotFound(f"no filesystem '{name}'")
+        return filesystem
+
+    def all(self) -> list[pb.Filesystem]:
+        """Return the filesystems by name, also those being made or deleted; no remains of failed creations."""
+        shown = [
+            filesystem
+            for fs_id, filesystem in self._state.filesystems.items()
+            if filesystem.state != pb.CREATING or self._state.fs_names.get(filesystem.name) == fs_id
+        ]
+        return sorted(shown, key=lambda filesystem: (filesystem.name, filesystem.fs_id))
+
+    def session_count(self, fs_id: int) -> int:
+        """Return how many sessions a filesystem has that are not ending."""
+        return sum(not session.ending for session in self._state.sessions_of(fs_id))
+
+    # ------------------------------------------------------------------------------------------ creation
+
+    async def create(self, request: pb.CreateFilesystemRequest) -> pb.Filesystem:
+        """Make a filesystem and return it, ACTIVE.
+
+        Raises InvalidArgument (name, sizes, URL), AlreadyExists, what ObjectStores.check raises, Unavailable (no
+        metaserver). After an error nothing of it is left, or what a metaserver that is away still holds is being
+        removed; the name is free.
+        """
+        check_fs_name(request.name)
+        chunk_size, block_size = check_sizes(request.chunk_size, request.block_size)
+        if not request.object_store:
+            raise InvalidArgument("an object store is needed: file:///dir or s3://BUCKET[/PREFIX]?endpoint=URL")
+        self._check_free(request.name)
+        self._choose_group()
+        await self._stores.check(request.object_store)
+        filesystem = await self._state.change(lambda change: self._reserve(change, request, chunk_size, block_size))
+        self._making.add(filesystem.fs_id)
+        try:
+            await self._make_partitions(filesystem)
+            active = changed(filesystem, state=pb.ACTIVE)
+            await self._state.change(lambda change: change.put(self._state.filesystems, active.fs_id, active))
+        except BaseException as error:
+            self._making.discard(filesystem.fs_id)
+            if isinstance(error, CurveFSError):
+                await self._undo(filesystem.fs_id)
+            raise
+        self._making.discard(filesystem.fs_id)
+        _log.info("a filesystem was created", fs=active.name, fs_id=active.fs_id, object_store=active.object_store)
+        return active
+
+    def _check_free(self, name: str) -> None:
+        if name in self._state.fs_names:
+            raise AlreadyExists(f"filesystem '{name}' exists already")
+
+    def _choose_group(self) -> int:
+        group_id = choose_group(self._views.loads())
+        if group_id is None:
+            raise Unavailable("no metaserver is online to hold the metadata")
+        return group_id
+
+    def _reserve(
+        self, change: Change, request: pb.CreateFilesystemRequest, chunk_size: int, block_size: int
+    ) -> pb.Filesystem:
+        self._check_free(request.name)
+        if len(self._state.filesystems) >= self._count_max:
+            raise Overloaded(f"there are {self._count_max} filesystems already", retry_after_ms=5000)
+        fs_id = change.next_number("fs")
+        filesystem = pb.Filesystem(
+            format=FORMAT,
+            fs_id=fs_id,
+            name=request.name,
+            uuid=UUID(bytes=self._random_bytes(16), version=4).bytes,
+            object_store=request.object_store,
+            chunk_size=chunk_size,
+            block_size=block_size,
+            capacity_bytes=request.capacity_bytes,
+            capacity_inodes=request.capacity_inodes,
+            state=pb.CREATING,
+            created_ns=self._clock.time_ns(),
+            block_format=BLOCK_FORMAT,
+            delete_grace_s=_DELETE_GRACE_S,
+            hash_seed=self._random_bytes(_SEED_SIZE),
+        )
+        partition = pb.Partition(fs_id=fs_id, partition_id=0, group_id=self._choose_group())
+        change.put(self._state.filesystems, fs_id, filesystem)
+        change.put(self._state.fs_names, filesystem.name, fs_id)
+        change.put(self._state.partitions, (fs_id, 0), partition)
+        return filesystem
+
+    async def _make_partitions(self, filesystem: pb.Filesystem) -> None:
+        for partition in self._state.partitions_of(filesystem.fs_id):
+            if self._registration.may_create(partition.group_id):
+                await self._registration.create_copyset(partition.group_id)
+            spec = metaserver_pb2.PartitionSpec(
+                fs_id=filesystem.fs_id,
+                partition_id=partition.partition_id,
+                group_id=partition.group_id,
+                hash_seed=filesystem.hash_seed,
+                chunk_size=filesystem.chunk_size,
+                block_size=filesystem.block_size,
+            )
+            await self._fleet.create_partition(self._views.addresses(partition.group_id), spec)
+
+    async def _undo(self, fs_id: int) -> None:
+        try:
+            await self._abandon(fs_id)
+        except CurveFSError as error:
+            # The store takes no writes. The record stays CREATING and not mountable, and resume() finds it.
+            _log.warning("a failed creation could not be undone yet", fs_id=fs_id, reason=str(error))
+            self.removals.add(fs_id)
+            return
+        await self.removals.finished(fs_id, _UNDO_S)
+
+    async def _abandon(self, fs_id: int) -> None:
+        await self._state.change(lambda change: self._free_name(change, fs_id))
+        self.removals.add(fs_id)
+
+    def _free_name(self, change: Change, fs_id: int) -> None:
+        filesystem = self._state.filesystems.get(fs_id)
+        if filesystem is not None and self._state.fs_names.get(filesystem.name) == fs_id:
+            change.delete(self._state.fs_names, filesystem.name)
+
+    # ------------------------------------------------------------------------------------------ deletion
+
+    async def delete(self, name: str) -> pb.Filesystem:
+        """Begin to delete a filesystem and return it, DELETING; its name is free at once.
+
+        Raises NotFound, ResourceBusy (mounted, or just being made).
+        """
+        filesystem = await self._state.change(lambda change: self._mark(change, name))
+        _log.info("a filesystem is being deleted", fs=name, fs_id=filesystem.fs_id)
+        self.removals.add(filesystem.fs_id)
+        return filesystem
+
+    def _mark(self, change: Change, name: str) -> pb.Filesystem:
+        filesystem = self.get(name)
+        if filesystem.state == pb.CREATING:
+            raise ResourceBusy(f"filesystem '{name}' is just being made")
+        live = [session for session in self._state.sessions_of(filesystem.fs_id) if not session.ending]
+        if live:
+            places = ", ".join(f"{session.host}:{session.mountpoint}" for session in live[:3])
+            more = f" and {len(live) - 3} more places" if len(live) > 3 else ""
+            raise ResourceBusy(f"filesystem '{name}' is mounted at {places}{more}")
+        deleting = changed(filesystem, state=pb.DELETING)
+        change.put(self._state.filesystems, filesystem.fs_id, deleting)
+        change.delete(self._state.fs_names, name)
+        return deleting
+
+    async def _remove(self, fs_id: int) -> None:
+        filesystem = self._state.filesystems.get(fs_id)
+        if filesystem is None or filesystem.state == pb.ACTIVE or fs_id in self._making:
+            return
+        await self._state.change(lambda change: self._free_name(change, fs_id))
+        # A session that is ending could still publish; its groups are told by their own queue.
+        if self._state.sessions_of(fs_id):
+            raise Unavailable(f"sessions of filesystem {fs_id} are still ending")
+        for partition in self._state.partitions_of(fs_id):
+            place = (fs_id, partition.partition_id)
+            await self._fleet.delete_partition(self._views.addresses(partition.group_id), partition.group_id, *place)
+        count = 0
+        if filesystem.state == pb.DELETING:  # one that was never ACTIVE has no objects
+            prefix = filesystem_prefix(UUID(bytes=filesystem.uuid))
+            count = await self._stores.remove_all(filesystem.object_store, prefix)
+        await self._state.change(lambda change: self._forget(change, fs_id))
+        _log.info("a filesystem was removed", fs=filesystem.name, fs_id=fs_id, objects=count)
+
+    def _forget(self, change: Change, fs_id: int) -> None:
+        for partition in self._state.partitions_of(fs_id):
+            change.delete(self._state.partitions, (fs_id, partition.partition_id))
+        change.delete(self._state.filesystems, fs_id)
+
+
+def check_sizes(chunk_size: int, block_size: int) -> tuple[int, int]:
+    """Return chunk and block size in bytes, 0 replaced by the default. Raises InvalidArgument."""
+    chunk_size, block_size = chunk_size or CHUNK_SIZE, block_size or BLOCK_SIZE
+    if block_size % BLOCK_UNIT or block_size > BLOCK_SIZE_MAX:
+        raise InvalidArgument(f"the block size must be a multiple of 64 KiB up to 64 MiB, not {block_size} bytes")
+    if chunk_size % block_size or chunk_size > CHUNK_SIZE_MAX:
+        raise InvalidArgument(
+            f"the chunk size must be a multiple of the block size ({block_size} bytes) up to 1 GiB, not {chunk_size} bytes"
+        )
+    return chunk_size, block_size

@@ -1,0 +1,1 @@
+"""What metaservers report, and the orders they get in answer."""

@@ -1,0 +1,234 @@
+"""Mount sessions: who has a filesystem mounted, for how long yet, and whose end must still be told.
+
+A session lives while its lease is renewed. Renewals are counted in memory only; an MDS that begins to serve gives
+every session a full lease (rule 8). An end, by the client or by time, is stored at once together with the groups that
+must hear of it; the queue tells each one until it confirmed, and only then the record goes.
+
+Invariants:
+    a session that is ending is never live again
+    a session's record exists until every group of its filesystem has its end in its log
+
+A token expires with the lease it was issued for, so what a group accepts without asking ends by itself too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from ...proto import mds_pb2 as pb
+from ..common.clock import Clock
+from ..common.errors import InvalidArgument, NotFound, Overloaded, ResourceBusy, SessionEnded
+from ..common.ids import SESSION_ID_SIZE
+from . import tokens
+from .fleet import Fleet
+from .retries import RetryQueue
+from .state import FORMAT, Change, State, changed
+from .topology.views import Views
+
+_log = structlog.get_logger()
+# How long the end of an exclusive mount waits for its groups, so that the next one can follow at once.
+_EXCLUSIVE_END_S = 2.0
+
+
+@dataclass(slots=True)
+class _Lease:
+    deadline_s: float  # boot time
+    renewed_ns: int
+
+
+class Sessions:
+    """All mount sessions. Its background work is ``endings.run()``; expire() is to be called about once a second.
+
+    lease_ms: of every new session. count_max: sessions at a time, of all filesystems.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        views: Views,
+        fleet: Fleet,
+        clock: Clock,
+        *,
+        lease_ms: int,
+        count_max: int,
+        random_bytes: Callable[[int], bytes],
+        random: Callable[[], float],
+    ) -> None:
+        self._state = state
+        self._views = views
+        self._fleet = fleet
+        self._clock = clock
+        self._lease_ms = lease_ms
+        self._count_max = count_max
+        self._random_bytes = random_bytes
+        self._leases: dict[bytes, _Lease] = {}
+        self.endings: RetryQueue[int] = RetryQueue("end sessions", self._tell_group, random=random)
+        for session in state.sessions.values():
+            if session.ending:
+                self._pursue(session)
+            else:
+                self._renew(session)
+
+    # --------------------------------------------------------------------------------------- one session
+
+    async def open(self, request: pb.OpenSessionRequest) -> tuple[pb.MountSession, bytes]:
+        """Begin a session; return it and its token.
+
+        Raises NotFound (no such filesystem, or not ready), ResourceBusy (an exclusive mount is or would be broken),
+        Overloaded (too many sessions).
+        """
+        session_id = self._random_bytes(SESSION_ID_SIZE)
+        session = await self._state.change(lambda change: self._begin(change, request, session_id))
+        self._renew(session)
+        _log.info("a session began", session=session_id.hex(), fs=request.name, host=session.host)
+        return self.shown(session), self._token(session)
+
+    async def renew(self, session_id: bytes) -> tuple[bytes, int]:
+        """Give a session its full lease again; return a new token and the lease in milliseconds.
+
+        Raises SessionEnded.
+        """
+        session = self._state.sessions.get(session_id)
+        if session is None or session.ending:
+            raise SessionEnded("the session has ended: it was closed, or not renewed in time")
+        self._renew(session)
+        return self._token(session), session.lease_ms
+
+    async def close(self, session_id: bytes) -> None:
+        """End a session because its mount is gone. Idempotent."""
+        session = self._state.sessions.get(session_id)
+        if session is None:
+            return
+        groups = await self._end(session_id, lambda _: True)
+        if session.exclusive:
+            for group_id in groups:
+                await self.endings.finished(group_id, _EXCLUSIVE_END_S)
+
+    async def expire(self) -> int:
+        """End every session whose lease has run out; return how many. Raises what State.change raises."""
+        now_s = self._clock.boottime_s()
+        due = [session_id for session_id, lease in self._leases.items() if lease.deadline_s <= now_s]
+        for session_id in due:
+            if session := self._state.sessions.get(session_id):
+                _log.warning("a session was not renewed in time", session=session_id.hex(), host=session.host)
+            await self._end(session_id, lambda lease: lease is not None and lease.deadline_s <= now_s)
+        return len(due)
+
+    # --------------------------------------------------------------------------------------- many of them
+
+    def of(self, fs_id: int | None) -> list[pb.MountSession]:
+        """Return the sessions of a filesystem, or all, the oldest first; also those that are ending."""
+        chosen = [session for session in self._state.sessions.values() if fs_id is None or session.fs_id == fs_id]
+        return [self.shown(session) for session in sorted(chosen, key=lambda one: (one.opened_ns, one.session_id))]
+
+    def shown(self, session: pb.MountSession) -> pb.MountSession:
+        """Return a session as it is answered: with the time of its last renewal."""
+        lease = self._leases.get(session.session_id)
+        return changed(session, renewed_ns=lease.renewed_ns if lease else session.renewed_ns)
+
+    def is_over(self, session_id: bytes) -> bool:
+        """Return whether a group that serves this session must end it."""
+        session = self._state.sessions.get(session_id)
+        return session is None or session.ending
+
+    # -------------------------------------------------------------------------------------------- inside
+
+    def _begin(self, change: Change, request: pb.OpenSessionRequest, session_id: bytes) -> pb.MountSession:
+        fs_id = self._state.fs_names.get(request.name)
+        filesystem = self._state.filesystems.get(fs_id) if fs_id else None
+        if filesystem is None:
+            raise NotFound(f"no filesystem '{request.name}'")
+        if filesystem.state != pb.ACTIVE:
+            raise NotFound(f"filesystem '{request.name}' is not ready yet")
+        if len(self._state.sessions) >= self._count_max:
+            raise Overloaded(f"there are {self._count_max} sessions already", retry_after_ms=5000)
+        for field in (request.host, request.mountpoint, request.metrics_address):
+            if len(field) > 4096:
+                raise InvalidArgument("host, mountpoint and metrics address are at most 4096 characters each")
+        for other in self._state.sessions_of(filesystem.fs_id):
+            # One that is ending may still change things until every group confirmed.
+            if request.exclusive or other.exclusive:
+                raise ResourceBusy(
+                    f"filesystem '{request.name}' is mounted {_told(other)}, and one of both is exclusive"
+                )
+        session = pb.MountSession(
+            format=FORMAT,
+            session_id=session_id,
+            fs_id=filesystem.fs_id,
+            host=request.host,
+            pid=request.pid,
+            mountpoint=request.mountpoint,
+            opened_ns=self._clock.time_ns(),
+            renewed_ns=self._clock.time_ns(),
+            lease_ms=self._lease_ms,
+            read_only=request.read_only,
+            exclusive=request.exclusive,
+            identity=request.identity,
+            metrics_address=request.metrics_address,
+        )
+        change.put(self._state.sessions, session_id, session)
+        return session
+
+    def _renew(self, session: pb.MountSession) -> None:
+        self._leases[session.session_id] = _Lease(
+            self._clock.boottime_s() + session.lease_ms / 1000, self._clock.time_ns()
+        )
+
+    def _token(self, session: pb.MountSession) -> bytes:
+        token = pb.SessionToken(
+            fs_id=session.fs_id,
+            session_id=session.session_id,
+            expires_ns=self._clock.time_ns() + session.lease_ms * 1_000_000,
+            read_only=session.read_only,
+        )
+        return tokens.sign(self._state.authority.cluster.secret, token)
+
+    async def _end(self, session_id: bytes, still: Callable[[_Lease | None], bool]) -> list[int]:
+        """Store the end of a session if ``still`` holds for its lease; return the groups to be told."""
+
+        def decide(change: Change) -> pb.MountSession | None:
+            session = self._state.sessions.get(session_id)
+            if session is None or session.ending or not still(self._leases.get(session_id)):
+                return None
+            groups = sorted({partition.group_id for partition in self._state.partitions_of(session.fs_id)})
+            ending = changed(self.shown(session), ending=True)
+            ending.ending_groups.extend(groups)
+            if groups:
+                change.put(self._state.sessions, session_id, ending)
+            else:
+                change.delete(self._state.sessions, session_id)
+            return ending
+
+        ending = await self._state.change(decide)
+        if ending is None:
+            return []
+        self._leases.pop(session_id, None)
+        _log.info("a session ends", session=session_id.hex(), host=ending.host)
+        self._pursue(ending)
+        return list(ending.ending_groups)
+
+    def _pursue(self, session: pb.MountSession) -> None:
+        for group_id in session.ending_groups:
+            self.endings.add(group_id)
+
+    async def _tell_group(self, group_id: int) -> None:
+        waiting = [session.session_id for session in self._state.sessions.values() if group_id in session.ending_groups]
+        for session_id in waiting:
+            await self._fleet.end_session(self._views.addresses(group_id), group_id, session_id)
+            await self._state.change(lambda change, one=session_id: self._confirm(change, one, group_id))  # type: ignore[misc] # a lambda's default
+
+    def _confirm(self, change: Change, session_id: bytes, group_id: int) -> None:
+        session = self._state.sessions.get(session_id)
+        if session is None or group_id not in session.ending_groups:
+            return
+        rest = changed(session)
+        rest.ending_groups.remove(group_id)
+        if rest.ending_groups:
+            change.put(self._state.sessions, session_id, rest)
+        else:
+            change.delete(self._state.sessions, session_id)
+
+
+def _told(session: pb.MountSession) -> str:
+    return f"at {session.host}:{session.mountpoint}" + (" (which is ending)" if session.ending else "")
