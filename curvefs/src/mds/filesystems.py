@@ -24,7 +24,6 @@ from ...proto import metaserver_pb2
 from ..common.clock import Clock
 from ..common.errors import (
     AlreadyExists,
-    CurveFSError,
     InvalidArgument,
     NotFound,
     Overloaded,
@@ -32,6 +31,7 @@ from ..common.errors import (
     Unavailable,
 )
 from ..common.fsname import check_fs_name
+from ..object.url import parse_store_url
 from ..slices.names import filesystem_prefix
 from .fleet import Fleet
 from .object_stores import ObjectStores
@@ -64,8 +64,8 @@ class Filesystems:
         registration: Registration,
         fleet: Fleet,
         stores: ObjectStores,
-        clock: Clock,
         *,
+        clock: Clock,
         count_max: int,
         random_bytes: Callable[[int], bytes],
         random: Callable[[], float],
@@ -81,13 +81,11 @@ class Filesystems:
         self._making: set[int] = set()
         self.removals: RetryQueue[int] = RetryQueue("remove filesystem", self._remove, random=random, parallel=4)
 
-    async def resume(self) -> None:
+    def resume(self) -> None:
         """Take up what an earlier MDS left: creations that never finished, deletions under way."""
-        for fs_id, filesystem in list(self._state.filesystems.items()):
-            if filesystem.state == pb.CREATING:
-                _log.warning("a creation was never finished, its remains are removed", fs=filesystem.name)
-                await self._abandon(fs_id)
-            elif filesystem.state == pb.DELETING:
+        for fs_id, filesystem in self._state.filesystems.items():
+            if filesystem.state != pb.ACTIVE:
+                _log.warning("remains of a filesystem are removed", fs=filesystem.name, fs_id=fs_id)
                 self.removals.add(fs_id)
 
     # ------------------------------------------------------------------------------------------- queries
@@ -124,8 +122,7 @@ class Filesystems:
         """
         check_fs_name(request.name)
         chunk_size, block_size = check_sizes(request.chunk_size, request.block_size)
-        if not request.object_store:
-            raise InvalidArgument("an object store is needed: file:///dir or s3://BUCKET[/PREFIX]?endpoint=URL")
+        parse_store_url(request.object_store)
         self._check_free(request.name)
         self._choose_group()
         await self._stores.check(request.object_store)
@@ -135,10 +132,10 @@ class Filesystems:
             await self._make_partitions(filesystem)
             active = changed(filesystem, state=pb.ACTIVE)
             await self._state.change(lambda change: change.put(self._state.filesystems, active.fs_id, active))
-        except BaseException as error:
+        except Exception:
             self._making.discard(filesystem.fs_id)
-            if isinstance(error, CurveFSError):
-                await self._undo(filesystem.fs_id)
+            self.removals.add(filesystem.fs_id)
+            await self.removals.finished(filesystem.fs_id, _UNDO_S)
             raise
         self._making.discard(filesystem.fs_id)
         _log.info("a filesystem was created", fs=active.name, fs_id=active.fs_id, object_store=active.object_store)
@@ -196,20 +193,6 @@ class Filesystems:
                 block_size=filesystem.block_size,
             )
             await self._fleet.create_partition(self._views.addresses(partition.group_id), spec)
-
-    async def _undo(self, fs_id: int) -> None:
-        try:
-            await self._abandon(fs_id)
-        except CurveFSError as error:
-            # The store takes no writes. The record stays CREATING and not mountable, and resume() finds it.
-            _log.warning("a failed creation could not be undone yet", fs_id=fs_id, reason=str(error))
-            self.removals.add(fs_id)
-            return
-        await self.removals.finished(fs_id, _UNDO_S)
-
-    async def _abandon(self, fs_id: int) -> None:
-        await self._state.change(lambda change: self._free_name(change, fs_id))
-        self.removals.add(fs_id)
 
     def _free_name(self, change: Change, fs_id: int) -> None:
         filesystem = self._state.filesystems.get(fs_id)
@@ -273,6 +256,7 @@ def check_sizes(chunk_size: int, block_size: int) -> tuple[int, int]:
         raise InvalidArgument(f"the block size must be a multiple of 64 KiB up to 64 MiB, not {block_size} bytes")
     if chunk_size % block_size or chunk_size > CHUNK_SIZE_MAX:
         raise InvalidArgument(
-            f"the chunk size must be a multiple of the block size ({block_size} bytes) up to 1 GiB, not {chunk_size} bytes"
+            f"the chunk size must be a multiple of the block size ({block_size} bytes) up to 1 GiB, "
+            f"not {chunk_size} bytes"
         )
     return chunk_size, block_size

@@ -16,6 +16,7 @@ _log = structlog.get_logger()
 
 # Rule 19: a clock further off than this disqualifies a metaserver from leading; here it is worth a line in the log.
 _CLOCK_OFFSET_NS_MAX = 2_000_000_000
+_CLOCK_IS_OFF = "its clock differs by more than 2 s from the MDS's"
 _ORDERS_MAX = 1000
 
 
@@ -33,8 +34,8 @@ class Heartbeats:
         registration: Registration,
         views: Views,
         endings: RetryQueue[int],
-        clock: Clock,
         *,
+        clock: Clock,
         is_over: Callable[[bytes], bool],
         interval_ms: int,
         orders_after_s: float,
@@ -92,9 +93,9 @@ class Heartbeats:
         if request.highest_epoch > self._state.authority.epoch:
             self._warn_once(metaserver_id, "it obeyed a newer MDS than this one: is this MDS's store an old copy?")
         if request.time_ns and abs(request.time_ns - now_ns) > _CLOCK_OFFSET_NS_MAX:
-            self._warn_once(metaserver_id, "its clock differs by more than 2 s from the MDS's")
+            self._warn_once(metaserver_id, _CLOCK_IS_OFF)
         else:
-            self._warned.discard((metaserver_id, "its clock differs by more than 2 s from the MDS's"))
+            self._warned.discard((metaserver_id, _CLOCK_IS_OFF))
 
     def _warn_once(self, metaserver_id: int, what: str) -> None:
         if (metaserver_id, what) not in self._warned:

@@ -34,8 +34,8 @@ class Registration:
         reports: Reports,
         views: Views,
         fleet: Fleet,
-        clock: Clock,
         *,
+        clock: Clock,
         random_bytes: Callable[[int], bytes],
         random: Callable[[], float],
     ) -> None:

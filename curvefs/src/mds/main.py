@@ -1,0 +1,53 @@
+"""``curvefs-mds``: one MDS process. Prints ``listening on HOST:PORT`` when it is ready; ends with 0 when asked to."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..common import logs
+from ..common.clock import SystemClock
+from ..common.errors import StartupError
+from ..object.check import check_store
+from ..object.url import open_store
+from .config import MdsConfig, load_config
+from .server import World, serve
+
+
+async def _run(config: MdsConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(config, World(SystemClock(), open_store, check_store), stop, _ready)
+
+
+def _ready(address: str) -> None:
+    sys.stdout.write(f"listening on {address}\n")
+    sys.stdout.flush()
+
+
+@click.command()
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file; flags override it.")
+@click.option("--listen", help="HOST:PORT; port 0 chooses one and keeps it.")
+@click.option("--data", type=click.Path(path_type=Path), help="The data folder, made if missing.")
+@click.option("--metrics-listen", help="HOST:PORT of the metrics page.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option("--log-json/--no-log-json", default=None, help="One JSON object a line.")
+@click.version_option(package_name="curvefs")
+def main(config_file: Path | None, **flags: Any) -> None:
+    """Serve filesystems, sessions and topology of a CurveFS cluster."""
+    try:
+        config = load_config(config_file, flags)
+        logs.configure(json=config.log_json, level=config.log_level, program="curvefs-mds")
+        asyncio.run(_run(config))
+    except StartupError as error:
+        sys.stderr.write(f"curvefs-mds: {error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

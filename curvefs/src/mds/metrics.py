@@ -1,0 +1,69 @@
+"""The MDS's metrics, and their HTTP page on the address it is told, loopback by default.
+
+Gauges are set by the event loop about once a second, never read from the tables by the HTTP thread.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from ...proto import mds_pb2, topology_pb2
+from ..common.addresses import parse_address
+from ..common.errors import StartupError
+from ..common.exits import ExitCode
+from .state import State
+from .topology.views import Views
+
+_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
+
+
+class Metrics:
+    """Counters and gauges of one MDS, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._calls = Counter("mds_rpc_total", "Calls answered.", ["method", "code"], registry=self.registry)
+        self._seconds = Histogram(
+            "mds_rpc_seconds", "Time to answer a call.", ["method"], buckets=_BUCKETS, registry=self.registry
+        )
+        self._epoch = Gauge("mds_epoch", "Epoch of this MDS.", registry=self.registry)
+        self._filesystems = Gauge("mds_filesystems", "Filesystems by state.", ["state"], registry=self.registry)
+        self._sessions = Gauge("mds_sessions", "Mount sessions, live or ending.", ["state"], registry=self.registry)
+        self._metaservers = Gauge("mds_metaservers", "Metaservers by health.", ["health"], registry=self.registry)
+
+    def answered(self, method: str, code: str, seconds: float) -> None:
+        """Count a call."""
+        self._calls.labels(method, code).inc()
+        self._seconds.labels(method).observe(seconds)
+
+    def observe(self, state: State, views: Views) -> None:
+        """Set the gauges from the tables."""
+        self._epoch.set(state.authority.epoch)
+        states = [int(filesystem.state) for filesystem in state.filesystems.values()]
+        for name, value in mds_pb2.FilesystemState.items():
+            self._filesystems.labels(name.lower()).set(states.count(value))
+        ending = sum(session.ending for session in state.sessions.values())
+        self._sessions.labels("live").set(len(state.sessions) - ending)
+        self._sessions.labels("ending").set(ending)
+        healths = [int(views.health(metaserver_id)) for metaserver_id, _ in state.metaservers.items()]
+        for name, value in topology_pb2.Health.items():
+            self._metaservers.labels(name.lower()).set(healths.count(value))
+
+
+class MetricsPage:
+    """The page, served from a thread. ``address`` is HOST:PORT with the real port."""
+
+    def __init__(self, metrics: Metrics, listen: str) -> None:
+        """Begin to serve. Raises StartupError (ADDRESS_IN_USE)."""
+        host, port = parse_address(listen)
+        try:
+            self._server, self._thread = start_http_server(port, host.strip("[]"), metrics.registry)
+        except OSError as error:
+            raise StartupError(
+                f"cannot listen on {listen} for metrics: the port is taken or not ours", ExitCode.ADDRESS_IN_USE
+            ) from error
+        self.address = f"{host}:{self._server.server_port}"
+
+    def close(self) -> None:
+        """Stop serving; blocks for at most a second or so."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
