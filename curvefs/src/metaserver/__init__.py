@@ -1,0 +1,8 @@
+"""The metaserver: inodes, dentries and slice lists of the partitions it holds.
+
+wal/        the write-ahead log that all groups share
+storage/    LMDB below the state machine: keys, transactions, environment, checkpoints
+copyset/    a raft group on disk: propose, commit, apply
+metastore/  the state machine
+service.py  the session stream and the calls of the MDS
+"""

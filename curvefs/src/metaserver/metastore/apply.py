@@ -1,0 +1,203 @@
+"""Applying a log entry: one function per command, one per operation. Deterministic (see scope.py)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ....proto import common_pb2, state_pb2
+from ....proto import metaserver_pb2 as pb
+from ...common.ids import CHUNK_RANGE_SIZE, FIRST_ORDINARY_N, ROOT_INODE, make_id
+from ..storage import keys
+from ..storage.transaction import StateTransaction
+from . import attributes, data, ids, namespace, sessions
+from .scope import Refusal, Scope
+
+KEYS_PER_STEP = 900
+ROOT_MODE = 0o040755
+
+
+@dataclass(slots=True)
+class Applied:
+    """What an entry led to: results of operations, or why the command as a whole was refused."""
+
+    results: pb.OperationResults | None = None
+    failure: common_pb2.Failure | None = None
+    follow_ups: list[state_pb2.Entry] = field(default_factory=list)
+
+
+def apply(txn: StateTransaction, index: int, entry: state_pb2.Entry) -> Applied:
+    """Apply the entry at a log index."""
+    scope = Scope(txn, index, entry.time_ns, 0)
+    applied = Applied(follow_ups=scope.follow_ups)
+    command = entry.WhichOneof("command")
+    assert command is not None, "an entry says what to do"
+    try:
+        _COMMANDS[command](scope, entry, applied)
+    except Refusal as refusal:
+        applied.failure = common_pb2.Failure(code=refusal.code, message=refusal.message)
+    scope.write_back()
+    return applied
+
+
+# --------------------------------------------------------------------------------------------- operations
+
+
+def _noop(_: Scope, __: pb.Operation, ___: pb.OperationResult) -> None:
+    """Only the number is consumed."""
+
+
+_OPERATIONS: dict[str, Callable[[Scope, pb.Operation, pb.OperationResult], None]] = {
+    "noop": _noop,
+    "create": namespace.create,
+    "unlink": namespace.unlink,
+    "rmdir": namespace.rmdir,
+    "link": namespace.link,
+    "rename": namespace.rename,
+    "release_inode": namespace.release,
+    "set_attr": attributes.set_attr,
+    "set_xattr": attributes.set_xattr,
+    "remove_xattr": attributes.remove_xattr,
+    "append_slices": data.append_slices,
+    "fallocate": data.fallocate,
+    "allocate_ids": ids.allocate,
+}
+
+
+def _operations(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
+    """Apply a batch in its lane: exactly the next number; lower ones get their stored result."""
+    batch = entry.operations.batch
+    scope.fs_id, scope.session_id = batch.fs_id, batch.session_id
+    record = sessions.read(scope, batch.session_id)
+    if record is None or record.fs_id != batch.fs_id:
+        raise Refusal(common_pb2.SESSION_UNKNOWN)
+    if record.ended_ns:
+        raise Refusal(common_pb2.SESSION_ENDED)
+    sessions.acknowledge(scope, batch.session_id, record, batch.acknowledged)
+    results = applied.results = pb.OperationResults(group_id=batch.group_id, first_sequence=batch.first_sequence)
+    for sequence, operation in enumerate(batch.operations, batch.first_sequence):
+        if sequence < record.expected_sequence:
+            results.results.append(sessions.stored_result(scope, batch.session_id, sequence))
+            continue
+        if sequence > record.expected_sequence:
+            results.failure.code = common_pb2.SEQUENCE_GAP
+            results.failure.expected_sequence = record.expected_sequence
+            break
+        if not sessions.has_room(record):
+            results.failure.code = common_pb2.OVERLOADED
+            results.failure.message = "too many results are not acknowledged"
+            break
+        record.expected_sequence += 1
+        result = results.results.add(sequence=sequence)
+        _operation(scope, operation, result)
+        result.sequence = sequence
+        scope.txn.put(keys.result(batch.session_id, sequence), result.SerializeToString(deterministic=True))
+    sessions.write(scope, batch.session_id, record)
+
+
+def _operation(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
+    try:
+        for precondition in operation.preconditions:
+            _check(scope, precondition)
+        kind = operation.WhichOneof("operation")
+        if kind is None:
+            raise Refusal(common_pb2.UNSUPPORTED, "an operation this server does not know")
+        _OPERATIONS[kind](scope, operation, result)
+    except Refusal as refusal:
+        result.status = refusal.code
+        result.message = refusal.message
+
+
+def _check(scope: Scope, precondition: pb.Precondition) -> None:
+    """Raise Refusal SKIPPED unless the condition holds."""
+    match precondition.WhichOneof("condition"):
+        case "name_is":
+            wanted = precondition.name_is
+            value = scope.txn.get(scope.dentry_key(wanted.parent, wanted.name))
+            holds = (keys.unpack_dentry(value)[0] if value is not None else 0) == wanted.inode_id
+        case "change_is":
+            inode = scope.find(precondition.change_is.inode_id)
+            holds = inode is not None and inode.change == precondition.change_is.change
+        case "only_if_sequence":
+            before = sessions.stored_result(scope, scope.session_id, precondition.only_if_sequence)
+            holds = not before.status
+        case _:
+            holds = False
+    if not holds:
+        raise Refusal(common_pb2.SKIPPED)
+
+
+# ----------------------------------------------------------------------------------------------- commands
+
+
+def _open_session(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
+    scope.fs_id = entry.open_session.fs_id
+    sessions.open_session(scope, entry.open_session.session_id)
+
+
+def _end_session(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
+    sessions.end_session(scope, entry.end_session.session_id)
+
+
+def _finish_cut(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
+    scope.fs_id = entry.finish_cut.fs_id
+    data.finish_cut(scope, entry.finish_cut.inode_id, entry.finish_cut.order)
+
+
+def _create_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
+    """CreatePartition; idempotent. Partition 0 begins with the root directory, which is its own parent."""
+    spec = entry.create_partition.partition
+    key = keys.partition(spec.fs_id, spec.partition_id)
+    if scope.txn.get(key) is not None:
+        return
+    record = state_pb2.PartitionRecord(spec=spec, next_inode=FIRST_ORDINARY_N, next_chunk=CHUNK_RANGE_SIZE)
+    scope.fs_id = spec.fs_id
+    if spec.partition_id == 0:
+        now = scope.time_ns
+        record.inode_count = 1
+        root = pb.Inode(inode_id=ROOT_INODE, mode=ROOT_MODE, nlink=2, length=namespace.DIRECTORY_LENGTH, change=1)
+        root.parent = ROOT_INODE
+        root.atime_ns = root.mtime_ns = root.ctime_ns = root.btime_ns = now
+        scope.add(root)
+    scope.txn.put(key, record.SerializeToString(deterministic=True))
+
+
+def _delete_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
+    """DeletePartition: everything of it, KEYS_PER_STEP keys an entry; the record goes last."""
+    command = entry.delete_partition
+    key = keys.partition(command.fs_id, command.partition_id)
+    raw = scope.txn.get(key)
+    if raw is None:
+        return
+    record = state_pb2.PartitionRecord.FromString(raw)
+    record.deleting = True
+    scope.txn.put(key, record.SerializeToString(deterministic=True))
+    left = KEYS_PER_STEP
+    first, end = make_id(command.partition_id, 0), make_id(command.partition_id + 1, 0)
+    ranges = [
+        (keys.of_inode(table, command.fs_id, first), keys.of_inode(table, command.fs_id, end))
+        for table in (keys.INODE, keys.DENTRY, keys.XATTR, keys.SLICE, keys.CUT, keys.WAITER)
+    ]
+    # The queue of a filesystem goes with it: its objects are removed by their common prefix.
+    ranges.append((keys.delete(command.fs_id, 0, 0), keys.delete(command.fs_id + 1, 0, 0)))
+    for start, stop in ranges:
+        for one, _value in list(scope.txn.scan(start, stop, left)):
+            scope.txn.delete(one)
+            left -= 1
+        if not left:
+            scope.follow_ups.append(entry_of(command))
+            return
+    scope.txn.delete(key)
+
+
+def entry_of(command: state_pb2.DeletePartitionCommand) -> state_pb2.Entry:
+    """Return the follow-up that goes on with a deletion."""
+    return state_pb2.Entry(format=1, delete_partition=command)
+
+
+_COMMANDS: dict[str, Callable[[Scope, state_pb2.Entry, Applied], None]] = {
+    "operations": _operations,
+    "open_session": _open_session,
+    "end_session": _end_session,
+    "create_partition": _create_partition,
+    "delete_partition": _delete_partition,
+    "finish_cut": _finish_cut,
+}

@@ -1,0 +1,126 @@
+"""Ranges of inode numbers and chunk ids, leased to sessions by their partition (rule 1).
+
+Both kinds come in aligned ranges, so that the range of an id is found by its number. An inode number counts as used
+when it is created with, a chunk id when it is published. A range whose ids are all used is forgotten.
+
+Ranges are granted with results, so that they cost no round trip: the first create of a session in a partition brings
+one of each kind; using an id that leaves little of a range brings the next.
+"""
+
+from ....proto import common_pb2, state_pb2
+from ....proto import metaserver_pb2 as pb
+from ...common.ids import CHUNK_RANGE_SIZE, INODE_RANGE_SIZE, make_id, number_of, partition_of
+from ..storage import keys
+from .scope import Refusal, Scope
+
+OPEN_RANGES_MAX = 64
+INODES_LEFT_MIN = 256
+CHUNKS_PUBLISHED_HIGH = 700
+
+
+def take_inode_number(scope: Scope, parent: int) -> int:
+    """Take the partition's next number, for an operation that left it out."""
+    record = scope.partition(parent)
+    record.next_inode += 1
+    return make_id(record.spec.partition_id, record.next_inode - 1)
+
+
+def check_inode_number(scope: Scope, inode_id: int, parent: int) -> state_pb2.RangeRecord:
+    """Return the range that a number of the client's choice may be taken from. Raises Refusal ID_REFUSED."""
+    first = make_id(partition_of(inode_id), number_of(inode_id) // INODE_RANGE_SIZE * INODE_RANGE_SIZE)
+    raw = scope.txn.get(keys.range_(scope.session_id, common_pb2.INODE, first))
+    if raw is None or partition_of(inode_id) != partition_of(parent):
+        raise Refusal(common_pb2.ID_REFUSED, f"inode number {inode_id} is not leased to the session")
+    record = state_pb2.RangeRecord.FromString(raw)
+    if inode_id < record.next:
+        raise Refusal(common_pb2.ID_REFUSED, f"inode number {inode_id} was used before")
+    return record
+
+
+def use_inode_number(scope: Scope, record: state_pb2.RangeRecord, inode_id: int, result: pb.OperationResult) -> None:
+    """Mark a checked number as used; grant the next range when little is left."""
+    left_before = record.range.end - record.next
+    record.next = inode_id + 1
+    left = record.range.end - record.next
+    key = keys.range_(scope.session_id, common_pb2.INODE, record.range.first)
+    if left:
+        scope.txn.put(key, record.SerializeToString(deterministic=True))
+    else:
+        scope.txn.delete(key)
+    if left < INODES_LEFT_MIN <= left_before:
+        grant(scope, partition_of(inode_id), common_pb2.INODE, result)
+
+
+def grant_first(scope: Scope, parent: int, result: pb.OperationResult) -> None:
+    """Give a session that has none a range of each kind, with the result of a create."""
+    for kind in (common_pb2.INODE, common_pb2.CHUNK):
+        if not _open_ranges(scope, kind, partition_of(parent), 1):
+            grant(scope, partition_of(parent), kind, result)
+
+
+def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.OperationResult) -> bool:
+    """Lease a fresh range to the session and say so in the result; False when it has too many."""
+    if _open_ranges(scope, kind, partition_id, OPEN_RANGES_MAX) >= OPEN_RANGES_MAX:
+        return False
+    partition = scope.partition(make_id(partition_id, 0))
+    if kind == common_pb2.INODE:
+        n = -(-partition.next_inode // INODE_RANGE_SIZE) * INODE_RANGE_SIZE
+        size = INODE_RANGE_SIZE
+        partition.next_inode = n + size
+    else:
+        n, size = partition.next_chunk, CHUNK_RANGE_SIZE
+        partition.next_chunk = n + size
+    first = make_id(partition_id, n)
+    record = state_pb2.RangeRecord(
+        range=common_pb2.IdRange(kind=kind, first=first, end=first + size),
+        next=first,
+        published=b"" if kind == common_pb2.INODE else bytes(CHUNK_RANGE_SIZE // 8),
+    )
+    scope.txn.put(keys.range_(scope.session_id, kind, first), record.SerializeToString(deterministic=True))
+    result.ranges.append(record.range)
+    return True
+
+
+def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> None:
+    """Mark chunk ids as published. Raises Refusal ALREADY_DONE (all were), ID_REFUSED; then nothing changed."""
+    records: dict[int, tuple[state_pb2.RangeRecord, int]] = {}
+    done = 0
+    for chunk_id in chunk_ids:
+        first = make_id(partition_of(chunk_id), number_of(chunk_id) // CHUNK_RANGE_SIZE * CHUNK_RANGE_SIZE)
+        if first not in records:
+            raw = scope.txn.get(keys.range_(scope.session_id, common_pb2.CHUNK, first))
+            if raw is None:
+                raise Refusal(common_pb2.ID_REFUSED, f"chunk id {chunk_id} is not leased to the session")
+            record = state_pb2.RangeRecord.FromString(raw)
+            records[first] = record, int.from_bytes(record.published, "little")
+        record, bits = records[first]
+        bit = 1 << (chunk_id - first)
+        done += bool(bits & bit)
+        records[first] = record, bits | bit
+    if done:
+        if done == len(chunk_ids):
+            raise Refusal(common_pb2.ALREADY_DONE)
+        raise Refusal(common_pb2.ID_REFUSED, "some of the chunk ids were published before")
+    for first, (record, bits) in records.items():
+        key = keys.range_(scope.session_id, common_pb2.CHUNK, first)
+        before = int.from_bytes(record.published, "little").bit_count()
+        if bits.bit_count() == CHUNK_RANGE_SIZE:
+            scope.txn.delete(key)
+        else:
+            record.published = bits.to_bytes(CHUNK_RANGE_SIZE // 8, "little")
+            scope.txn.put(key, record.SerializeToString(deterministic=True))
+        if before < CHUNKS_PUBLISHED_HIGH <= bits.bit_count():
+            grant(scope, partition_of(first), common_pb2.CHUNK, result)
+
+
+def allocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
+    """AllocateIds: a range on demand."""
+    request = operation.allocate_ids
+    if not grant(scope, request.partition_id, request.kind, result):
+        raise Refusal(common_pb2.OVERLOADED, "the session has too many open ranges")
+
+
+def _open_ranges(scope: Scope, kind: common_pb2.IdKind, partition_id: int, limit: int) -> int:
+    start = keys.range_(scope.session_id, kind, make_id(partition_id, 0))
+    end = keys.range_(scope.session_id, kind, make_id(partition_id + 1, 0))
+    return sum(1 for _ in scope.txn.scan(start, end, limit))

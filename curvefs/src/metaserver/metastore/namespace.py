@@ -1,0 +1,272 @@
+"""Operations on names: create, unlink, rmdir, link, rename. Each is atomic: it is one operation of one entry.
+
+Which times change follows POSIX (IEEE Std 1003.1-2017, the page of each function): a directory whose names change gets
+mtime and ctime, an inode whose link count or parent changes gets ctime. An operation raises the change counter of each
+inode it touches by exactly one; caches rely on that.
+"""
+
+import stat
+
+from ....proto import common_pb2, state_pb2
+from ....proto import metaserver_pb2 as pb
+from ...common.ids import SYMLINK_TARGET_SIZE_MAX
+from ..storage import keys
+from . import ids
+from .scope import LINK_COUNT_MAX, Refusal, Scope
+
+DIRECTORY_LENGTH = 4096
+_TYPES = frozenset((stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK))
+
+
+def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
+    """Create: a new inode and its name."""
+    request = operation.create
+    key = scope.dentry_key(request.parent, request.name)
+    parent = scope.directory(request.parent)
+    type_ = stat.S_IFMT(request.mode)
+    if type_ not in _TYPES:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, f"mode {request.mode:o} has no known type")
+    if len(request.symlink_target) > SYMLINK_TARGET_SIZE_MAX:
+        raise Refusal(common_pb2.NAME_TOO_LONG, "the symlink's target")
+    existing = scope.txn.get(key)
+    if existing is not None:
+        there = scope.inode(keys.unpack_dentry(existing)[0])
+        result.inode.CopyFrom(there)
+        if request.exclusive or not (stat.S_ISREG(there.mode) and type_ == stat.S_IFREG):
+            raise Refusal(common_pb2.ALREADY_EXISTS)
+        result.existed = True
+        return
+    is_directory = type_ == stat.S_IFDIR
+    if is_directory and parent.nlink >= LINK_COUNT_MAX:
+        raise Refusal(common_pb2.TOO_MANY_LINKS)
+    if request.inode_id:
+        leased = ids.check_inode_number(scope, request.inode_id, request.parent)
+        inode_id = request.inode_id
+        ids.use_inode_number(scope, leased, inode_id, result)
+    else:
+        inode_id = ids.take_inode_number(scope, request.parent)
+        if scope.session_id:
+            ids.grant_first(scope, request.parent, result)
+    inode = pb.Inode(
+        inode_id=inode_id,
+        mode=request.mode,
+        nlink=2 if is_directory else 1,
+        uid=operation.credential.uid,
+        gid=operation.credential.gid,
+        rdev=request.rdev,
+        length=DIRECTORY_LENGTH if is_directory else len(request.symlink_target),
+        atime_ns=scope.time_ns,
+        mtime_ns=scope.time_ns,
+        ctime_ns=scope.time_ns,
+        btime_ns=scope.time_ns,
+        change=1,
+        parent=request.parent,
+        symlink_target=request.symlink_target,
+    )
+    if parent.mode & stat.S_ISGID:
+        inode.gid = parent.gid
+        if is_directory:
+            inode.mode |= stat.S_ISGID
+    scope.add(inode)
+    scope.txn.put(key, keys.pack_dentry(inode_id, type_ >> 12))
+    parent.nlink += is_directory
+    parent.entry_count += 1
+    scope.touch(parent, content=True)
+    scope.partition(request.parent).inode_count += 1
+    result.inode.CopyFrom(inode)
+    result.parent.CopyFrom(parent)
+
+
+def unlink(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
+    """Unlink: remove a name that is no directory."""
+    request = operation.unlink
+    key, parent, target = _named(scope, request.parent, request.name)
+    if stat.S_ISDIR(target.mode):
+        raise Refusal(common_pb2.IS_A_DIRECTORY)
+    scope.txn.delete(key)
+    parent.entry_count -= 1
+    scope.touch(parent, content=True)
+    target.nlink -= 1
+    scope.touch(target)
+    result.parent.CopyFrom(parent)
+    _lost_a_link(scope, target, request.held_inode, result)
+
+
+def rmdir(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
+    """Rmdir: remove an empty directory."""
+    request = operation.rmdir
+    key, parent, target = _named(scope, request.parent, request.name)
+    if not stat.S_ISDIR(target.mode):
+        raise Refusal(common_pb2.NOT_A_DIRECTORY)
+    if target.entry_count:
+        raise Refusal(common_pb2.NOT_EMPTY)
+    scope.txn.delete(key)
+    parent.entry_count -= 1
+    parent.nlink -= 1
+    scope.touch(parent, content=True)
+    target.nlink = 0
+    scope.touch(target)
+    result.parent.CopyFrom(parent)
+    _lost_a_link(scope, target, request.held_inode, result)
+
+
+def link(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
+    """Link: another name for what is no directory."""
+    request = operation.link
+    key = scope.dentry_key(request.new_parent, request.new_name)
+    inode = scope.inode(request.inode_id)
+    parent = scope.directory(request.new_parent)
+    if stat.S_ISDIR(inode.mode):
+        raise Refusal(common_pb2.NOT_PERMITTED, "a directory has one name")
+    if not inode.nlink:
+        raise Refusal(common_pb2.NOT_FOUND, "the file was removed")
+    if inode.nlink >= LINK_COUNT_MAX:
+        raise Refusal(common_pb2.TOO_MANY_LINKS)
+    if scope.txn.get(key) is not None:
+        raise Refusal(common_pb2.ALREADY_EXISTS)
+    scope.txn.put(key, keys.pack_dentry(inode.inode_id, stat.S_IFMT(inode.mode) >> 12))
+    inode.nlink += 1
+    scope.touch(inode)
+    parent.entry_count += 1
+    scope.touch(parent, content=True)
+    result.inode.CopyFrom(inode)
+    result.new_parent.CopyFrom(parent)
+
+
+def rename(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
+    """Move a name, as rename(2) and renameat2(2) have it."""
+    request = operation.rename
+    if request.no_replace and request.exchange:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "no_replace and exchange exclude each other")
+    new_key = scope.dentry_key(request.new_parent, request.new_name)
+    key, parent, moved = _named(scope, request.parent, request.name)
+    new_parent = scope.directory(request.new_parent)
+    new_value = scope.txn.get(new_key)
+    target = None if new_value is None else scope.inode(keys.unpack_dentry(new_value)[0])
+    if target is not None and request.no_replace:
+        raise Refusal(common_pb2.ALREADY_EXISTS)
+    _check_cycle(scope, new_parent, moved)
+    if request.exchange:
+        if target is None:
+            raise Refusal(common_pb2.NOT_FOUND)
+        _check_cycle(scope, parent, target)
+    if target is moved:
+        return  # two names of one inode: nothing happens
+    if target is not None and not request.exchange:
+        _check_replaceable(moved, target)
+    gains = _is_directory(moved) - _is_directory(target)
+    if parent is not new_parent and new_parent.nlink + gains > LINK_COUNT_MAX:
+        raise Refusal(common_pb2.TOO_MANY_LINKS)
+    scope.txn.put(new_key, keys.pack_dentry(moved.inode_id, stat.S_IFMT(moved.mode) >> 12))
+    if request.exchange and target is not None:
+        scope.txn.put(key, keys.pack_dentry(target.inode_id, stat.S_IFMT(target.mode) >> 12))
+        target.parent = parent.inode_id
+        parent.nlink -= gains
+    else:
+        scope.txn.delete(key)
+        parent.entry_count -= 1
+        parent.nlink -= _is_directory(moved)
+        new_parent.entry_count += target is None
+    new_parent.nlink += gains
+    moved.parent = new_parent.inode_id
+    scope.touch(moved)
+    scope.touch(parent, content=True)
+    result.parent.CopyFrom(parent)
+    if parent is not new_parent:
+        scope.touch(new_parent, content=True)
+        result.new_parent.CopyFrom(new_parent)
+    result.inode.CopyFrom(moved)
+    if target is not None:
+        _displaced(scope, target, request, result)
+
+
+def _displaced(scope: Scope, target: pb.Inode, request: pb.Rename, result: pb.OperationResult) -> None:
+    """Say what became of the inode that had the new name."""
+    if request.exchange:
+        scope.touch(target)
+        result.replaced.CopyFrom(target)
+        return
+    target.nlink = 0 if _is_directory(target) else target.nlink - 1
+    scope.touch(target)
+    _lost_a_link(scope, target, request.held_inode, result)
+
+
+def release(scope: Scope, operation: pb.Operation, _: pb.OperationResult) -> None:
+    """ReleaseInode: the session holds an unlinked inode no longer."""
+    let_go(scope, scope.session_id, operation.release_inode.inode_id)
+
+
+def let_go(scope: Scope, session_id: bytes, inode_id: int) -> None:
+    """Take a session from an inode's waiters; the last one lets it be purged."""
+    scope.txn.delete(keys.holding(session_id, scope.fs_id, inode_id))
+    if not scope.txn.delete(keys.waiter(scope.fs_id, inode_id, session_id)):
+        return
+    start = keys.of_inode(keys.WAITER, scope.fs_id, inode_id)
+    if any(True for _ in scope.txn.scan(start, keys.after_inode(keys.WAITER, scope.fs_id, inode_id), 1)):
+        return
+    inode = scope.find(inode_id)
+    if inode is not None and not inode.nlink:
+        purge(scope, inode)
+
+
+def purge(scope: Scope, inode: pb.Inode) -> None:
+    """Remove an inode that nobody can reach; its slices stay for the delete queue (rule 14)."""
+    partition = scope.partition(inode.inode_id)
+    partition.inode_count -= 1
+    if stat.S_ISREG(inode.mode):
+        partition.used_bytes -= inode.length
+        record = state_pb2.DeleteRecord(queued_ns=scope.time_ns, inode=inode)
+        scope.txn.put(
+            keys.delete(scope.fs_id, scope.time_ns, scope.next_order()), record.SerializeToString(deterministic=True)
+        )
+    if inode.xattr_count:
+        start = keys.of_inode(keys.XATTR, scope.fs_id, inode.inode_id)
+        for key, _ in list(scope.txn.scan(start, keys.after_inode(keys.XATTR, scope.fs_id, inode.inode_id))):
+            scope.txn.delete(key)
+    scope.drop(inode.inode_id)
+
+
+def _named(scope: Scope, parent_id: int, name: bytes) -> tuple[bytes, pb.Inode, pb.Inode]:
+    """Return (key, parent, inode) of a name. Raises Refusal NOT_FOUND, NOT_A_DIRECTORY."""
+    key = scope.dentry_key(parent_id, name)
+    parent = scope.directory(parent_id)
+    value = scope.txn.get(key)
+    if value is None:
+        raise Refusal(common_pb2.NOT_FOUND)
+    return key, parent, scope.inode(keys.unpack_dentry(value)[0])
+
+
+def _is_directory(inode: pb.Inode | None) -> bool:
+    return inode is not None and stat.S_ISDIR(inode.mode)
+
+
+def _check_cycle(scope: Scope, directory: pb.Inode, moved: pb.Inode) -> None:
+    """Walk from a directory to the root. Raises Refusal when that meets the directory that is to move there."""
+    at: pb.Inode | None = directory if _is_directory(moved) else None
+    while at is not None:
+        if at is moved:
+            raise Refusal(common_pb2.INVALID_ARGUMENT, "a directory cannot be moved below itself")
+        at = None if at.parent == at.inode_id else scope.find(at.parent)
+
+
+def _check_replaceable(moved: pb.Inode, target: pb.Inode) -> None:
+    if stat.S_ISDIR(target.mode):
+        if not stat.S_ISDIR(moved.mode):
+            raise Refusal(common_pb2.IS_A_DIRECTORY)
+        if target.entry_count:
+            raise Refusal(common_pb2.NOT_EMPTY)
+    elif stat.S_ISDIR(moved.mode):
+        raise Refusal(common_pb2.NOT_A_DIRECTORY)
+
+
+def _lost_a_link(scope: Scope, target: pb.Inode, held_inode: int, result: pb.OperationResult) -> None:
+    """Say what became of an inode that lost a name; without names it is held by the session or purged."""
+    result.replaced.CopyFrom(target)
+    if target.nlink:
+        return
+    if held_inode == target.inode_id and scope.session_id:
+        scope.txn.put(keys.waiter(scope.fs_id, target.inode_id, scope.session_id), b"")
+        scope.txn.put(keys.holding(scope.session_id, scope.fs_id, target.inode_id), b"")
+        result.held = True
+    else:
+        purge(scope, target)

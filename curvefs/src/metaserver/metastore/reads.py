@@ -1,0 +1,168 @@
+"""Reads of the state: each from one consistent view."""
+
+import itertools
+import stat
+from collections.abc import Callable
+
+from ....proto import common_pb2, state_pb2
+from ....proto import metaserver_pb2 as pb
+from ...common.ids import NAME_SIZE_MAX
+from ..storage import keys
+from ..storage.transaction import StateReader
+from .scope import Refusal, read_partition
+
+ENTRIES_MAX = 4096
+CHUNKS_MAX = 1024
+
+
+def read(view: StateReader, fs_id: int, request: pb.Read) -> pb.ReadResult:
+    """Answer one read."""
+    result = pb.ReadResult(read_id=request.read_id)
+    kind = request.WhichOneof("read")
+    try:
+        if kind is None:
+            raise Refusal(common_pb2.UNSUPPORTED, "a read this server does not know")
+        _READS[kind](view, fs_id, request, result)
+    except Refusal as refusal:
+        result.failure.code = refusal.code
+        result.failure.message = refusal.message
+    return result
+
+
+def _inode(view: StateReader, fs_id: int, inode_id: int, into: pb.Inode) -> None:
+    raw = view.get(keys.of_inode(keys.INODE, fs_id, inode_id))
+    if raw is None:
+        if read_partition(view, fs_id, inode_id) is None:
+            raise Refusal(common_pb2.WRONG_PARTITION, "the partition is not here")
+        raise Refusal(common_pb2.NOT_FOUND, f"inode {inode_id}")
+    into.ParseFromString(raw)
+
+
+def _partition(view: StateReader, fs_id: int, inode_id: int) -> state_pb2.PartitionRecord:
+    record = read_partition(view, fs_id, inode_id)
+    if record is None:
+        raise Refusal(common_pb2.WRONG_PARTITION, "the partition is not here")
+    return record
+
+
+def _lookup(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
+    """Lookup. An absent name is no failure: the answer has no inode, and the parent's change counter."""
+    wanted = request.lookup
+    parent = pb.Inode()
+    _inode(view, fs_id, wanted.parent, parent)
+    if not stat.S_ISDIR(parent.mode):
+        raise Refusal(common_pb2.NOT_A_DIRECTORY)
+    if len(wanted.name) > NAME_SIZE_MAX:
+        raise Refusal(common_pb2.NAME_TOO_LONG)
+    result.parent_change = parent.change
+    if wanted.name in (b".", b".."):
+        _inode(view, fs_id, parent.parent if wanted.name == b".." else parent.inode_id, result.inode)
+        return
+    seed = _partition(view, fs_id, wanted.parent).spec.hash_seed
+    value = view.get(keys.dentry(fs_id, wanted.parent, keys.name_hash(seed, wanted.name), wanted.name))
+    if value is not None:
+        _inode(view, fs_id, keys.unpack_dentry(value)[0], result.inode)
+
+
+def _get_attr(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
+    _inode(view, fs_id, request.get_attr.inode_id, result.inode)
+
+
+def _read_dir(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
+    """ReadDir: names in the order of (hash, name) after the cursor (rule 23)."""
+    wanted = request.read_dir
+    _inode(view, fs_id, wanted.inode_id, result.inode)
+    if not stat.S_ISDIR(result.inode.mode):
+        raise Refusal(common_pb2.NOT_A_DIRECTORY)
+    limit = min(wanted.limit or ENTRIES_MAX, ENTRIES_MAX)
+    start = keys.dentry(fs_id, wanted.inode_id, wanted.after_hash, wanted.after_name)
+    if wanted.after_hash:
+        start += b"\0"
+    entries = list(view.scan(start, keys.after_inode(keys.DENTRY, fs_id, wanted.inode_id), limit + 1))
+    result.end = len(entries) <= limit
+    for key, value in entries[:limit]:
+        inode_id, type_ = keys.unpack_dentry(value)
+        entry = result.entries.add(
+            name=key[keys.DENTRY_NAME_AT :],
+            hash=keys.dentry_hash(key),
+            inode_id=inode_id,
+            type=type_,
+        )
+        if wanted.with_attributes:
+            raw = view.get(keys.of_inode(keys.INODE, fs_id, inode_id))
+            if raw is not None:
+                entry.inode.ParseFromString(raw)
+
+
+def _get_slices(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
+    """GetSlices: what cuts hide is left out."""
+    wanted = request.get_slices
+    _inode(view, fs_id, wanted.inode_id, result.inode)
+    chunk_size = _partition(view, fs_id, wanted.inode_id).spec.chunk_size
+    cuts = [
+        state_pb2.CutRecord.FromString(value)
+        for _, value in view.scan(
+            keys.of_inode(keys.CUT, fs_id, wanted.inode_id), keys.after_inode(keys.CUT, fs_id, wanted.inode_id)
+        )
+    ]
+    start = keys.slice_(fs_id, wanted.inode_id, wanted.first_chunk, 0)
+    end = keys.slice_(fs_id, wanted.inode_id, wanted.first_chunk + min(wanted.count, CHUNKS_MAX), 0)
+    for key, value in view.scan(start, end):
+        one = pb.Slice.FromString(value)
+        order = keys.slice_order(key)
+        if not any(one.chunk_index * chunk_size >= cut.start and order < cut.order for cut in cuts):
+            result.slices.append(one)
+
+
+def _get_xattr(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
+    wanted = request.get_xattr
+    value = view.get(keys.xattr(fs_id, wanted.inode_id, wanted.name)) if len(wanted.name) <= NAME_SIZE_MAX else None
+    if value is None:
+        _inode(view, fs_id, wanted.inode_id, result.inode)
+        raise Refusal(common_pb2.NO_ATTRIBUTE)
+    result.value = value
+
+
+def _list_xattr(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
+    inode_id = request.list_xattr.inode_id
+    _inode(view, fs_id, inode_id, result.inode)
+    start, end = keys.of_inode(keys.XATTR, fs_id, inode_id), keys.after_inode(keys.XATTR, fs_id, inode_id)
+    result.names.extend(key[keys.XATTR_NAME_AT :] for key, _ in view.scan(start, end))
+
+
+def _stat_fs(view: StateReader, fs_id: int, _: pb.Read, result: pb.ReadResult) -> None:
+    for record in partitions(view, fs_id):
+        result.stat_fs.inode_count += record.inode_count
+        result.stat_fs.used_bytes += record.used_bytes
+    result.stat_fs.SetInParent()
+
+
+def partitions(view: StateReader, fs_id: int | None = None) -> list[state_pb2.PartitionRecord]:
+    """Return the partitions of a filesystem here, or of all."""
+    start = keys.partition(fs_id or 0, 0)
+    end = keys.after_prefix(keys.PARTITION) if fs_id is None else keys.partition(fs_id + 1, 0)
+    return [state_pb2.PartitionRecord.FromString(value) for _, value in view.scan(start, end)]
+
+
+def open_sessions(view: StateReader, limit: int) -> list[bytes]:
+    """Return the ids of sessions that are not ended, at most ``limit``."""
+    pairs = view.scan(keys.SESSION, keys.after_prefix(keys.SESSION))
+    living = (key[1:] for key, value in pairs if not state_pb2.SessionRecord.FromString(value).ended_ns)
+    return list(itertools.islice(living, limit))
+
+
+def session(view: StateReader, session_id: bytes) -> state_pb2.SessionRecord | None:
+    """Return a session's record: where its lane stands."""
+    raw = view.get(keys.session(session_id))
+    return None if raw is None else state_pb2.SessionRecord.FromString(raw)
+
+
+_READS: dict[str, Callable[[StateReader, int, pb.Read, pb.ReadResult], None]] = {
+    "lookup": _lookup,
+    "get_attr": _get_attr,
+    "read_dir": _read_dir,
+    "get_slices": _get_slices,
+    "get_xattr": _get_xattr,
+    "list_xattr": _list_xattr,
+    "stat_fs": _stat_fs,
+}

@@ -1,0 +1,139 @@
+"""What one log entry sees while it is applied: decoded records, written back once at the end.
+
+A record is decoded at most once an entry, however many operations of a batch touch it; handlers change the
+decoded message in place after all their checks have passed, and mark it. Refusal is how a handler says that an
+operation fails; it must raise it before it changes anything.
+
+Everything here is a function of the entry and the state: no clock, no randomness.
+"""
+
+import stat
+from dataclasses import dataclass, field
+
+from ....proto import common_pb2, state_pb2
+from ....proto import metaserver_pb2 as pb
+from ...common.ids import NAME_SIZE_MAX, partition_of
+from ..storage import keys
+from ..storage.transaction import StateReader, StateTransaction
+
+LINK_COUNT_MAX = (1 << 31) - 1
+
+
+class Refusal(Exception):
+    """The operation fails with this status; nothing was changed."""
+
+    def __init__(self, code: common_pb2.StatusCode, message: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(slots=True)
+class Scope:
+    """One entry being applied, for one filesystem and (for operations) one session."""
+
+    txn: StateTransaction
+    index: int
+    time_ns: int
+    fs_id: int
+    session_id: bytes = b""
+    follow_ups: list[state_pb2.Entry] = field(default_factory=list)
+    _ordinal: int = 0
+    _inodes: dict[int, pb.Inode | None] = field(default_factory=dict)
+    _changed: set[int] = field(default_factory=set)
+    _partitions: dict[int, state_pb2.PartitionRecord] = field(default_factory=dict)
+
+    def next_order(self) -> int:
+        """Return the next place in the commit order."""
+        self._ordinal += 1
+        return keys.order_of(self.index, self._ordinal)
+
+    # -------------------------------------------------------------------------------------- partitions
+
+    def partition(self, inode_id: int) -> state_pb2.PartitionRecord:
+        """Return the partition of an inode, to be read or changed. Raises Refusal when it is not served here."""
+        partition_id = partition_of(inode_id)
+        record = self._partitions.get(partition_id)
+        if record is None:
+            raw = self.txn.get(keys.partition(self.fs_id, partition_id))
+            if raw is None:
+                raise Refusal(common_pb2.WRONG_PARTITION, f"partition {partition_id} is not here")
+            record = self._partitions[partition_id] = state_pb2.PartitionRecord.FromString(raw)
+        if record.deleting:
+            raise Refusal(common_pb2.NOT_FOUND, "the filesystem is being deleted")
+        return record
+
+    # ------------------------------------------------------------------------------------------ inodes
+
+    def find(self, inode_id: int) -> pb.Inode | None:
+        """Return an inode, or None."""
+        if inode_id in self._inodes:
+            return self._inodes[inode_id]
+        raw = self.txn.get(keys.of_inode(keys.INODE, self.fs_id, inode_id))
+        inode = None if raw is None else pb.Inode.FromString(raw)
+        self._inodes[inode_id] = inode
+        return inode
+
+    def inode(self, inode_id: int) -> pb.Inode:
+        """Return an inode. Raises Refusal NOT_FOUND, WRONG_PARTITION."""
+        found = self.find(inode_id)
+        if found is None:
+            self.partition(inode_id)
+            raise Refusal(common_pb2.NOT_FOUND, f"inode {inode_id}")
+        return found
+
+    def directory(self, inode_id: int) -> pb.Inode:
+        """Return a directory that still has a name. Raises Refusal NOT_FOUND, NOT_A_DIRECTORY."""
+        inode = self.inode(inode_id)
+        if not stat.S_ISDIR(inode.mode):
+            raise Refusal(common_pb2.NOT_A_DIRECTORY)
+        if not inode.nlink:
+            raise Refusal(common_pb2.NOT_FOUND, "the directory was removed")
+        return inode
+
+    def add(self, inode: pb.Inode) -> None:
+        """Put a new inode."""
+        self._inodes[inode.inode_id] = inode
+        self._changed.add(inode.inode_id)
+
+    def touch(self, inode: pb.Inode, *, content: bool = False) -> None:
+        """Note that an inode changed: change counter and ctime, with ``content`` also mtime."""
+        inode.change += 1
+        inode.ctime_ns = self.time_ns
+        if content:
+            inode.mtime_ns = self.time_ns
+        self._changed.add(inode.inode_id)
+
+    def drop(self, inode_id: int) -> None:
+        """Remove an inode."""
+        self._inodes[inode_id] = None
+        self._changed.discard(inode_id)
+        self.txn.delete(keys.of_inode(keys.INODE, self.fs_id, inode_id))
+
+    # ----------------------------------------------------------------------------------------- dentries
+
+    def dentry_key(self, parent: int, name: bytes) -> bytes:
+        """Return the key of a name. Raises Refusal for what is no name."""
+        if not name or name in (b".", b"..") or b"/" in name or b"\0" in name:
+            raise Refusal(common_pb2.INVALID_ARGUMENT, "not a name")
+        if len(name) > NAME_SIZE_MAX:
+            raise Refusal(common_pb2.NAME_TOO_LONG)
+        seed = self.partition(parent).spec.hash_seed
+        return keys.dentry(self.fs_id, parent, keys.name_hash(seed, name), name)
+
+    # -------------------------------------------------------------------------------------------- end
+
+    def write_back(self) -> None:
+        """Store every changed record."""
+        for inode_id in sorted(self._changed):
+            inode = self._inodes[inode_id]
+            assert inode is not None, "a dropped inode is not changed"
+            self.txn.put(keys.of_inode(keys.INODE, self.fs_id, inode_id), inode.SerializeToString(deterministic=True))
+        for partition_id, record in self._partitions.items():
+            self.txn.put(keys.partition(self.fs_id, partition_id), record.SerializeToString(deterministic=True))
+
+
+def read_partition(txn: StateReader, fs_id: int, inode_id: int) -> state_pb2.PartitionRecord | None:
+    """Return the partition of an inode for a read, or None when it is not here."""
+    raw = txn.get(keys.partition(fs_id, partition_of(inode_id)))
+    return None if raw is None else state_pb2.PartitionRecord.FromString(raw)

@@ -1,0 +1,29 @@
+"""What a restarted leader has to go on with: follow-ups whose trigger is in the state."""
+
+from ....proto import state_pb2
+from ..storage import keys
+from ..storage.transaction import StateReader
+from .apply import entry_of
+from .data import finish_cut_entry
+from .reads import partitions
+
+LIMIT = 1000
+
+
+def unfinished(view: StateReader) -> list[state_pb2.Entry]:
+    """Return entries to propose: cuts that hide slices, partitions that are being deleted, ends of sessions."""
+    entries = [
+        entry_of(state_pb2.DeletePartitionCommand(fs_id=one.spec.fs_id, partition_id=one.spec.partition_id))
+        for one in partitions(view)
+        if one.deleting
+    ]
+    for key, _ in view.scan(keys.CUT, keys.after_prefix(keys.CUT), LIMIT):
+        fs_id, inode_id, order = keys.unpack_cut(key)
+        entries.append(finish_cut_entry(fs_id, inode_id, order))
+    holders = {key[1:17] for key, _ in view.scan(keys.HOLDING, keys.after_prefix(keys.HOLDING), LIMIT)}
+    for session_id in sorted(holders):
+        raw = view.get(keys.session(session_id))
+        if raw is not None and state_pb2.SessionRecord.FromString(raw).ended_ns:
+            command = state_pb2.EndSessionCommand(session_id=session_id)
+            entries.append(state_pb2.Entry(format=1, end_session=command))
+    return entries

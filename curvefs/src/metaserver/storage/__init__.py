@@ -1,0 +1,1 @@
+"""What a group keeps on disk beside its log: keys, transactions over LMDB, checkpoints."""

@@ -1,0 +1,162 @@
+"""Keys of the state machine: big-endian, made for range scans. DO NOT CHANGE: they are the format on disk (version 1).
+
+The first byte is the table. Within a filesystem everything of one inode is adjacent, and a partition's inodes are one
+range, because an inode number begins with its partition.
+
+    m  name                                   metadata of the environment (storage/environment.py)
+    P  fs, partition                          PartitionRecord
+    i  fs, inode                              metaserver.Inode
+    d  fs, parent, hash of name, name         dentry: version, inode, type
+    x  fs, inode, name                        value of an extended attribute
+    s  fs, inode, chunk index, order          metaserver.Slice; order = log index << 16 | place in the entry
+    c  fs, inode, order                       CutRecord
+    w  fs, inode, session                     the session holds the unlinked inode
+    W  session, fs, inode                     the same the other way
+    S  session                                SessionRecord
+    r  session, sequence                      OperationResult, until acknowledged
+    g  session, kind, first id                RangeRecord
+    q  fs, queued at, order                   DeleteRecord
+"""
+
+import hashlib
+import struct
+
+FORMAT = 1
+
+META, PARTITION, INODE, DENTRY, XATTR, SLICE, CUT = b"m", b"P", b"i", b"d", b"x", b"s", b"c"
+WAITER, HOLDING, SESSION, RESULT, RANGE, DELETE = b"w", b"W", b"S", b"r", b"g", b"q"
+
+_FS_ID = struct.Struct(">cIQ")
+_FS_ID_U64 = struct.Struct(">cIQQ")
+_FS_ID_U64_U64 = struct.Struct(">cIQQQ")
+_FS_PARTITION = struct.Struct(">cII")
+_DENTRY_VALUE = struct.Struct(">BQB")
+_FS_INODE = struct.Struct(">IQ")
+_U64 = struct.Struct(">Q")
+_DENTRY_VERSION = 1
+
+ORDINAL_BITS = 16
+
+
+def order_of(index: int, ordinal: int) -> int:
+    """Return the commit order of the n-th thing in a log entry."""
+    assert ordinal < 1 << ORDINAL_BITS, "one entry touches far fewer keys"
+    return index << ORDINAL_BITS | ordinal
+
+
+def partition(fs_id: int, partition_id: int) -> bytes:
+    """Key of a partition's record."""
+    return _FS_PARTITION.pack(PARTITION, fs_id, partition_id)
+
+
+def of_inode(table: bytes, fs_id: int, inode_id: int) -> bytes:
+    """Key of an inode, and the prefix of what belongs to it in tables d, x, s, c and w."""
+    return _FS_ID.pack(table, fs_id, inode_id)
+
+
+def after_inode(table: bytes, fs_id: int, inode_id: int) -> bytes:
+    """End of the range of an inode's keys in a table."""
+    return _FS_ID.pack(table, fs_id, inode_id + 1)
+
+
+def name_hash(seed: bytes, name: bytes) -> int:
+    """Return the 63-bit hash that orders names in a directory; never 0, which is the cursor of the beginning."""
+    return (int.from_bytes(hashlib.blake2b(name, digest_size=8, key=seed).digest(), "big") >> 1) or 1
+
+
+def dentry(fs_id: int, parent: int, hash_: int, name: bytes) -> bytes:
+    """Key of a name in a directory."""
+    return _FS_ID_U64.pack(DENTRY, fs_id, parent, hash_) + name
+
+
+DENTRY_NAME_AT = _FS_ID_U64.size
+_HASH_AT = _FS_ID.size
+
+
+def dentry_hash(key: bytes) -> int:
+    """Return the hash in a dentry's key."""
+    return int(_U64.unpack_from(key, _HASH_AT)[0])
+
+
+def pack_dentry(inode_id: int, type_: int) -> bytes:
+    """Value of a dentry."""
+    return _DENTRY_VALUE.pack(_DENTRY_VERSION, inode_id, type_)
+
+
+def unpack_dentry(value: bytes) -> tuple[int, int]:
+    """Return (inode, type) of a dentry's value."""
+    version, inode_id, type_ = _DENTRY_VALUE.unpack(value)
+    assert version == _DENTRY_VERSION, "a dentry of another format"
+    return inode_id, type_
+
+
+def xattr(fs_id: int, inode_id: int, name: bytes) -> bytes:
+    """Key of an extended attribute."""
+    return _FS_ID.pack(XATTR, fs_id, inode_id) + name
+
+
+XATTR_NAME_AT = _FS_ID.size
+
+
+def slice_(fs_id: int, inode_id: int, chunk_index: int, order: int) -> bytes:
+    """Key of a slice; with order 0 the beginning of a chunk's range."""
+    return _FS_ID_U64_U64.pack(SLICE, fs_id, inode_id, chunk_index, order)
+
+
+def slice_order(key: bytes) -> int:
+    """Return the commit order in a slice's key."""
+    return int(_U64.unpack_from(key, _FS_ID_U64.size)[0])
+
+
+def cut(fs_id: int, inode_id: int, order: int) -> bytes:
+    """Key of a cut."""
+    return _FS_ID_U64.pack(CUT, fs_id, inode_id, order)
+
+
+def unpack_cut(key: bytes) -> tuple[int, int, int]:
+    """Return (filesystem, inode, order) of a cut's key."""
+    _, fs_id, inode_id, order = _FS_ID_U64.unpack(key)
+    return fs_id, inode_id, order
+
+
+def waiter(fs_id: int, inode_id: int, session_id: bytes) -> bytes:
+    """Key that says who holds an unlinked inode."""
+    return _FS_ID.pack(WAITER, fs_id, inode_id) + session_id
+
+
+def holding(session_id: bytes, fs_id: int, inode_id: int) -> bytes:
+    """Key that says what a session holds."""
+    return HOLDING + session_id + _FS_INODE.pack(fs_id, inode_id)
+
+
+def unpack_holding(key: bytes) -> tuple[int, int]:
+    """Return (filesystem, inode) of a holding key."""
+    fs_id, inode_id = _FS_INODE.unpack_from(key, len(key) - _FS_INODE.size)
+    return fs_id, inode_id
+
+
+def session(session_id: bytes) -> bytes:
+    """Key of a session."""
+    return SESSION + session_id
+
+
+def result(session_id: bytes, sequence: int) -> bytes:
+    """Key of a stored result."""
+    return RESULT + session_id + _U64.pack(sequence)
+
+
+def range_(session_id: bytes, kind: int, first: int) -> bytes:
+    """Key of a leased range of ids."""
+    return RANGE + session_id + bytes([kind]) + _U64.pack(first)
+
+
+def delete(fs_id: int, queued_ns: int, order: int) -> bytes:
+    """Key of an entry of the delete queue."""
+    return _FS_ID_U64.pack(DELETE, fs_id, queued_ns, order)
+
+
+def after_prefix(prefix: bytes) -> bytes:
+    """End of the range of all keys that begin with a prefix."""
+    stripped = prefix.rstrip(b"\xff")
+    assert stripped, "no end"
+    return stripped[:-1] + bytes([stripped[-1] + 1])
