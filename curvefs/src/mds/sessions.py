@@ -20,7 +20,7 @@ from ...proto import mds_pb2 as pb
 from ..common.clock import Clock
 from ..common.errors import InvalidArgument, NotFound, Overloaded, ResourceBusy, SessionEnded
 from ..common.ids import SESSION_ID_SIZE
-from . import tokens
+from ..common import tokens
 from .fleet import Fleet
 from .retries import RetryQueue
 from .state import FORMAT, Change, State, changed

@@ -6,7 +6,7 @@ from hashlib import sha256
 from google.protobuf.message import DecodeError
 
 from ...proto import mds_pb2 as pb
-from ..common.errors import TokenRefused
+from .errors import TokenRefused
 
 MAC_SIZE = 32
 

@@ -1,0 +1,191 @@
+"""Group commit: what all groups have to append goes to disk as one write and one sync.
+
+One write is under way at a time, in a thread of its own. What becomes ready meanwhile is the next write; so the
+slower the disk, the larger the batches. Sources are asked for their records only when a write begins: that is when
+entries get their index, so a write that is refused leaves no gap.
+
+Shared across awaits: `_ready` and `_writing`, touched on the event loop only. The files belong to the thread.
+"""
+
+import asyncio
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol, TypeVar
+
+import structlog
+
+from ...common.errors import NoSpace
+from ...common.exits import ExitCode
+from .format import Record
+from .recovery import Outline
+from .segments import LogSettings, SegmentFiles, Syscalls
+
+_log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class LogSource(Protocol):
+    """Somebody with records to append: a group. All calls come from the event loop; none may raise."""
+
+    def take(self) -> list[Record]:
+        """Return what to append now: a bounded amount. What is left is announced again by ready()."""
+        ...
+
+    def appended(self) -> None:
+        """What take() returned is durable. Called after the next write has begun."""
+        ...
+
+    def refused(self, error: NoSpace) -> None:
+        """What take() returned was not appended. Called before the next take()."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatus:
+    """What the log takes on disk, and which groups keep its oldest segment."""
+
+    size_bytes: int
+    segment_count: int
+    oldest_needed_by: list[int]
+
+
+def end_process(reason: str) -> NoReturn:
+    """Say why and end at once: what is on disk now decides."""
+    _log.critical("the metaserver ends: its log cannot be trusted to be durable", reason=reason)
+    os._exit(ExitCode.FAILED)
+
+
+class WriteAheadLog:
+    """The log of one metaserver. Made on the event loop that uses it; close() it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        outline: Outline,
+        settings: LogSettings,
+        *,
+        observe: Callable[[int, float], None],
+        salt: Callable[[], int] = lambda: secrets.randbits(64),
+        fatal: Callable[[str], NoReturn] = end_process,
+        syscalls: Syscalls | None = None,
+    ) -> None:
+        """Go on where ``outline`` (recovery.recover) ends.
+
+        observe: told of each sync: records, seconds. Raises NoSpace, OSError.
+        """
+        self._files = SegmentFiles(folder, outline, settings, salt=salt, fatal=fatal, syscalls=syscalls)
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._ready: dict[LogSource, None] = {}
+        self._writing: list[LogSource] = []
+        self._scheduled = False
+        # Bounded by its users: one write at a time, and jobs that are awaited.
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="wal", daemon=True)
+        self._thread.start()
+
+    def ready(self, source: LogSource) -> None:
+        """Announce that ``source`` has something to append."""
+        self._ready[source] = None
+        if not self._writing and not self._scheduled:
+            # Not at once: others may become ready in the same step of the event loop.
+            self._scheduled = True
+            self._loop.call_soon(self._begin)
+
+    async def append(self, records: list[Record]) -> None:
+        """Append rare records that belong to no source. Raises NoSpace."""
+        await self._do(lambda: self._files.append(records))
+
+    async def trim(self, bases: Mapping[int, int]) -> LogStatus:
+        """Delete the segments that no group needs (see SegmentFiles.trim) and say what is left."""
+
+        def job() -> LogStatus:
+            self._files.trim(bases)
+            return LogStatus(self._files.size_bytes, self._files.segment_count, self._files.oldest_needed_by(bases))
+
+        return await self._do(job)
+
+    async def forget(self, group_id: int) -> None:
+        """The group is gone: its entries keep no segment."""
+        await self._do(lambda: self._files.forget(group_id))
+
+    async def close(self) -> None:
+        """End the thread after the write under way; what is announced later is not appended."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._files.close()
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in the thread and return what it returns."""
+        done: asyncio.Future[T] = self._loop.create_future()
+
+        def job() -> None:
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001  # handed to whom waits
+                self._loop.call_soon_threadsafe(_fail, done, error)
+            else:
+                self._loop.call_soon_threadsafe(_succeed, done, result)
+
+        self._jobs.put(job)
+        return await done
+
+    # ---------------------------------------------------------------------------------- on the event loop
+
+    def _begin(self) -> None:
+        self._scheduled = False
+        if self._writing:
+            return
+        sources, self._ready = self._ready, {}
+        records: list[Record] = []
+        for source in sources:
+            taken = source.take()
+            if taken:
+                records += taken
+                self._writing.append(source)
+        if records:
+            self._jobs.put(lambda: self._write(records))
+
+    def _written(self, records: int, seconds: float) -> None:
+        self._observe(records, seconds)
+        sources, self._writing = self._writing, []
+        # The disk works on the next write while this one is applied.
+        self._begin()
+        for source in sources:
+            source.appended()
+
+    def _refused(self, error: NoSpace) -> None:
+        sources, self._writing = self._writing, []
+        for source in sources:
+            source.refused(error)
+        if self._ready:
+            self._begin()
+
+    # ---------------------------------------------------------------------------------------- in the thread
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _write(self, records: list[Record]) -> None:
+        try:
+            seconds = self._files.append(records)
+        except NoSpace as error:
+            self._loop.call_soon_threadsafe(self._refused, error)
+        else:
+            self._loop.call_soon_threadsafe(self._written, len(records), seconds)
+
+
+def _succeed(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[T], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,97 @@
+"""The data folder of a server: whose it is, and what the server remembers of itself.
+
+    lock      held by the process that uses the folder
+    format    version of the folder's layout
+    id        the server's own id, random, made once
+    port      the port that was chosen when none was asked for, so that a restart has the same
+
+Small files are replaced atomically: written beside, synced, renamed.
+"""
+
+import fcntl
+import os
+import uuid
+from pathlib import Path
+
+from ..common.addresses import parse_address
+from ..common.errors import StartupError
+from ..common.exits import ExitCode
+
+FORMAT = 1
+
+
+class DataFolder:
+    """A data folder in use; close() lets go of it.
+
+    Raises StartupError: DATA_FOLDER when it is in use, of a newer version or cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StartupError(f"cannot use {path}: {error.strerror}", ExitCode.DATA_FOLDER) from error
+        try:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StartupError(f"{path} is in use by another process", ExitCode.DATA_FOLDER) from error
+            try:
+                self._check_format()
+                self.server_id = self.remembered("id") or self.remember("id", str(uuid.uuid4()))
+            except OSError as error:
+                raise StartupError(f"cannot use {path}: {error.strerror}", ExitCode.DATA_FOLDER) from error
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def address_to_listen(self, listen: str) -> str:
+        """Return HOST:PORT to listen on: port 0 becomes the one that was chosen the last time, if any."""
+        host, port = parse_address(listen)
+        return f"{host}:{self.remembered('port') or 0}" if port == 0 else listen
+
+    def remember_address(self, address: str) -> None:
+        """Note the port that was chosen, for the next start. Raises StartupError."""
+        _, port = parse_address(address)
+        try:
+            if self.remembered("port") != str(port):
+                self.remember("port", str(port))
+        except OSError as error:
+            raise StartupError(f"cannot write to {self.path}: {error.strerror}", ExitCode.DATA_FOLDER) from error
+
+    def close(self) -> None:
+        """Let another process use the folder."""
+        os.close(self._lock)
+
+    def _check_format(self) -> None:
+        found = self.remembered("format") or self.remember("format", str(FORMAT))
+        if not found.isdigit() or int(found) > FORMAT:
+            raise StartupError(
+                f"{self.path} is of version {found[:20]}; this version of curvefs knows up to {FORMAT}",
+                ExitCode.DATA_FOLDER,
+            )
+
+    def remembered(self, name: str) -> str:
+        """Return what was remembered under a name, or ''."""
+        try:
+            return (self.path / name).read_text(encoding="ascii", errors="replace").strip()
+        except FileNotFoundError:
+            return ""
+
+    def remember(self, name: str, text: str) -> str:
+        """Keep a line of text under a name, atomically and durably, readable by the owner only."""
+        beside = self.path / f"{name}.new"
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(self.path / name)
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return text
