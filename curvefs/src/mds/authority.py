@@ -43,6 +43,11 @@ class Authority:
         self._fence = Compare(_EPOCH, Target.MOD_REVISION, Relation.EQUAL, fence_revision)
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
+    @property
+    def holds(self) -> bool:
+        """Return whether this MDS may still write, as far as it knows."""
+        return not self._lost.done()
+
     async def write(self, operations: Sequence[Operation]) -> None:
         """Write, if this MDS may still.
 

@@ -135,7 +135,8 @@ class Filesystems:
         except Exception:
             self._making.discard(filesystem.fs_id)
             self.removals.add(filesystem.fs_id)
-            await self.removals.finished(filesystem.fs_id, _UNDO_S)
+            if self._state.authority.holds:  # else the next MDS does it
+                await self.removals.finished(filesystem.fs_id, _UNDO_S)
             raise
         self._making.discard(filesystem.fs_id)
         _log.info("a filesystem was created", fs=active.name, fs_id=active.fs_id, object_store=active.object_store)

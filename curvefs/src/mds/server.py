@@ -122,10 +122,10 @@ class Mds:
             orders_after_s=config.orders_after_s,
         )
         self._clock = clock
+        self.filesystems.resume()
 
     async def run(self) -> None:
         """Do the background work until cancelled."""
-        self.filesystems.resume()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.registration.copysets.run(), name="copysets")
             group.create_task(self.sessions.endings.run(), name="endings")

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import structlog
 
 from ...proto import mds_pb2 as pb
+from ..common import tokens
 from ..common.clock import Clock
 from ..common.errors import InvalidArgument, NotFound, Overloaded, ResourceBusy, SessionEnded
 from ..common.ids import SESSION_ID_SIZE
-from ..common import tokens
 from .fleet import Fleet
 from .retries import RetryQueue
 from .state import FORMAT, Change, State, changed

@@ -1,0 +1,167 @@
+"""An MDS in this process, over a real embedded store, with a clock, object stores and faults that the test decides."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curvefs.proto import mds_pb2 as pb
+from curvefs.src.common.errors import NoSpace, Unavailable
+from curvefs.src.mds.authority import begin_serving
+from curvefs.src.mds.config import MdsConfig
+from curvefs.src.mds.metrics import Metrics
+from curvefs.src.mds.server import Mds, World
+from curvefs.src.mds.service import Identity
+from curvefs.src.mds.state import State
+from curvefs.src.mds.storage.lmdb_store import LmdbStore
+from curvefs.src.mds.storage.protocol import Compare, Event, KeyValue, LeaseStatus, Operation, Page, TxnResult
+from curvefs.src.object.check import check_store
+from curvefs.src.object.fault import FaultStore
+from curvefs.src.object.memory import MemoryStore
+from curvefs.src.object.protocol import ObjectStore
+from curvefs.test.mds.clock import FakeClock
+from curvefs.test.support.fake_metaserver import FakeMetaserver
+
+if TYPE_CHECKING:
+    from curvefs.src.rpc.asyncio_server import AsyncServer
+
+URL = "s3://bucket?endpoint=http://127.0.0.1:1"
+
+
+class FaultyKeyValueStore:
+    """Passes calls on; the write number ``fail_at`` (from 1, counted from then on) fails as planned."""
+
+    def __init__(self, inner: LmdbStore) -> None:
+        self._inner = inner
+        self._writes_left = 0
+        self._mode = ""
+
+    def plan(self, mode: str, write: int) -> None:
+        """mode: ``full`` (refused), ``lost`` (outcome unknown, not applied), ``lost reply`` (unknown, applied)."""
+        self._mode, self._writes_left = mode, write
+
+    async def txn(
+        self, compares: Sequence[Compare], then: Sequence[Operation], otherwise: Sequence[Operation] = ()
+    ) -> TxnResult:
+        self._writes_left -= 1
+        if self._writes_left == 0:
+            if self._mode == "full":
+                raise NoSpace("injected")
+            if self._mode == "lost":
+                raise Unavailable("injected")
+            await self._inner.txn(compares, then, otherwise)
+            raise Unavailable("injected")
+        return await self._inner.txn(compares, then, otherwise)
+
+    async def get(self, key: bytes) -> KeyValue | None:
+        return await self._inner.get(key)
+
+    async def range(self, start: bytes, end: bytes, *, limit: int = 1000) -> Page:
+        return await self._inner.range(start, end, limit=limit)
+
+    async def lease_grant(self, ttl_s: int) -> int:
+        return await self._inner.lease_grant(ttl_s)
+
+    async def lease_keep_alive(self, lease: int) -> int:
+        return await self._inner.lease_keep_alive(lease)
+
+    async def lease_revoke(self, lease: int) -> None:
+        await self._inner.lease_revoke(lease)
+
+    async def lease_time_to_live(self, lease: int) -> LeaseStatus:
+        return await self._inner.lease_time_to_live(lease)
+
+    def watch(self, start: bytes, end: bytes, *, from_revision: int) -> AsyncIterator[Event]:
+        return self._inner.watch(start, end, from_revision=from_revision)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class MdsLab:
+    """start() and stop() it as often as needed: the data folder stays."""
+
+    def __init__(self, folder: Path, **config: Any) -> None:
+        self.clock = FakeClock()
+        self.config = MdsConfig(data=folder, metaserver_deadline_s=0.5, orders_after_s=10.0, **config)
+        self.objects = MemoryStore()
+        self.object_store = FaultStore(self.objects)
+        self._random = random.Random(1)
+        self.metaservers: list[FakeMetaserver] = []
+        self.mds: Mds
+        self.kv: FaultyKeyValueStore
+        self._background: asyncio.Task[None] | None = None
+        self._server: AsyncServer | None = None
+
+    async def start(self, *, background: bool = True) -> Mds:
+        """Begin to serve, as a process would that just started."""
+        store = LmdbStore(self.config.data / "kv", self.clock)
+        self.kv = FaultyKeyValueStore(store)
+        world = World(self.clock, self._open_store, check_store, self._random.randbytes, lambda: 0.0)
+        state = await State.load(await begin_serving(self.kv, world.random_bytes))
+        self.mds = Mds(state, self.config, world, Metrics(), Identity("mds", self.clock.time_ns(), "127.0.0.1:1"))
+        if background:
+            self._background = asyncio.create_task(self.mds.run())
+        return self.mds
+
+    async def listen(self) -> str:
+        """Serve over gRPC and return the address."""
+        self._server = await self.mds.listen("127.0.0.1:0")
+        return self._server.address
+
+    async def stop(self) -> None:
+        """End; nothing that is only in memory is saved, so this is also a crash."""
+        if self._server is not None:
+            await self._server.stop(0.0)
+            self._server = None
+        await self.mds.calls.finish(0.0)
+        if self._background is not None:
+            self._background.cancel()
+            await asyncio.wait([self._background])
+            self._background = None
+        await self.mds.fleet.close()
+        await self.kv.close()
+
+    async def restart(self) -> Mds:
+        """Crash and begin again."""
+        await self.stop()
+        return await self.start()
+
+    async def close(self) -> None:
+        """End everything."""
+        await self.stop()
+        for metaserver in self.metaservers:
+            await metaserver.stop()
+
+    async def add_metaserver(self) -> FakeMetaserver:
+        """Have a metaserver join, and wait for its copyset."""
+        metaserver = FakeMetaserver()
+        self.metaservers.append(metaserver)
+        await metaserver.start()
+        metaserver.registered(await self.mds.registration.register(metaserver.registration()))
+        await metaserver.until(lambda: bool(metaserver.groups))
+        self.beat(metaserver)
+        return metaserver
+
+    def beat(self, metaserver: FakeMetaserver) -> Any:
+        """Have a metaserver send a heartbeat, and return the reply."""
+        return self.mds.heartbeats.beat(metaserver.heartbeat())
+
+    async def create(self, name: str = "demo", **fields: Any) -> pb.Filesystem:
+        """Create a filesystem."""
+        return await self.mds.filesystems.create(pb.CreateFilesystemRequest(name=name, object_store=URL, **fields))
+
+    async def open(self, name: str = "demo", **fields: Any) -> pb.MountSession:
+        """Open a session."""
+        request = pb.OpenSessionRequest(name=name, host="host", pid=7, mountpoint="/mnt", **fields)
+        session, _ = await self.mds.sessions.open(request)
+        return session
+
+    async def keys(self, prefix: bytes = b"") -> list[bytes]:
+        """Return the stored keys from a prefix on, without counters and the cluster's own."""
+        page = await self.kv.range(prefix or b"\0", b"\xff")
+        return [item.key for item in page.items if not item.key.startswith((b"counter/", b"cluster/"))]
+
+    def _open_store(self, url: str) -> ObjectStore:
+        return self.object_store

@@ -1,0 +1,114 @@
+"""Epochs rise, the cluster stays the same, and a deposed MDS writes nothing."""
+
+import asyncio
+
+import pytest
+
+from curvefs.src.common.errors import NoSpace, NotFound, StaleEpoch, Unavailable, VersionUnsupported
+from curvefs.src.mds.authority import begin_serving
+from curvefs.src.mds.state import Change, State, changed
+from curvefs.src.mds.storage.protocol import Put
+
+pytestmark = pytest.mark.asyncio
+PATIENCE_S = 20.0
+
+
+async def test_each_start_raises_the_epoch_and_keeps_the_cluster(mds):
+    first = mds.mds.state.authority
+    assert first.epoch == 1
+    assert len(first.cluster.secret) == 32
+    for epoch in (2, 3):
+        await mds.restart()
+        assert mds.mds.state.authority.epoch == epoch
+        assert mds.mds.state.authority.cluster == first.cluster
+
+
+async def test_racing_starts_get_epochs_of_their_own_and_one_cluster(mds):
+    randoms = iter(bytes([n]) * 32 for n in range(100))
+    found = await asyncio.gather(*(begin_serving(mds.kv, lambda size: next(randoms)[:size]) for _ in range(4)))
+    assert sorted(authority.epoch for authority in found) == [2, 3, 4, 5]
+    assert len({authority.cluster.id for authority in found}) == 1
+
+
+async def test_deposed_mds_writes_nothing_and_knows(mds):
+    old = mds.mds.state.authority
+    new = await begin_serving(mds.kv, lambda size: b"x" * size)
+    with pytest.raises(StaleEpoch):
+        await old.write([Put(b"a", b"old")])
+    assert await mds.kv.get(b"a") is None
+    assert "another MDS" in await old.lost()
+    with pytest.raises(Unavailable):
+        await old.write([Put(b"a", b"old")])
+    await new.write([Put(b"a", b"new")])
+    assert new.holds
+
+
+async def test_unknown_outcome_ends_authority_and_a_refusal_does_not(mds):
+    authority = mds.mds.state.authority
+    mds.kv.plan("full", 1)
+    with pytest.raises(NoSpace):
+        await authority.write([Put(b"a", b"")])
+    assert authority.holds
+    mds.kv.plan("lost reply", 1)
+    with pytest.raises(Unavailable):
+        await authority.write([Put(b"a", b"")])
+    assert not authority.holds
+
+
+async def test_secret_is_in_no_repr(mds):
+    cluster = mds.mds.state.authority.cluster
+    assert repr(cluster.secret) not in repr(cluster)
+    assert cluster.id in repr(cluster)
+
+
+# -------------------------------------------------------------------------------------------------- state
+
+
+async def test_refused_decision_changes_nothing(mds):
+    state = mds.mds.state
+
+    def decide(change: Change) -> None:
+        change.next_number("fs")
+        raise NotFound("refused")
+
+    with pytest.raises(NotFound):
+        await state.change(decide)
+    assert state.counters.get("fs") is None
+    assert await mds.kv.get(b"counter/fs") is None
+
+
+async def test_refused_write_changes_nothing(mds):
+    state = mds.mds.state
+    mds.kv.plan("full", 1)
+    with pytest.raises(NoSpace):
+        await state.change(lambda change: change.next_number("fs"))
+    assert state.counters.get("fs") is None
+    assert await state.change(lambda change: change.next_number("fs")) == 1
+
+
+async def test_racing_decisions_are_serial(mds):
+    numbers = await asyncio.gather(*(mds.mds.state.change(lambda change: change.next_number("n")) for _ in range(20)))
+    assert sorted(numbers) == list(range(1, 21))
+    assert await mds.mds.state.change(lambda change: (change.next_number("n"), change.next_number("n"))) == (21, 22)
+
+
+async def test_memory_is_what_the_store_holds(mds, metaserver):
+    await mds.create("one")
+    await mds.create("two")
+    await mds.open("two")
+    await mds.mds.filesystems.delete("one")
+    await mds.mds.filesystems.removals.finished(1, PATIENCE_S)
+    state = mds.mds.state
+    loaded = await State.load(state.authority)
+    tables = ("filesystems", "fs_names", "partitions", "sessions", "metaservers", "copysets", "counters")
+    for name in tables:
+        assert dict(getattr(loaded, name).items()) == dict(getattr(state, name).items()), name
+    assert {len(getattr(state, name)) for name in tables} == {1, 3}
+
+
+async def test_record_of_a_newer_format_is_refused(mds, metaserver):
+    made = await mds.create()
+    state = mds.mds.state
+    await state.change(lambda change: change.put(state.filesystems, made.fs_id, changed(made, format=2)))
+    with pytest.raises(VersionUnsupported, match="format 2"):
+        await State.load(state.authority)

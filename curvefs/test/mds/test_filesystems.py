@@ -1,0 +1,313 @@
+"""Filesystems are made whole or not at all, and deleted to the last object."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from curvefs.proto import mds_pb2 as pb
+from curvefs.src.common.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NoSpace,
+    NotFound,
+    PermissionDenied,
+    ResourceBusy,
+    Unavailable,
+)
+from curvefs.src.mds.filesystems import check_sizes
+from curvefs.src.object.fault import Fault
+from curvefs.src.object.protocol import StoreRefused
+from curvefs.test.mds.lab import URL, MdsLab
+
+pytestmark = pytest.mark.asyncio
+PATIENCE_S = 20.0
+
+
+async def assert_nothing_is_left(lab: MdsLab) -> None:
+    for fs_id, _ in list(lab.mds.state.filesystems.items()):
+        assert await lab.mds.filesystems.removals.finished(fs_id, PATIENCE_S)
+    assert [key for key in await lab.keys() if key.startswith((b"fs", b"partition"))] == []
+    assert all(not metaserver.partitions for metaserver in lab.metaservers)
+    assert lab.mds.filesystems.all() == []
+    with pytest.raises(NotFound):
+        lab.mds.filesystems.get("demo")
+
+
+# ---------------------------------------------------------------------------------------------- creation
+
+
+async def test_created_filesystem_has_its_root_partition(mds, metaserver):
+    made = await mds.create(capacity_bytes=1 << 40)
+    assert (made.name, made.object_store, made.state) == ("demo", URL, pb.ACTIVE)
+    assert (made.chunk_size, made.block_size, made.block_format) == (64 << 20, 4 << 20, 1)
+    assert (len(made.uuid), len(made.hash_seed), made.capacity_bytes) == (16, 16, 1 << 40)
+    [request] = metaserver.asked("CreatePartition")
+    spec = request.partition
+    assert (spec.fs_id, spec.partition_id, spec.hash_seed) == (made.fs_id, 0, made.hash_seed)
+    assert request.mds_epoch == 1
+    mds.beat(metaserver)
+    [partition] = mds.mds.views.partitions(made.fs_id)
+    assert partition.leader == metaserver.address
+    assert [peer.address for peer in partition.peers] == [metaserver.address]
+    assert (partition.inode_count, partition.used_bytes) == (7, 99)
+
+
+async def test_filesystems_survive_a_restart(mds, metaserver):
+    made = await mds.create()
+    await mds.restart()
+    assert mds.mds.filesystems.get("demo") == made
+    assert mds.mds.views.partitions(made.fs_id)[0].peers[0].address == metaserver.address
+
+
+async def test_probe_of_the_object_store_leaves_nothing(mds, metaserver):
+    await mds.create()
+    assert mds.objects.list("") == []
+    assert mds.object_store.counts["put"] == 1
+
+
+async def test_taken_name_is_refused(mds, metaserver):
+    await mds.create()
+    with pytest.raises(AlreadyExists, match="'demo'"):
+        await mds.create()
+
+
+async def test_of_racing_creations_of_a_name_one_succeeds(mds, metaserver):
+    results = await asyncio.gather(*(mds.create() for _ in range(5)), return_exceptions=True)
+    made = [result for result in results if isinstance(result, pb.Filesystem)]
+    assert len(made) == 1
+    assert [type(result) for result in results if result not in made] == [AlreadyExists] * 4
+    assert len(mds.mds.state.filesystems) == 1
+    assert len(metaserver.partitions) == 1
+
+
+async def test_ids_are_never_used_twice(mds, metaserver):
+    first = await mds.create()
+    await mds.mds.filesystems.delete("demo")
+    assert await mds.mds.filesystems.removals.finished(first.fs_id, PATIENCE_S)
+    second = await mds.create()
+    await mds.restart()
+    mds.beat(metaserver)
+    third = await mds.create("other")
+    assert len({first.fs_id, second.fs_id, third.fs_id}) == 3
+    assert first.uuid != second.uuid
+
+
+@pytest.mark.parametrize("name", ["ab", "Demo", "-demo", "demo-", "a" * 64, "de mo", "de/mo", ""])
+async def test_bad_name_is_refused(mds, metaserver, name):
+    with pytest.raises(InvalidArgument):
+        await mds.create(name)
+
+
+@pytest.mark.parametrize("url", ["", "bucket", "file:relative", "s3://", "http://x/y", "s3://u:p@bucket"])
+async def test_bad_object_store_is_refused_before_anything(mds, metaserver, url):
+    with pytest.raises(InvalidArgument):
+        await mds.mds.filesystems.create(pb.CreateFilesystemRequest(name="demo", object_store=url))
+    assert mds.object_store.counts == {}
+
+
+async def test_sizes_have_defaults_and_rules():
+    assert check_sizes(0, 0) == (64 << 20, 4 << 20)
+    assert check_sizes(8 << 20, 1 << 20) == (8 << 20, 1 << 20)
+    for chunk_size, block_size in [(0, 1000), (0, 128 << 20), (5 << 20, 4 << 20), (2 << 30, 0), (1 << 20, 4 << 20)]:
+        with pytest.raises(InvalidArgument):
+            check_sizes(chunk_size, block_size)
+
+
+async def test_refused_credentials_are_told_and_leave_nothing(mds, metaserver):
+    mds.object_store.plan(Fault("put", error=lambda: StoreRefused("the bucket 'x' refuses the credentials")))
+    with pytest.raises(PermissionDenied, match="the bucket 'x' refuses the credentials"):
+        await mds.create()
+    await assert_nothing_is_left(mds)
+
+
+async def test_object_store_that_is_away_is_told_and_leaves_nothing(mds, metaserver):
+    mds.object_store.go_down()
+    with pytest.raises(Unavailable):
+        await mds.create()
+    await assert_nothing_is_left(mds)
+    mds.object_store.come_up()
+    assert (await mds.create()).state == pb.ACTIVE
+
+
+async def test_without_a_metaserver_nothing_is_created(mds):
+    with pytest.raises(Unavailable, match="no metaserver"):
+        await mds.create()
+    await assert_nothing_is_left(mds)
+
+
+async def test_silent_metaserver_gets_no_partition(mds, metaserver):
+    mds.clock.advance(31)
+    with pytest.raises(Unavailable, match="no metaserver"):
+        await mds.create()
+    mds.beat(metaserver)
+    assert (await mds.create()).state == pb.ACTIVE
+
+
+async def test_partitions_are_spread_over_metaservers(mds, metaserver):
+    other = await mds.add_metaserver()
+    for name in ("one", "two", "three", "four"):
+        await mds.create(name)
+    assert (len(metaserver.partitions), len(other.partitions)) == (2, 2)
+
+
+# ------------------------------------------------------------------------- failures in the middle of it
+
+
+@pytest.mark.parametrize("method", ["CreatePartition", "CreateCopyset"])
+@pytest.mark.parametrize("how", ["failing", "losing"])
+async def test_failing_metaserver_leaves_nothing(mds, metaserver, method, how):
+    getattr(metaserver, how)[method] = Unavailable("injected")
+    with pytest.raises(Unavailable):
+        await mds.create()
+    await assert_nothing_is_left(mds)
+    getattr(metaserver, how).clear()
+    assert (await mds.create()).state == pb.ACTIVE
+
+
+async def test_metaserver_that_goes_away_is_cleaned_when_it_is_back(mds, metaserver):
+    metaserver.losing["CreatePartition"] = Unavailable("injected")
+    metaserver.failing["DeletePartition"] = Unavailable("injected")
+    creating = asyncio.create_task(mds.create())
+    await metaserver.until(lambda: bool(metaserver.asked("DeletePartition")))
+    # While the partition may still be there, its record is; but nobody sees the filesystem, and its name is free.
+    assert len(mds.mds.state.filesystems) == 1
+    assert mds.mds.filesystems.all() == []
+    metaserver.failing.clear()
+    metaserver.losing.clear()
+    mds.mds.filesystems.removals.kick(1)
+    with pytest.raises(Unavailable):
+        await creating
+    await assert_nothing_is_left(mds)
+
+
+@pytest.mark.parametrize("write", [1, 2])
+async def test_full_disk_in_the_middle_leaves_nothing(mds, metaserver, write):
+    mds.kv.plan("full", write)
+    with pytest.raises(NoSpace):
+        await mds.create()
+    await assert_nothing_is_left(mds)
+    assert (await mds.create()).state == pb.ACTIVE
+
+
+@pytest.mark.parametrize("write", [1, 2])
+@pytest.mark.parametrize("mode", ["lost", "lost reply"])
+async def test_crash_in_the_middle_leaves_nothing_or_all(mds, metaserver, mode, write):
+    mds.kv.plan(mode, write)
+    with pytest.raises(Unavailable):
+        await mds.create()
+    await mds.restart()
+    mds.beat(metaserver)
+    if (mode, write) == ("lost reply", 2):  # it was complete, only nobody was told
+        assert mds.mds.filesystems.get("demo").state == pb.ACTIVE
+        assert len(metaserver.partitions) == 1
+    else:
+        await assert_nothing_is_left(mds)
+        assert (await mds.create()).state == pb.ACTIVE
+
+
+async def test_crash_while_the_partition_is_made_leaves_nothing(mds, metaserver):
+    metaserver.losing["CreatePartition"] = Unavailable("injected")
+    metaserver.failing["DeletePartition"] = Unavailable("injected")
+    creating = asyncio.create_task(mds.create())
+    await metaserver.until(lambda: bool(metaserver.partitions))
+    creating.cancel()
+    await asyncio.wait([creating])
+    await mds.stop()
+    metaserver.failing.clear()
+    await mds.start()
+    await assert_nothing_is_left(mds)
+
+
+# ---------------------------------------------------------------------------------------------- deletion
+
+
+def put_objects(lab: MdsLab, filesystem: pb.Filesystem, count: int) -> None:
+    for n in range(count):
+        lab.objects.put(f"{UUID(bytes=filesystem.uuid)}/0/{n // 1000}/{n}_0_0", b"x")
+
+
+async def test_deleted_filesystem_is_gone_with_its_objects_only(mds, metaserver):
+    doomed, kept = await mds.create("doomed"), await mds.create("kept")
+    put_objects(mds, doomed, 30)
+    put_objects(mds, kept, 3)
+    assert (await mds.mds.filesystems.delete("doomed")).state == pb.DELETING
+    assert await mds.mds.filesystems.removals.finished(doomed.fs_id, PATIENCE_S)
+    assert mds.mds.filesystems.all() == [kept]
+    assert {partition[1] for partition in metaserver.partitions} == {kept.fs_id}
+    assert len(mds.objects.list("")) == 3
+    assert all(info.key.startswith(str(UUID(bytes=kept.uuid))) for info in mds.objects.list(""))
+
+
+async def test_unknown_filesystem_is_not_deleted(mds):
+    with pytest.raises(NotFound, match="no filesystem 'absent'"):
+        await mds.mds.filesystems.delete("absent")
+
+
+async def test_mounted_filesystem_is_not_deleted(mds, metaserver):
+    await mds.create()
+    session = await mds.open()
+    with pytest.raises(ResourceBusy, match="mounted at host:/mnt"):
+        await mds.mds.filesystems.delete("demo")
+    await mds.mds.sessions.close(session.session_id)
+    assert (await mds.mds.filesystems.delete("demo")).state == pb.DELETING
+
+
+async def test_name_is_free_at_once(mds, metaserver):
+    old = await mds.create()
+    mds.object_store.plan(Fault("list", times=None))
+    await mds.mds.filesystems.delete("demo")
+    new = await mds.create()
+    assert new.fs_id != old.fs_id
+    assert [(one.fs_id, one.state) for one in mds.mds.filesystems.all()] == [
+        (old.fs_id, pb.DELETING),
+        (new.fs_id, pb.ACTIVE),
+    ]
+    mds.object_store.forget_faults()
+    mds.mds.filesystems.removals.kick(old.fs_id)
+    assert await mds.mds.filesystems.removals.finished(old.fs_id, PATIENCE_S)
+    assert mds.mds.filesystems.get("demo") == new
+
+
+async def test_deletion_goes_on_after_a_restart(mds, metaserver):
+    made = await mds.create()
+    put_objects(mds, made, 5)
+    mds.object_store.plan(Fault("delete", times=None))
+    await mds.mds.filesystems.delete("demo")
+    await metaserver.until(lambda: bool(metaserver.asked("DeletePartition")))
+    await mds.stop()
+    mds.object_store.forget_faults()
+    await mds.start()
+    assert await mds.mds.filesystems.removals.finished(made.fs_id, PATIENCE_S)
+    assert mds.objects.list("") == []
+    await assert_nothing_is_left(mds)
+
+
+async def test_deletion_waits_for_a_metaserver_that_is_away(mds, metaserver):
+    made = await mds.create()
+    await metaserver.stop()
+    await mds.mds.filesystems.delete("demo")
+    await metaserver.start()
+    mds.mds.filesystems.removals.kick(made.fs_id)
+    assert await mds.mds.filesystems.removals.finished(made.fs_id, PATIENCE_S)
+    await assert_nothing_is_left(mds)
+
+
+async def test_objects_go_only_after_the_last_session_has_ended_everywhere(mds, metaserver):
+    made = await mds.create()
+    put_objects(mds, made, 2)
+    session = await mds.open()
+    metaserver.failing["EndSession"] = Unavailable("injected")
+    await mds.mds.sessions.close(session.session_id)
+    await mds.mds.filesystems.delete("demo")
+    await metaserver.until(lambda: bool(metaserver.asked("EndSession")))
+    assert len(mds.objects.list("")) == 2
+    assert metaserver.partitions
+    metaserver.failing.clear()
+    mds.beat(metaserver)
+    await metaserver.until(lambda: bool(metaserver.ended))
+    mds.mds.filesystems.removals.kick(made.fs_id)
+    assert await mds.mds.filesystems.removals.finished(made.fs_id, PATIENCE_S)
+    methods = [method for method, _ in metaserver.calls]
+    assert methods.index("DeletePartition") > methods.index("EndSession")
+    await assert_nothing_is_left(mds)
