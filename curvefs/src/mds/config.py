@@ -1,13 +1,9 @@
-"""Configuration of curvefs-mds: a TOML file, overridden by flags. Unknown keys are refused."""
+"""What curvefs-mds is told, by file or flags; read by process/config.py. Unknown keys are refused."""
 
-import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from ..common.errors import StartupError
-from ..common.exits import ExitCode
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class MdsConfig(BaseModel):
@@ -32,22 +28,3 @@ class MdsConfig(BaseModel):
     store_check_deadline_s: float = Field(20.0, gt=0)
     delete_objects_per_s: float = Field(2000.0, gt=0)
     kv_size_bytes_max: int = Field(4 << 30, ge=1 << 20)
-
-
-def load_config(file: Path | None, flags: dict[str, Any]) -> MdsConfig:
-    """Read the file, if any, and lay the flags that are not None over it. Raises StartupError (USAGE)."""
-    values: dict[str, Any] = {}
-    if file is not None:
-        try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise StartupError(f"cannot read {file}: {error}", ExitCode.USAGE) from error
-    values |= {name: value for name, value in flags.items() if value is not None}
-    if "data" not in values:
-        raise StartupError("no data folder is given: --data DIR, or data in the file", ExitCode.USAGE)
-    try:
-        return MdsConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StartupError(f"configuration: {where}: {first['msg']}", ExitCode.USAGE) from error

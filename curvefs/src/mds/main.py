@@ -13,7 +13,8 @@ from ..common.clock import SystemClock
 from ..common.errors import StartupError
 from ..object.check import check_store
 from ..object.url import open_store
-from .config import MdsConfig, load_config
+from ..process.config import load_config
+from .config import MdsConfig
 from .server import World, serve
 
 
@@ -41,7 +42,7 @@ def _ready(address: str) -> None:
 def main(config_file: Path | None, **flags: Any) -> None:
     """Serve filesystems, sessions and topology of a CurveFS cluster."""
     try:
-        config = load_config(config_file, flags)
+        config = load_config(MdsConfig, config_file, flags)
         logs.configure(json=config.log_json, level=config.log_level, program="curvefs-mds")
         asyncio.run(_run(config))
     except StartupError as error:

@@ -1,14 +1,8 @@
-"""The MDS's metrics, and their HTTP page on the address it is told, loopback by default.
+"""The MDS's metrics. Gauges are set by the event loop about once a second, never by the thread that serves the page."""
 
-Gauges are set by the event loop about once a second, never read from the tables by the HTTP thread.
-"""
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from ...proto import mds_pb2, topology_pb2
-from ..common.addresses import parse_address
-from ..common.errors import StartupError
-from ..common.exits import ExitCode
 from .state import State
 from .topology.views import Views
 
@@ -46,24 +40,3 @@ class Metrics:
         healths = [int(views.health(metaserver_id)) for metaserver_id, _ in state.metaservers.items()]
         for name, value in topology_pb2.Health.items():
             self._metaservers.labels(name.lower()).set(healths.count(value))
-
-
-class MetricsPage:
-    """The page, served from a thread. ``address`` is HOST:PORT with the real port."""
-
-    def __init__(self, metrics: Metrics, listen: str) -> None:
-        """Begin to serve. Raises StartupError (ADDRESS_IN_USE)."""
-        host, port = parse_address(listen)
-        try:
-            self._server, self._thread = start_http_server(port, host.strip("[]"), metrics.registry)
-        except OSError as error:
-            raise StartupError(
-                f"cannot listen on {listen} for metrics: the port is taken or not ours", ExitCode.ADDRESS_IN_USE
-            ) from error
-        self.address = f"{host}:{self._server.server_port}"
-
-    def close(self) -> None:
-        """Stop serving; blocks for at most a second or so."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)

@@ -24,17 +24,18 @@ from ..common.clock import Clock
 from ..common.errors import CurveFSError, StartupError, VersionUnsupported
 from ..common.exits import ExitCode
 from ..object.protocol import ObjectStore
+from ..process.data_folder import DataFolder
+from ..process.metrics_page import MetricsPage
 from ..rpc.asyncio_server import AsyncServer, start_server
 from .authority import begin_serving
 from .calls import Calls
 from .config import MdsConfig
-from .data_folder import DataFolder
 from .filesystems import Filesystems
 from .fleet import Fleet
 from .heartbeat.handler import Heartbeats
 from .heartbeat.reports import Reports
 from .heartbeat.service import HeartbeatService
-from .metrics import Metrics, MetricsPage
+from .metrics import Metrics
 from .object_stores import ObjectStores
 from .service import Identity, MdsService
 from .sessions import Sessions
@@ -178,13 +179,13 @@ async def serve(config: MdsConfig, world: World, stop: asyncio.Event, ready: Cal
     async with contextlib.AsyncExitStack() as stack:
         folder = DataFolder(config.data)
         stack.callback(folder.close)
-        store = LmdbStore(folder.kv, world.clock, size_bytes_max=config.kv_size_bytes_max)
+        store = LmdbStore(folder.path / "kv", world.clock, size_bytes_max=config.kv_size_bytes_max)
         stack.push_async_callback(store.close)
         state = await _load_state(store, world)
         metrics = Metrics()
-        page = MetricsPage(metrics, config.metrics_listen)
+        page = MetricsPage(metrics.registry, config.metrics_listen)
         stack.callback(page.close)
-        identity = Identity(folder.mds_id, world.clock.time_ns(), page.address)
+        identity = Identity(folder.server_id, world.clock.time_ns(), page.address)
         mds = Mds(state, config, world, metrics, identity)
         stack.push_async_callback(mds.fleet.close)
         server = await mds.listen(folder.address_to_listen(config.listen))
