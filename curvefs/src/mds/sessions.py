@@ -8,6 +8,9 @@ Invariants:
     a session that is ending is never live again
     a session's record exists until every group of its filesystem has its end in its log
 
+An MDS that did not look for a while (its machine was suspended, its process stopped) could not be reached either: it
+adds that while to every lease, as after a restart.
+
 A token expires with the lease it was issued for, so what a group accepts without asking ends by itself too.
 """
 
@@ -29,6 +32,8 @@ from .topology.views import Views
 _log = structlog.get_logger()
 # How long the end of an exclusive mount waits for its groups, so that the next one can follow at once.
 _EXCLUSIVE_END_S = 2.0
+# Not having looked for so long is no fault of the clients.
+_ABSENCE_S = 10.0
 
 
 @dataclass(slots=True)
@@ -63,6 +68,7 @@ class Sessions:
         self._count_max = count_max
         self._random_bytes = random_bytes
         self._leases: dict[bytes, _Lease] = {}
+        self._looked_s = clock.boottime_s()
         self.endings: RetryQueue[int] = RetryQueue("end sessions", self._tell_group, random=random)
         for session in state.sessions.values():
             if session.ending:
@@ -108,6 +114,11 @@ class Sessions:
     async def expire(self) -> int:
         """End every session whose lease has run out; return how many. Raises what State.change raises."""
         now_s = self._clock.boottime_s()
+        absent_s, self._looked_s = now_s - self._looked_s, now_s
+        if absent_s > _ABSENCE_S:
+            _log.warning("this MDS was absent, all leases are extended", seconds=round(absent_s))
+            for lease in self._leases.values():
+                lease.deadline_s += absent_s
         due = [session_id for session_id, lease in self._leases.items() if lease.deadline_s <= now_s]
         for session_id in due:
             if session := self._state.sessions.get(session_id):

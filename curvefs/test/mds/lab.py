@@ -158,6 +158,16 @@ class MdsLab:
         session, _ = await self.mds.sessions.open(request)
         return session
 
+    async def pass_time(self, seconds: float) -> int:
+        """Let time pass in steps, as an MDS that looks now and then sees it; return how many sessions ended."""
+        ended = 0
+        while seconds > 0:
+            step = min(seconds, 5.0)
+            self.clock.advance(step)
+            ended += await self.mds.sessions.expire()
+            seconds -= step
+        return ended
+
     async def keys(self, prefix: bytes = b"") -> list[bytes]:
         """Return the stored keys from a prefix on, without counters and the cluster's own."""
         page = await self.kv.range(prefix or b"\0", b"\xff")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from curvefs.proto import mds_pb2, mds_pb2_grpc
-from curvefs.src.common.errors import NotFound
+from curvefs.src.common.errors import NoSpace, NotFound
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.rpc.asyncio_client import AsyncClient
 from curvefs.test.support.fake_metaserver import FakeMetaserver
@@ -176,3 +176,37 @@ async def test_damaged_store_is_refused(tmp_path):
     code, line = refused(tmp_path)
     assert code == ExitCode.DAMAGED
     assert "damaged" in line
+
+
+async def test_full_disk_is_told_damages_nothing_and_heals(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
+    metaserver = FakeMetaserver()
+    await metaserver.start()
+    try:
+        with running(disk / "mds") as (process, address):
+            await register(address, metaserver)
+            await ask(address, "CreateFilesystem", name="demo", object_store=f"file://{tmp_path / 'objects'}")
+            ballast = disk / "ballast"
+            with pytest.raises(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(b"x" * 4096)
+            opened: list[bytes] = []
+            with pytest.raises(NoSpace):
+                for _ in range(1000):
+                    reply = await ask(address, "OpenSession", name="demo", mountpoint="/" * 4096)
+                    opened.append(reply.session.session_id)
+            for session_id in opened:
+                await ask(address, "RenewSession", session_id=session_id)
+            ballast.unlink()
+            reply = await ask(address, "OpenSession", name="demo", mountpoint="/" * 4096)
+            opened.append(reply.session.session_id)
+            process.send_signal(signal.SIGKILL)
+            process.wait(PATIENCE_S)
+        with running(disk / "mds") as (_, address):
+            listed = await ask(address, "ListSessions", name="demo")
+            assert {session.session_id for session in listed.sessions} == set(opened)
+    finally:
+        await metaserver.stop()
+        subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -58,7 +58,7 @@ async def test_renewed_session_lives_on(mds, metaserver):
     await mds.create()
     session = await mds.open()
     for _ in range(5):
-        mds.clock.advance(59)
+        await mds.pass_time(59)
         token, lease_ms = await mds.mds.sessions.renew(session.session_id)
         await mds.mds.tick()
     assert lease_ms == 60_000
@@ -71,8 +71,7 @@ async def test_renewed_session_lives_on(mds, metaserver):
 async def test_session_ends_with_its_lease_in_its_groups(mds, metaserver):
     await mds.create()
     session = await mds.open()
-    mds.clock.advance(61)
-    assert await mds.mds.sessions.expire() == 1
+    assert await mds.pass_time(61) == 1
     await metaserver.until(lambda: bool(metaserver.ended))
     [request] = metaserver.asked("EndSession")
     assert (request.session_id, list(request.groups), request.mds_epoch) == (session.session_id, [1], 1)
@@ -85,10 +84,9 @@ async def test_session_ends_with_its_lease_in_its_groups(mds, metaserver):
 async def test_only_what_is_due_ends(mds, metaserver):
     await mds.create()
     old = await mds.open()
-    mds.clock.advance(30)
+    await mds.pass_time(30)
     young = await mds.open()
-    mds.clock.advance(31)
-    assert await mds.mds.sessions.expire() == 1
+    assert await mds.pass_time(31) == 1
     await ended_everywhere(mds)
     assert [session.session_id for session in mds.mds.sessions.of(None)] == [young.session_id]
     assert {ended for _, ended in metaserver.ended} == {old.session_id}
@@ -112,6 +110,17 @@ async def test_renewal_writes_nothing(mds, metaserver):
     before = (await mds.kv.txn([], [])).revision
     await mds.mds.sessions.renew(session.session_id)
     assert (await mds.kv.txn([], [])).revision == before
+
+
+async def test_absence_of_the_mds_ends_no_session(mds, metaserver):
+    await mds.create()
+    session = await mds.open()
+    await mds.pass_time(50)
+    mds.clock.advance(3600)  # the machine slept
+    assert await mds.mds.sessions.expire() == 0
+    await mds.pass_time(9)
+    await mds.mds.sessions.renew(session.session_id)
+    assert await mds.pass_time(61) == 1
 
 
 # ---------------------------------------------------------------------------------- ends that must arrive
@@ -155,7 +164,8 @@ async def test_full_disk_delays_the_end_and_renewals_go_on(mds, metaserver):
     with pytest.raises(NoSpace):
         await mds.mds.sessions.close(session.session_id)
     await mds.mds.sessions.renew(session.session_id)
-    mds.clock.advance(61)
+    await mds.pass_time(59)
+    mds.clock.advance(2)
     mds.kv.plan("full", 1)
     await mds.mds.tick()  # is logged, not raised
     assert mds.mds.sessions.of(None)[0].ending is False
@@ -181,16 +191,14 @@ async def test_metaserver_reporting_an_ended_session_is_ordered_to_end_it(mds, m
 async def test_restart_keeps_sessions_and_gives_a_full_lease(mds, metaserver):
     await mds.create()
     session = await mds.open(metrics_address="127.0.0.1:1")
-    mds.clock.advance(59)
+    await mds.pass_time(59)
     await mds.restart()
-    mds.clock.advance(59)
-    await mds.mds.tick()
+    await mds.pass_time(59)
     [listed] = mds.mds.sessions.of(None)
     assert (listed.session_id, listed.ending, listed.metrics_address) == (session.session_id, False, "127.0.0.1:1")
     token, _ = await mds.mds.sessions.renew(session.session_id)
     assert tokens.verify(mds.mds.state.authority.cluster.secret, token, mds.clock.time_ns()).fs_id == session.fs_id
-    mds.clock.advance(61)
-    assert await mds.mds.sessions.expire() == 1
+    assert await mds.pass_time(61) == 1
 
 
 async def test_token_from_before_a_restart_still_verifies(mds, metaserver):
@@ -220,8 +228,7 @@ async def test_exclusive_mount_waits_for_the_confirmed_end_of_the_last(mds, meta
     await mds.create()
     await mds.open()
     metaserver.failing["EndSession"] = Unavailable("injected")
-    mds.clock.advance(61)
-    await mds.mds.sessions.expire()
+    await mds.pass_time(61)
     with pytest.raises(ResourceBusy, match="ending"):
         await mds.open(exclusive=True)
     metaserver.failing.clear()

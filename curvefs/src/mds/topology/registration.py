@@ -14,7 +14,7 @@ import structlog
 from ....proto import common_pb2, mds_pb2, topology_pb2
 from ...common.addresses import parse_address
 from ...common.clock import Clock
-from ...common.errors import InvalidArgument, PermissionDenied, StartupError
+from ...common.errors import InvalidArgument, Overloaded, PermissionDenied, StartupError
 from ..fleet import Fleet
 from ..heartbeat.reports import Reports
 from ..retries import RetryQueue
@@ -23,6 +23,7 @@ from .views import Views
 
 _log = structlog.get_logger()
 _TOKEN_SIZE = 16
+_METASERVERS_MAX = 10_000
 
 
 class Registration:
@@ -51,7 +52,7 @@ class Registration:
         """Return the metaserver's record, with its token.
 
         An id of 0 joins anew. A known id shows its token; it may have another address than before.
-        Raises PermissionDenied (cluster, id, token) and InvalidArgument (address).
+        Raises PermissionDenied (cluster, id, token), InvalidArgument (address), Overloaded (too many).
         """
         cluster_id = self._state.authority.cluster.id
         if request.cluster_id and request.cluster_id != cluster_id:
@@ -96,6 +97,8 @@ class Registration:
             await self.create_copyset(group_id)
 
     def _join(self, change: Change, request: topology_pb2.RegisterMetaserverRequest) -> topology_pb2.Metaserver:
+        if len(self._state.metaservers) >= _METASERVERS_MAX:
+            raise Overloaded(f"there are {_METASERVERS_MAX} metaservers already", retry_after_ms=60_000)
         self._drop_stillborn(change, request.address)
         metaserver_id = change.next_number("metaserver")
         group_id = change.next_number("copyset")
