@@ -148,6 +148,8 @@ class Filesystems:
 
     def _choose_group(self) -> int:
         group_id = choose_group(self._views.loads())
+        if group_id is None and self._views.awaits_first_reports():
+            raise Overloaded("this MDS has just begun and waits for its metaservers", retry_after_ms=500)
         if group_id is None:
             raise Unavailable("no metaserver is online to hold the metadata")
         return group_id

@@ -11,6 +11,7 @@ from curvefs.src.common.errors import (
     InvalidArgument,
     NoSpace,
     NotFound,
+    Overloaded,
     PermissionDenied,
     ResourceBusy,
     Unavailable,
@@ -138,6 +139,17 @@ async def test_without_a_metaserver_nothing_is_created(mds):
 
 async def test_silent_metaserver_gets_no_partition(mds, metaserver):
     mds.clock.advance(31)
+    with pytest.raises(Unavailable, match="no metaserver"):
+        await mds.create()
+    mds.beat(metaserver)
+    assert (await mds.create()).state == pb.ACTIVE
+
+
+async def test_creation_just_after_a_restart_is_to_be_sent_again(mds, metaserver):
+    await mds.restart()
+    with pytest.raises(Overloaded, match="just begun"):
+        await mds.create()
+    mds.clock.advance(6)
     with pytest.raises(Unavailable, match="no metaserver"):
         await mds.create()
     mds.beat(metaserver)

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,20 +30,23 @@ def command(data: Path, *flags: str) -> list[str]:
 
 @contextlib.contextmanager
 def running(data: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with subprocess.Popen(
-        command(data, "--listen", "127.0.0.1:0", *flags),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    # A file, not a pipe: a pipe that nobody reads stops the process when it is full.
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(
+            command(data, "--listen", "127.0.0.1:0", *flags), stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            assert line.startswith("listening on "), line or process.communicate()[1]
+            if not line.startswith("listening on "):
+                process.wait(PATIENCE_S)
+                log.seek(0)
+                pytest.fail(f"curvefs-mds did not begin: {log.read()}")
             yield process, line.removeprefix("listening on ").strip()
         finally:
             process.kill()
-            process.communicate()
 
 
 def refused(data: Path, *flags: str) -> tuple[int, str]:

@@ -10,6 +10,9 @@ from ..state import State
 from .health import HealthLimits, health_of
 from .placement import GroupLoad
 
+# Two heartbeats and a little.
+_FIRST_REPORTS_S = 5.0
+
 
 class Views:
     """Answers, made anew at each call."""
@@ -59,6 +62,12 @@ class Views:
         leader = self._reports.leader_of(group_id, peers)
         ordered = sorted(peers, key=lambda peer: peer.metaserver_id != leader)
         return [peer.address for peer in ordered if peer.address]
+
+    def awaits_first_reports(self) -> bool:
+        """Return whether this MDS began so recently that known metaservers had no chance yet to be heard."""
+        return len(self._state.metaservers) > 0 and (
+            self._clock.boottime_s() - self._reports.started_s < _FIRST_REPORTS_S
+        )
 
     def loads(self) -> list[GroupLoad]:
         """Return the snapshot that placement decides on."""
