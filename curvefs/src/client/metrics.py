@@ -17,8 +17,11 @@ class ClientMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self._latency = Histogram(
-            "curvefs_client_operation_seconds", "Time per request of the kernel", ["operation"],
-            registry=registry, buckets=_BUCKETS_S,
+            "curvefs_client_operation_seconds",
+            "Time per request of the kernel",
+            ["operation"],
+            registry=registry,
+            buckets=_BUCKETS_S,
         )
         self._children: dict[str, Histogram] = {}
 

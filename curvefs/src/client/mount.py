@@ -26,8 +26,8 @@ from ..common.ids import ROOT_INODE
 from ..object.protocol import ObjectStore, ObjectStoreError
 from ..object.url import open_store
 from ..rpc.blocking import BlockingClient
+from ..slices.geometry import Geometry
 from .data.data_path import DataConfig, DataPath
-from .data.geometry import Geometry
 from .fuse import binding
 from .metadata.cache import MetadataCache
 from .metadata.client import MetadataClient

@@ -1,0 +1,185 @@
+"""All open files of a mount, and the background work on them: flushing by age and under memory pressure.
+
+A file stays in the table while a handle is open or something of it is not published; so a store that is away for
+long loses nothing, and the background goes on trying after every handle is closed.
+
+Shared across awaits: the table of files, changed between awaits only.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import trio
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ....proto import metaserver_pb2 as pb
+from ...common.clock import Clock, SystemClock
+from ...common.errors import CurveFSError
+from ...object.protocol import ObjectStore
+from ...slices.geometry import Geometry
+from .budget import MemoryBudget
+from .file_data import FileData, Services
+from .interfaces import SliceMetadata
+from .read_cache import ReadCache
+from .store_calls import StoreCalls
+
+log = structlog.get_logger()
+
+FLUSH_AGE_S = 5.0
+FLUSH_TICK_S = 1.0
+BACKGROUND_FILES_MAX = 16  # drained at once
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """memory_budget in bytes; store_timeout_s: how long a flush or read keeps trying before EIO."""
+
+    memory_budget: int = 300 << 20
+    store_timeout_s: float = 300.0
+    uploads_max: int = 16
+    downloads_max: int = 16
+
+
+@dataclass(slots=True)
+class _Open:
+    file: FileData
+    handles: int = 0
+
+
+class DataPath:
+    """See the module. ``drop_inode`` (set by the owner) makes the kernel forget an inode's pages."""
+
+    def __init__(
+        self,
+        config: DataConfig,
+        store: ObjectStore,
+        metadata: SliceMetadata,
+        geometry: Geometry,
+        *,
+        registry: CollectorRegistry,
+        clock: Clock | None = None,
+    ) -> None:
+        self._files: dict[int, _Open] = {}
+        self._nursery: trio.Nursery | None = None
+        self._budget = MemoryBudget(config.memory_budget)
+        calls = StoreCalls(
+            store,
+            uploads_max=config.uploads_max,
+            downloads_max=config.downloads_max,
+            random_s=random.random,
+        )
+        self._cache = ReadCache(self._budget, calls)
+        self._drains = trio.CapacityLimiter(BACKGROUND_FILES_MAX)
+        self._clock = clock or SystemClock()
+        self.drop_inode: Callable[[int], Awaitable[None]] | None = None
+        self._services = Services(
+            geometry=geometry,
+            metadata=metadata,
+            calls=calls,
+            cache=self._cache,
+            budget=self._budget,
+            clock=self._clock,
+            start=self._start,
+            shifted=self._shifted,
+            store_timeout_s=config.store_timeout_s,
+        )
+        registry.register(_DataCollector(self._budget, self._cache))
+
+    # -------------------------------------------------------------------------------------------- files
+
+    def open_file(self, inode: pb.Inode) -> FileData:
+        """Return the file of an inode, for one more handle."""
+        opened = self._files.get(inode.inode_id)
+        if opened is None:
+            opened = self._files[inode.inode_id] = _Open(FileData(inode, self._services))
+        opened.handles += 1
+        return opened.file
+
+    def close_file(self, file: FileData) -> None:
+        """Take back a handle."""
+        self._files[file.inode_id].handles -= 1
+        self._forget_if_done(file)
+
+    def file(self, inode_id: int) -> FileData | None:
+        """Return a file that is open, or has something unpublished."""
+        opened = self._files.get(inode_id)
+        return None if opened is None else opened.file
+
+    async def flush_all(self) -> None:
+        """Have everything stored and published; what cannot be is logged."""
+        async with trio.open_nursery() as nursery:
+            for opened in list(self._files.values()):
+                if opened.file.dirty:
+                    nursery.start_soon(self._drain, opened.file)
+
+    # --------------------------------------------------------------------------------------- background
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Do the background work until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            while True:
+                with trio.move_on_after(FLUSH_TICK_S):
+                    await self._budget.pressure.wait()
+                hurry, self._budget.pressure = self._budget.pressure.is_set(), trio.Event()
+                self._flush_some(nursery, hurry=hurry)
+                if hurry:
+                    await trio.sleep(0.01)
+
+    def _flush_some(self, nursery: trio.Nursery, *, hurry: bool) -> None:
+        """Drain what is old; under pressure the largest files, whatever their age."""
+        old_s = self._clock.boottime_s() - FLUSH_AGE_S
+        dirty = [one.file for one in self._files.values() if one.file.dirty and not one.file.draining]
+        if hurry:
+            chosen = sorted(dirty, key=lambda file: file.dirty_bytes, reverse=True)[:BACKGROUND_FILES_MAX]
+        else:
+            chosen = [file for file in dirty if file.oldest_dirty_s <= old_s]
+        for file in chosen:
+            nursery.start_soon(self._drain, file)
+
+    async def _drain(self, file: FileData) -> None:
+        async with self._drains:
+            try:
+                await file.flush()
+            except CurveFSError as error:
+                log.error("data could not be stored yet", inode=file.inode_id, reason=str(error))  # noqa: TRY400
+        self._forget_if_done(file)
+
+    def _forget_if_done(self, file: FileData) -> None:
+        opened = self._files.get(file.inode_id)
+        if opened is not None and opened.file is file and not opened.handles and not file.dirty and not file.draining:
+            del self._files[file.inode_id]
+
+    def _start(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+        assert self._nursery is not None, "the data path runs"
+        self._nursery.start_soon(function, *arguments)
+
+    def _shifted(self, inode_id: int) -> None:
+        """An append lies elsewhere than assumed: what the kernel has of the file is wrong."""
+        if self.drop_inode is not None:
+            self._start(self.drop_inode, inode_id)
+
+
+@dataclass(slots=True)
+class _DataCollector(Collector):
+    """Memory and cache figures, read when scraped."""
+
+    budget: MemoryBudget
+    cache: ReadCache
+
+    def collect(self) -> Iterator[Metric]:
+        memory = GaugeMetricFamily("curvefs_client_memory_bytes", "Memory taken, by use", labels=["use"])
+        memory.add_metric(["dirty"], self.budget.dirty)
+        memory.add_metric(["cached"], self.budget.cached)
+        yield memory
+        yield GaugeMetricFamily("curvefs_client_memory_limit_bytes", "The memory budget", value=self.budget.limit)
+        reads = CounterMetricFamily("curvefs_client_read_cache", "Reads of blocks", labels=["outcome"])
+        reads.add_metric(["hit"], self.cache.counts.hits)
+        reads.add_metric(["miss"], self.cache.counts.misses)
+        yield reads
