@@ -1,6 +1,7 @@
-"""The write-ahead log of a metaserver, shared by all its groups.
+"""The write-ahead log that all groups of a metaserver share.
 
-format.py   records and segment headers (pure)
-recovery.py reading it back: torn tails are cut, damage stops the server
-log.py      appending: one write and one fdatasync for all that waits
+format.py    bytes of segments and records (pure)
+recovery.py  what a log folder holds after a stop, torn or damaged
+segments.py  the files: write, sync, rotate, delete
+log.py       group commit: many groups' entries, one write, one fdatasync
 """
