@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from ...proto import mds_pb2
 from ..common.addresses import parse_address
 from ..common.clock import SystemClock
-from ..common.errors import CurveFSError, NotFound, ResourceBusy, StartupError, Unavailable
+from ..common.errors import CurveFSError, NotFound, ResourceBusy, StartupError, Unreachable
 from ..common.exits import ExitCode
 from ..common.ids import ROOT_INODE
 from ..object.protocol import ObjectStore, ObjectStoreError
@@ -68,7 +68,7 @@ def run_mount(config: MountConfig, ready: Callable[[], None]) -> None:
     """
     registry = CollectorRegistry()
     metrics = ClientMetrics(registry)
-    metrics_address = _serve_metrics(metrics, config.metrics_listen)
+    metrics_address = _serve_metrics(metrics, config.metrics)
     session = _open_session(config, metrics_address)
     try:
         parts = _wire(config, session, metrics, registry)
@@ -115,7 +115,7 @@ def _open_session(config: MountConfig, metrics_address: str) -> MountSession:
         session.open_blocking()
     except NotFound as error:
         raise StartupError(f"there is no filesystem '{config.fs_name}'", ExitCode.NOT_FOUND) from error
-    except Unavailable as error:
+    except Unreachable as error:
         raise StartupError(f"cannot reach the MDS: {error}", ExitCode.UNREACHABLE) from error
     except ResourceBusy as error:
         raise StartupError(str(error), ExitCode.BUSY) from error
@@ -133,7 +133,7 @@ def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, re
     except (ObjectStoreError, CurveFSError) as error:
         raise StartupError(f"the object store cannot be used: {error}", ExitCode.OBJECT_STORE) from error
     cache = MetadataCache(
-        config.metadata_cache_entries,
+        config.metadata_cache,
         attr_timeout_s=config.attr_timeout,
         entry_timeout_s=config.entry_timeout,
         negative_timeout_s=config.negative_timeout,
@@ -145,7 +145,7 @@ def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, re
     metadata = MetadataClient(router, cache, ids, lambda inode: view.own_change(inode.inode_id, inode.change))
     data = DataPath(
         DataConfig(
-            memory_budget=config.memory_budget,
+            memory_budget=config.memory,
             store_timeout_s=config.store_timeout,
             uploads_max=config.uploads,
             downloads_max=config.downloads,

@@ -132,6 +132,10 @@ class Unavailable(ClusterError):
     """Nobody answers, or there is no leader: try again later."""
 
 
+class Unreachable(Unavailable):
+    """Nobody answered before the deadline."""
+
+
 class Overloaded(ClusterError):
     """Alive, but asks for less."""
 

@@ -51,6 +51,7 @@ _ERROR_OF: dict[int, type[e.CurveFSError]] = {
     pb.INTERNAL: e.InternalError,
 }
 _CODE_OF = {error: code for code, error in _ERROR_OF.items()}
+_CODE_OF[e.Unreachable] = pb.UNAVAILABLE
 
 _ERRNO_OF: dict[type[e.CurveFSError], int] = {
     e.NotFound: errno.ENOENT,
@@ -83,7 +84,7 @@ _EXIT_OF: dict[type[e.CurveFSError], ExitCode] = {
     e.AlreadyExists: ExitCode.EXISTS,
     e.InvalidArgument: ExitCode.USAGE,
     e.ResourceBusy: ExitCode.BUSY,
-    e.Unavailable: ExitCode.UNREACHABLE,
+    e.Unreachable: ExitCode.UNREACHABLE,
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from ..common.errors import Overloaded, Redirect, Unavailable
+from ..common.errors import Overloaded, Redirect, Unreachable
 from .failover import Failover
 from .replies import CHANNEL_OPTIONS, failure_in, unreachable
 
@@ -30,12 +30,12 @@ class AsyncClient:
     async def call(self, stub: type[Any], method: str, request: Any, *, deadline_s: float | None = None) -> Any:
         """Call ``method`` of a generated stub class and return its reply.
 
-        Every method called this way may be sent again after an unknown outcome. Raises Unavailable when nobody
+        Every method called this way may be sent again after an unknown outcome. Raises Unreachable when nobody
         answered before the deadline, else the error the reply carries.
         """
         limit_s = self._deadline_s if deadline_s is None else deadline_s
         end = time.monotonic() + limit_s
-        last: Exception = Unavailable()
+        last: Exception = Unreachable()
         while (left := end - time.monotonic()) > 0:
             address = self._failover.current()
             patience = left if len(self._failover.addresses) == 1 else min(left, _TRY_S_MAX)
@@ -54,7 +54,7 @@ class AsyncClient:
                 if isinstance(failure, Redirect):
                     self._failover.redirected(address, failure.leader)
             await asyncio.sleep(min(_PAUSE_S, max(0.0, end - time.monotonic())))
-        raise Unavailable(
+        raise Unreachable(
             f"no answer from {', '.join(self._failover.addresses)} within {limit_s:.0f} s: {last}"
         ) from last
 

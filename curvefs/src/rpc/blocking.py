@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from ..common.errors import Overloaded, Redirect, Unavailable
+from ..common.errors import Overloaded, Redirect, Unreachable
 from .failover import Failover
 from .replies import CHANNEL_OPTIONS, failure_in, unreachable
 
@@ -32,12 +32,12 @@ class BlockingClient:
     def call(self, stub: type[Any], method: str, request: Any, *, deadline_s: float | None = None) -> Any:
         """Call ``method`` of a generated stub class and return its reply.
 
-        Every method called this way may be sent again after an unknown outcome. Raises Unavailable when nobody
+        Every method called this way may be sent again after an unknown outcome. Raises Unreachable when nobody
         answered before the deadline, else the error the reply carries.
         """
         limit_s = self._deadline_s if deadline_s is None else deadline_s
         end = time.monotonic() + limit_s
-        last: Exception = Unavailable()
+        last: Exception = Unreachable()
         while (left := end - time.monotonic()) > 0:
             with self._lock:
                 address = self._failover.current()
@@ -61,7 +61,7 @@ class BlockingClient:
                     with self._lock:
                         self._failover.redirected(address, failure.leader)
             time.sleep(min(_PAUSE_S, max(0.0, end - time.monotonic())))
-        raise Unavailable(
+        raise Unreachable(
             f"no answer from {', '.join(self._failover.addresses)} within {limit_s:.0f} s: {last}"
         ) from last
 

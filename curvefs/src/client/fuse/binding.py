@@ -9,7 +9,7 @@ import functools
 import os
 import stat
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
@@ -30,8 +30,8 @@ R = TypeVar("R")
 
 
 def _operation(
-    handler: Callable[Concatenate["Binding", P], Awaitable[R]],
-) -> Callable[Concatenate["Binding", P], Awaitable[R]]:
+    handler: Callable[Concatenate["Binding", P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate["Binding", P], Coroutine[Any, Any, R]]:
     """Translate errors to errno, count and time one kind of request."""
     name = handler.__name__
 
@@ -56,10 +56,10 @@ def _operation(
         finally:
             self.metrics.operation(name, time.perf_counter() - began)
 
-    return wrapped
+    return wrapped  # type: ignore[return-value]  # the checker names the first parameter
 
 
-class Binding(pyfuse3.Operations):  # type: ignore[misc]  # untyped base class
+class Binding(pyfuse3.Operations):
     """One mount. Timeouts in seconds."""
 
     supports_dot_lookup = False

@@ -343,7 +343,6 @@ def _check_name(name: bytes) -> None:
 
 
 def _changes_something(changes: pb.SetAttr) -> bool:
-    return any(
-        changes.HasField(name)  # type: ignore[arg-type]  # field names are literals to the checker
-        for name in ("mode", "uid", "gid", "length", "atime_ns", "mtime_ns")
-    ) or bool(changes.atime_now or changes.mtime_now)
+    return any(changes.HasField(name) for name in ("mode", "uid", "gid", "length", "atime_ns", "mtime_ns")) or bool(
+        changes.atime_now or changes.mtime_now
+    )

@@ -1,0 +1,79 @@
+"""What the commands share: finding the cluster, calling it, printing, and ending with one line and an exit code."""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec
+
+import click
+
+from curvefs.src.common.addresses import parse_addresses
+from curvefs.src.common.errors import CurveFSError, StartupError
+from curvefs.src.common.exits import ExitCode
+from curvefs.src.common.status import exit_code_of
+
+P = ParamSpec("P")
+
+CALL_DEADLINE_S = 10.0
+
+
+def fail(error: CurveFSError) -> NoReturn:
+    """End with the error's line and exit code."""
+    sys.stderr.write(f"curvefs-tool: {' '.join(str(error).split())}\n")
+    sys.exit(exit_code_of(error))
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn the project's errors into one line and an exit code."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except CurveFSError as error:
+            fail(error)
+
+    return wrapped
+
+
+def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options by which a command finds its cluster, and --json."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option("--data", type=click.Path(path_type=Path), help="The data folder of a cluster made by 'up'."),
+        click.option("--mds", help="MDS addresses, H:P/H:P; else CURVEFS_MDS, else --data."),
+    ):
+        function = option(function)
+    return function
+
+
+def mds_addresses(mds: str | None, data: Path | None) -> list[str]:
+    """Return the addresses of the MDS: --mds, else CURVEFS_MDS, else what 'up' wrote into the data folder.
+
+    Raises StartupError (USAGE, DATA_FOLDER).
+    """
+    said = mds or (os.environ.get("CURVEFS_MDS", "") if data is None else "")
+    if said:
+        return parse_addresses(said)
+    if data is None:
+        raise StartupError("which cluster? --mds H:P/H:P, CURVEFS_MDS or --data DIR", ExitCode.USAGE)
+    try:
+        ports: dict[str, int] = json.loads((data / "cluster.json").read_text())["ports"]
+    except (OSError, ValueError, KeyError) as error:
+        raise StartupError(f"{data} is no data folder of a cluster", ExitCode.DATA_FOLDER) from error
+    return [f"127.0.0.1:{ports['mds']}"]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(head: list[str], rows: list[list[str]]) -> None:
+    """Print rows in columns."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
