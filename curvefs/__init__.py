@@ -1,0 +1,1 @@
+"""CurveFS: a shared POSIX filesystem on S3."""

@@ -1,0 +1,1 @@
+"""Services and formats: one .proto each, and what protoc made of it."""

@@ -68,9 +68,10 @@ def _from_mds(client: BlockingClient, processes: list[dict[str, Any]], problems:
         if filesystem.state != mds_pb2.ACTIVE:
             continue
         request = mds_pb2.ListPartitionsRequest(fs_id=filesystem.fs_id)
-        for partition in client.call(stub, "ListPartitions", request).partitions:
-            if not partition.leader:
-                problems.append(f"partition {partition.partition_id} of {filesystem.name} has no leader")
+        partitions = client.call(stub, "ListPartitions", request).partitions
+        problems += [
+            f"partition {p.partition_id} of {filesystem.name} has no leader" for p in partitions if not p.leader
+        ]
     for session in client.call(stub, "ListSessions", mds_pb2.ListSessionsRequest()).sessions:
         if not session.ending:
             where = f"{session.host}:{session.mountpoint}"

@@ -1,1 +1,1 @@
-"""What server programs share: their data folder, configuration file, metrics page. Blocking I/O at start and end only."""
+"""What server programs share: data folder, configuration file, metrics page. Blocking I/O at start and end."""

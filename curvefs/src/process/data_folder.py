@@ -84,7 +84,7 @@ class DataFolder:
         """Keep a line of text under a name, atomically and durably, readable by the owner only."""
         beside = self.path / f"{name}.new"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())

@@ -315,7 +315,7 @@ def tune(mountpoint: str, *, read_ahead_kib: int, background_max: int) -> None:
 
     libfuse leaves 128 KiB and 12. Called from a thread once the mount answers.
     """
-    device = os.stat(mountpoint).st_dev
+    device = os.stat(mountpoint).st_dev  # noqa: PTH116  # of the mount itself
     major, minor = os.major(device), os.minor(device)
     for path, value in (
         (f"/sys/class/bdi/{major}:{minor}/read_ahead_kb", read_ahead_kib),

@@ -1,0 +1,51 @@
+# One command each; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TESTS ?= curvefs/test
+
+.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+setup: ## Install Debian packages, a virtual environment in .venv, and this package
+	@tools/setup.sh $(PYTHON)
+
+demo: setup ## Start everything on this machine, mount it, show it (STORE=file: blocks in a plain folder)
+	@$(BIN)/python -m curvefs_tool.demo start --store $(or $(STORE),s3)
+
+demo-stop: ## Stop what `make demo` started
+	@$(BIN)/python -m curvefs_tool.demo stop
+
+test: setup check ## Everything: checks, unit tests, real mounts, real processes
+	@$(BIN)/python -m pytest -q $(TESTS)
+
+test-long: setup ## The same with the sizes that take long (100,000 files, ...)
+	@CURVEFS_TEST_LONG=1 $(BIN)/python -m pytest -q curvefs/test/system
+
+check: setup ## Lint, format, types, layers, fresh protobuf, tidiness
+	@$(BIN)/ruff check -q curvefs tools
+	@$(BIN)/ruff format -q --check curvefs tools
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports > .import-linter.log 2>&1 || { cat .import-linter.log; exit 1; }
+	@$(BIN)/python tools/check/proto.py --check
+	@$(BIN)/python tools/check/tidy.py
+
+proto: setup ## Generate the protobuf modules
+	@$(BIN)/python tools/check/proto.py
+
+requirements: setup ## Pin the dependencies with hashes
+	@$(BIN)/python tools/check/requirements.py
+
+coverage: setup ## Unit tests with coverage, as HTML in htmlcov/
+	@$(BIN)/coverage run -m pytest -q curvefs/test --ignore=curvefs/test/system --ignore=curvefs/test/fuse
+	@$(BIN)/coverage html -q && $(BIN)/coverage report | tail -n 1
+
+bench: setup ## Compare with other filesystems (FSBENCH: folder of fsbench.py; PEERS: its scripts)
+	@test -n "$(FSBENCH)" || { echo "FSBENCH=folder of fsbench.py is needed"; exit 2; }
+	@FSBENCH_PEERS=$(FSBENCH)/peers $(PYTHON) $(FSBENCH)/fsbench.py matrix \
+	  $(foreach p,$(or $(PEERS),juicefs juicefs-always),$(FSBENCH)/peers/$(p).sh) tools/bench/curvefs.sh --rounds $(or $(ROUNDS),2)
+
+clean: ## Remove what was generated
+	rm -rf $(VENV) htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,0 +1,113 @@
+"""``make demo``: everything on one machine, with the blocks in a real S3 server, and something to look at."""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from curvefs.src.client.runtime import start_time
+from curvefs.src.common.errors import StartupError
+from curvefs.src.common.exits import ExitCode
+
+from .children import stop_recorded
+from .cluster import command
+from .seaweed import SeaweedServer
+from .state import ProcessRecord, write_json
+
+BUCKET = "curvefs-demo"
+FOLDER = Path("demo-data").absolute()
+SKIPPED = shutil.ignore_patterns("__pycache__", "site-packages", "test", "tests", "*.a", "*.so", "config-*")
+
+
+@click.group()
+def main() -> None:
+    """The demo."""
+
+
+@main.command()
+@click.option("--store", type=click.Choice(["s3", "file"]), default="s3", help="Where the blocks go.")
+@command
+def start(store: str) -> None:
+    """Start, mount, copy a tree in, show it."""
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    mountpoint = FOLDER / "mnt"
+    mountpoint.mkdir(exist_ok=True)
+    environment = dict(os.environ)
+    url: list[str] = []
+    if store == "s3":
+        server, keys = _start_s3()
+        environment |= keys
+        url = ["--object-store", f"s3://{BUCKET}?endpoint={server.endpoint}"]
+        click.echo(f"S3 server (SeaweedFS) on {server.endpoint}")
+    data = FOLDER / f"cluster-{store}"
+    tool = [sys.executable, "-m", "curvefs_tool.main"]
+    done = subprocess.run([*tool, "up", str(data), str(mountpoint), "--detach", *url], env=environment, check=False)
+    if done.returncode:
+        raise StartupError("the cluster did not start; make demo-stop cleans up", ExitCode(done.returncode))
+    _show(mountpoint)
+    click.echo(f"\nlook around in {mountpoint}; stop with: make demo-stop")
+
+
+@main.command()
+@command
+def stop() -> None:
+    """Unmount and stop everything; the data stays in demo-data/."""
+    tool = [sys.executable, "-m", "curvefs_tool.main"]
+    for data in sorted(FOLDER.glob("cluster-*")):
+        done = subprocess.run([*tool, "down", str(data)], check=False)
+        if done.returncode:
+            sys.exit(done.returncode)
+    record = FOLDER / "s3.json"
+    if record.exists():
+        said = json.loads(record.read_text())
+        stop_recorded(ProcessRecord(said["pid"], said["started"]))
+    click.echo(f"stopped; remove {FOLDER} to forget the data")
+
+
+def _start_s3() -> tuple[SeaweedServer, dict[str, str]]:
+    """Start the S3 server, or find the one that runs; its credentials are made once and kept for the owner only."""
+    record = FOLDER / "s3.json"
+    said = json.loads(record.read_text()) if record.exists() else {}
+    access, secret = said.get("access") or secrets.token_hex(10), said.get("secret") or secrets.token_hex(20)
+    server = SeaweedServer(FOLDER / "s3", access_key=access, secret_key=secret, ports=said.get("ports"))
+    if not (said and ProcessRecord(said["pid"], said["started"]).running):
+        server.start()
+        said = {"access": access, "secret": secret, "ports": server.ports, "pid": server.pid}
+        said["started"] = start_time(server.pid) or 0
+        write_json(record, said)
+    server.create_bucket(BUCKET)
+    return server, {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+def _show(mountpoint: Path) -> None:
+    """Copy the Python library's sources in, and compare."""
+    source, target = Path(os.__file__).parent, mountpoint / "python"
+    if not target.exists():
+        click.echo(f"copying {source} ...")
+        shutil.copytree(source, target, ignore=SKIPPED, symlinks=True)
+    files = [path for path in sorted(target.rglob("*")) if path.is_file()]
+    click.echo(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
+    for words in (["df", "-h", str(mountpoint)], ["ls", "-l", str(target / "json")]):
+        click.echo(f"\n$ {' '.join(words)}")
+        subprocess.run(words, check=True)
+    same = _digest(source, files, target) == _digest(target, files, target)
+    click.echo(f"\nsha256 of all files, here and at the source: {'equal' if same else 'DIFFERENT'}")
+    if not same:
+        sys.exit(ExitCode.FAILED)
+
+
+def _digest(root: Path, files: list[Path], below: Path) -> str:
+    total = hashlib.sha256()
+    for path in files:
+        total.update((root / path.relative_to(below)).read_bytes())
+    return total.hexdigest()
+
+
+if __name__ == "__main__":
+    main()
