@@ -115,6 +115,11 @@ class Environment:
                 raise NoSpace(f"no room left on the disk for {self._state}") from error
             raise
 
+    def applied_in(self, view: LmdbTransaction) -> Applied:
+        """Return the last entry applied, as a view has it."""
+        raw = view.get(_APPLIED_KEY)
+        return Applied() if raw is None else Applied(*_APPLIED.unpack(raw))
+
     def put_applied(self, txn: LmdbTransaction, applied: Applied) -> None:
         """Record, within the transaction that applies it, which entry was the last."""
         txn.put(_FORMAT_KEY, keys.FORMAT.to_bytes(4, "big"))
@@ -165,12 +170,12 @@ class Environment:
             raise StartupError(f"the state in {self._state} cannot be opened: {error}", ExitCode.DAMAGED) from error
 
     def _load(self) -> Applied:
-        with self._env.begin() as txn:
-            version = txn.get(_FORMAT_KEY)
-            applied = txn.get(_APPLIED_KEY)
+        with self.read() as view:
+            version = view.get(_FORMAT_KEY)
+            applied = self.applied_in(view)
         if version is not None and int.from_bytes(version, "big") > keys.FORMAT:
             raise _newer(self._state, int.from_bytes(version, "big"), keys.FORMAT)
-        return Applied() if applied is None else Applied(*_APPLIED.unpack(applied))
+        return applied
 
     def _is_full(self, error: lmdb.Error) -> bool:
         status = os.statvfs(self._folder)

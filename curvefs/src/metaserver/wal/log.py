@@ -37,11 +37,27 @@ class LogSource(Protocol):
         ...
 
     def appended(self) -> None:
-        """What take() returned is durable. Called after the next write has begun."""
+        """What take() returned is durable. Called before the next take(); only to take note."""
+        ...
+
+    def proceed(self) -> None:
+        """Act upon what was appended. Called after the next write has begun."""
         ...
 
     def refused(self, error: NoSpace) -> None:
         """What take() returned was not appended. Called before the next take()."""
+        ...
+
+
+class LogObserver(Protocol):
+    """Whom the log tells how it fares, on the event loop."""
+
+    def synced(self, seconds: float) -> None:
+        """Everything taken is durable; the sync took this long."""
+        ...
+
+    def not_logged(self) -> None:
+        """Nothing taken was appended."""
         ...
 
 
@@ -69,17 +85,14 @@ class WriteAheadLog:
         outline: Outline,
         settings: LogSettings,
         *,
-        observe: Callable[[int, float], None],
+        observer: LogObserver,
         salt: Callable[[], int] = lambda: secrets.randbits(64),
         fatal: Callable[[str], NoReturn] = end_process,
         syscalls: Syscalls | None = None,
     ) -> None:
-        """Go on where ``outline`` (recovery.recover) ends.
-
-        observe: told of each sync: records, seconds. Raises NoSpace, OSError.
-        """
+        """Go on where ``outline`` (recovery.recover) ends. Raises NoSpace, OSError."""
         self._files = SegmentFiles(folder, outline, settings, salt=salt, fatal=fatal, syscalls=syscalls)
-        self._observe = observe
+        self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._ready: dict[LogSource, None] = {}
         self._writing: list[LogSource] = []
@@ -151,15 +164,18 @@ class WriteAheadLog:
         if records:
             self._jobs.put(lambda: self._write(records))
 
-    def _written(self, records: int, seconds: float) -> None:
-        self._observe(records, seconds)
+    def _written(self, seconds: float) -> None:
+        self._observer.synced(seconds)
         sources, self._writing = self._writing, []
+        for source in sources:
+            source.appended()
         # The disk works on the next write while this one is applied.
         self._begin()
         for source in sources:
-            source.appended()
+            source.proceed()
 
     def _refused(self, error: NoSpace) -> None:
+        self._observer.not_logged()
         sources, self._writing = self._writing, []
         for source in sources:
             source.refused(error)
@@ -178,7 +194,7 @@ class WriteAheadLog:
         except NoSpace as error:
             self._loop.call_soon_threadsafe(self._refused, error)
         else:
-            self._loop.call_soon_threadsafe(self._written, len(records), seconds)
+            self._loop.call_soon_threadsafe(self._written, seconds)
 
 
 def _succeed(future: asyncio.Future[T], result: T) -> None:

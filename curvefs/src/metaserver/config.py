@@ -1,0 +1,27 @@
+"""What curvefs-metaserver is told, by file or flags; read by process/config.py. Unknown keys are refused."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class MetaserverConfig(BaseModel):
+    """What a metaserver is told. Names end in their unit. mds: addresses, HOST:PORT/HOST:PORT."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    listen: str = "127.0.0.1:0"
+    data: Path
+    mds: str
+    metrics_listen: str = "127.0.0.1:0"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = False
+
+    wal_segment_size_bytes: int = Field(64 << 20, ge=64 << 10, le=1 << 30)
+    wal_size_bytes_max: int = Field(1 << 30, ge=1 << 20)
+    disk_reserve_bytes: int = Field(16 << 20, ge=0)
+    state_size_bytes_max: int = Field(64 << 30, ge=1 << 20)
+    checkpoint_log_size_bytes: int = Field(64 << 20, ge=64 << 10)
+    heartbeat_interval_ms: int = Field(2000, ge=100, le=60_000)
+    mds_deadline_s: float = Field(5.0, gt=0)

@@ -1,0 +1,176 @@
+"""What a metaserver says to the MDS: who it is, and, every two seconds, how its groups are. It carries out the orders.
+
+The MDS may be away for any time: registration and heartbeats are tried again, and the metaserver serves meanwhile.
+It never deletes a group because an MDS does not know it (rule 6), and obeys no MDS older than one it obeyed before.
+
+Shared across awaits: `identity`, replaced when the MDS answered a registration.
+"""
+
+import asyncio
+import os
+import shutil
+
+import structlog
+
+from ...proto import heartbeat_pb2 as pb
+from ...proto import heartbeat_pb2_grpc, topology_pb2, topology_pb2_grpc
+from ..common.clock import Clock
+from ..common.errors import CurveFSError, PermissionDenied, StartupError
+from ..common.exits import ExitCode
+from ..process.data_folder import DataFolder
+from ..rpc.asyncio_client import AsyncClient
+from .copyset.group import Group
+from .copyset.manager import CopysetManager
+from .epochs import Epochs
+from .identity import Identity, keep_identity, load_identity
+from .metastore import reads
+from .service import end_session
+
+_log = structlog.get_logger()
+
+SESSIONS_REPORTED_MAX = 10_000
+_PAUSE_S = 0.5
+_PAUSE_S_MAX = 5.0
+# Rule 19: a metaserver whose clock is further off must not lead; with one replica there is nobody else, so it warns.
+_CLOCK_OFFSET_NS_MAX = 2_000_000_000
+
+
+class MdsLink:
+    """The metaserver's side of registration and heartbeats. ``identity``: who it is, once it is registered."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        folder: DataFolder,
+        copysets: CopysetManager,
+        epochs: Epochs,
+        *,
+        clock: Clock,
+        interval_ms: int,
+        deadline_s: float,
+    ) -> None:
+        """deadline_s: of one call. Raises StartupError for a damaged identity."""
+        self._client = client
+        self._folder = folder
+        self._copysets = copysets
+        self._epochs = epochs
+        self._clock = clock
+        self._interval_s = interval_ms / 1000
+        self._deadline_s = deadline_s
+        self.identity: Identity = load_identity(folder)
+        self._clock_is_off = False
+
+    async def register(self, address: str, metrics_address: str) -> None:
+        """Register, trying again until the MDS answers. Raises StartupError (REFUSED) when it says no."""
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                await self._register(address, metrics_address)
+            except PermissionDenied as error:
+                raise StartupError(f"the MDS refused the registration: {error}", ExitCode.REFUSED) from error
+            except (CurveFSError, OSError) as error:
+                _log.warning("not registered with the MDS yet", reason=str(error), again_in_s=pause_s)
+            else:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _PAUSE_S_MAX)
+
+    async def run(self) -> None:
+        """Send heartbeats until cancelled."""
+        while True:
+            try:
+                reply = await self.beat()
+                if reply.next_heartbeat_ms:
+                    self._interval_s = reply.next_heartbeat_ms / 1000
+                await self._carry_out(reply)
+            except CurveFSError as error:
+                _log.warning("a heartbeat failed", reason=str(error))
+            await asyncio.sleep(self._interval_s)
+
+    async def beat(self) -> pb.HeartbeatReply:
+        """Send one heartbeat. Raises CurveFSError; StaleEpoch for the answer of a deposed MDS."""
+        disk = shutil.disk_usage(self._folder.path)
+        request = pb.HeartbeatRequest(
+            metaserver_id=self.identity.metaserver_id,
+            token=self.identity.token,
+            highest_epoch=self._epochs.highest,
+            time_ns=self._clock.time_ns(),
+            disk_total_bytes=disk.total,
+            disk_used_bytes=disk.used,
+            copysets=[report(group) for group in self._copysets.all()],
+        )
+        stub = heartbeat_pb2_grpc.HeartbeatServiceStub
+        reply: pb.HeartbeatReply = await self._client.call(stub, "Heartbeat", request, deadline_s=self._deadline_s)
+        self._epochs.obey(reply.epoch)
+        self._compare_clocks(reply.mds_time_ns)
+        return reply
+
+    async def _register(self, address: str, metrics_address: str) -> None:
+        request = topology_pb2.RegisterMetaserverRequest(
+            cluster_id=self.identity.cluster_id,
+            metaserver_id=self.identity.metaserver_id,
+            token=self.identity.token,
+            address=address,
+            pid=os.getpid(),
+            metrics_address=metrics_address,
+        )
+        stub = topology_pb2_grpc.TopologyServiceStub
+        reply = await self._client.call(stub, "RegisterMetaserver", request, deadline_s=self._deadline_s)
+        self._epochs.obey(reply.epoch)
+        given = Identity(reply.cluster_id, reply.metaserver_id, reply.token, reply.session_secret)
+        if given != self.identity:
+            await asyncio.to_thread(keep_identity, self._folder, given)
+            self.identity = given
+        _log.info("registered", metaserver_id=given.metaserver_id, cluster=given.cluster_id)
+
+    async def _carry_out(self, reply: pb.HeartbeatReply) -> None:
+        for order in reply.orders:
+            kind = order.WhichOneof("order")
+            try:
+                match kind:
+                    case "create_copyset":
+                        await self._copysets.create(order.group_id, order.create_copyset.peers)
+                    case "end_session":
+                        await end_session(self._copysets, order.group_id, order.end_session.session_id)
+                    case "remove_copyset":
+                        await self._copysets.remove(order.group_id)
+                    case _:
+                        _log.warning("an order is not understood", order=kind, group=order.group_id)
+            except (CurveFSError, OSError) as error:
+                # The MDS orders it again as long as the reports show that it is not done.
+                _log.warning("an order was not carried out", order=kind, group=order.group_id, reason=str(error))
+
+    def _compare_clocks(self, mds_time_ns: int) -> None:
+        is_off = bool(mds_time_ns) and abs(self._clock.time_ns() - mds_time_ns) > _CLOCK_OFFSET_NS_MAX
+        if is_off and not self._clock_is_off:
+            _log.error("the clocks of this metaserver and the MDS differ by more than 2 s")
+        self._clock_is_off = is_off
+
+
+def report(group: Group) -> pb.CopysetReport:
+    """Return what a heartbeat says of a group."""
+    said = pb.CopysetReport(
+        group_id=group.group_id,
+        leading=True,
+        term=group.term,
+        peers=group.peers,
+        committed_index=group.committed_index,
+        applied_index=group.applied_index,
+    )
+    try:
+        with group.view() as view:
+            partitions = reads.partitions(view)
+            sessions = reads.open_sessions(view, SESSIONS_REPORTED_MAX)
+    except CurveFSError:
+        said.leading = False  # stopped
+        return said
+    for record in partitions:
+        said.partitions.add(
+            fs_id=record.spec.fs_id,
+            partition_id=record.spec.partition_id,
+            inode_count=record.inode_count,
+            used_bytes=record.used_bytes,
+        )
+    for session_id in sessions:
+        said.sessions.add(session_id=session_id)
+    return said

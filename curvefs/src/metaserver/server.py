@@ -1,0 +1,145 @@
+"""One metaserver: its parts put together, brought up in order, and taken down in order.
+
+Up: data folder, groups (recovered from log and state), the port, registration, and then it is ready. It serves from
+the moment it listens; a restarted one knows the secret of sessions from its identity. Down: streams answer what is
+under way and end, background work is cancelled, groups are closed cleanly, folder. Background work has one owner, the
+task group in serve().
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ...proto.copyset_pb2_grpc import add_CopysetServiceServicer_to_server
+from ...proto.metaserver_pb2_grpc import add_MetaServerServiceServicer_to_server
+from ..common.addresses import parse_addresses
+from ..common.clock import Clock
+from ..common.errors import StartupError
+from ..process.data_folder import DataFolder
+from ..process.metrics_page import MetricsPage
+from ..rpc.asyncio_client import AsyncClient
+from ..rpc.asyncio_server import start_server
+from .config import MetaserverConfig
+from .copyset.manager import CopysetManager, CopysetSettings
+from .copyset.service import CopysetService
+from .epochs import Epochs
+from .heartbeat import MdsLink
+from .metrics import Metrics
+from .service import MetaServerService
+from .wal.segments import LogSettings
+
+_log = structlog.get_logger()
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_GRACE_S = 3.0
+_LAG_STEP_S = 0.1
+_LAG_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a metaserver takes from outside, so that tests can give it another one."""
+
+    clock: Clock
+    boot_id: str
+
+
+def settings_of(config: MetaserverConfig) -> CopysetSettings:
+    """Return what the groups are told."""
+    return CopysetSettings(
+        map_size=config.state_size_bytes_max,
+        checkpoint_log_size=config.checkpoint_log_size_bytes,
+        log_size_max=config.wal_size_bytes_max,
+        log=LogSettings(config.wal_segment_size_bytes, config.disk_reserve_bytes),
+    )
+
+
+async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+    """Be a metaserver until ``stop`` is set. ready: called with HOST:PORT once it listens and is registered.
+
+    Raises StartupError when it cannot begin.
+    """
+    mds = parse_addresses(config.mds)
+    async with contextlib.AsyncExitStack() as stack:
+        folder = DataFolder(config.data)
+        stack.callback(folder.close)
+        epochs = Epochs(folder)
+        metrics = Metrics()
+        copysets = CopysetManager(
+            config.data, settings_of(config), boot_id=world.boot_id, clock=world.clock, metrics=metrics
+        )
+        stack.push_async_callback(copysets.close)
+        copysets.open()
+        page = MetricsPage(metrics.registry, config.metrics_listen)
+        stack.callback(page.close)
+        client = AsyncClient(mds, deadline_s=config.mds_deadline_s)
+        stack.push_async_callback(client.close)
+        link = MdsLink(
+            client,
+            folder,
+            copysets,
+            epochs,
+            clock=world.clock,
+            interval_ms=config.heartbeat_interval_ms,
+            deadline_s=config.mds_deadline_s,
+        )
+        service = MetaServerService(
+            copysets,
+            epochs,
+            secret=lambda: link.identity.session_secret,
+            clock=world.clock,
+            metrics=metrics,
+        )
+        groups = CopysetService(copysets, epochs, lambda: link.identity.metaserver_id)
+        server = await start_server(
+            folder.address_to_listen(config.listen),
+            [
+                partial(add_MetaServerServiceServicer_to_server, service),
+                partial(add_CopysetServiceServicer_to_server, groups),
+            ],
+        )
+        stack.push_async_callback(server.stop, 0.0)
+        folder.remember_address(server.address)
+        await _run([copysets.run(), _watch_lag(metrics), _introduce(link, server.address, page.address, ready)], stop)
+        _log.info("stopping")
+        await service.stop(_GRACE_S)
+        await server.stop(_GRACE_S)
+        await copysets.drain(_GRACE_S)
+
+
+async def _run(works: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+    """Run the background work until ``stop``. Raises the StartupError that ended one of it."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+    except* StartupError as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _introduce(link: MdsLink, address: str, metrics_address: str, ready: Callable[[str], None]) -> None:
+    """Register, say so, and go on with heartbeats."""
+    await link.register(address, metrics_address)
+    _log.info("serving", address=address, metrics=metrics_address)
+    ready(address)
+    await link.run()
+
+
+async def _watch_lag(metrics: Metrics) -> None:
+    """Measure how much later than asked for the event loop comes back: its longest step, of the last 10 s."""
+    loop = asyncio.get_running_loop()
+    while True:
+        longest = 0.0
+        for _ in range(_LAG_STEPS):
+            due = loop.time() + _LAG_STEP_S
+            await asyncio.sleep(_LAG_STEP_S)
+            longest = max(longest, loop.time() - due)
+            metrics.lag_seconds.set(longest)

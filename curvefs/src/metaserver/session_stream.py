@@ -1,0 +1,264 @@
+"""One client's stream: its operations go to their groups, its reads are answered, and all that is ready goes back.
+
+Operations are proposed in the order they arrive, so the order of each lane holds; no group waits for another. Results
+return as soon as they are applied. What is ready while a frame is being written goes together in the next.
+
+The token is checked when the session presents itself (Hello). What ends a session afterwards is the EndSession entry
+in each group's log, not the token's time.
+
+Bounds: the operations of a lane by its window, those of a group by its queue; unsent reads by UNSENT_BYTES_MAX, above
+which no more frames are taken from the client.
+
+Shared across awaits: `_results`, `_read_results` and `_unsent_bytes`: filled by the reader and by groups' callbacks,
+emptied by the writer, each between awaits.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+import structlog
+
+from ...proto import metaserver_pb2 as pb
+from ...proto import state_pb2
+from ..common.clock import Clock
+from ..common.errors import (
+    CurveFSError,
+    InvalidArgument,
+    ReadOnly,
+    SessionUnknown,
+    TokenRefused,
+    Unavailable,
+    VersionUnsupported,
+)
+from ..common.ids import SESSION_ID_SIZE
+from ..common.status import failure_of
+from ..common.tokens import verify
+from .calls import CALL_DEADLINE_S, check
+from .copyset.group import Group
+from .copyset.manager import CopysetManager
+from .metastore import reads
+from .metastore.apply import Applied
+from .metrics import Metrics
+
+_log = structlog.get_logger()
+
+PROTOCOL_VERSION = 1
+BATCH_OPERATIONS_MAX = 256
+FRAME_BYTES = 4 << 20
+UNSENT_BYTES_MAX = 16 << 20
+# Reads that look at many keys: the event loop takes a breath after each.
+_HEAVY = frozenset({"read_dir", "get_slices", "stat_fs", "list_xattr"})
+_READS_PER_STEP = 64
+
+
+class SessionStream:
+    """See the module. write: sends a frame. secret: verifies tokens; empty while the MDS has not told it."""
+
+    def __init__(
+        self,
+        copysets: CopysetManager,
+        write: Callable[[pb.ServerFrame], Awaitable[None]],
+        *,
+        secret: Callable[[], bytes],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._copysets = copysets
+        self._write = write
+        self._secret = secret
+        self._clock = clock
+        self._metrics = metrics
+        self._fs_id = 0
+        self._session_id = b""
+        self._read_only = False
+        self._in_flight = 0
+        self._welcome: pb.Welcome | None = None
+        self._results: deque[pb.OperationResults] = deque()
+        self._read_results: deque[tuple[pb.ReadResult, int]] = deque()
+        self._unsent_bytes = 0
+        self._something = asyncio.Event()
+        self._room = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def run(self, frames: AsyncIterator[pb.ClientFrame]) -> None:
+        """Serve until the client ends the stream, or stop()."""
+        async with asyncio.TaskGroup() as tasks:
+            writer = tasks.create_task(self._write_loop(), name="stream writer")
+            self._reader = tasks.create_task(self._read_loop(frames), name="stream reader")
+            await asyncio.wait([self._reader])
+            while self._in_flight or self._results or self._read_results:
+                self._settled.clear()
+                await self._settled.wait()
+            writer.cancel()
+
+    def stop(self) -> None:
+        """Take no more frames; answer what is under way and end."""
+        if self._reader is not None:
+            self._reader.cancel()
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    async def _read_loop(self, frames: AsyncIterator[pb.ClientFrame]) -> None:
+        async for frame in frames:
+            if frame.HasField("hello"):
+                self._welcome = await self._hello(frame.hello)
+                self._something.set()
+            for batch in frame.operations:
+                self._propose(batch)
+            if frame.reads:
+                await self._answer_reads(frame.reads)
+            while self._unsent_bytes > UNSENT_BYTES_MAX:
+                self._room.clear()
+                await self._room.wait()
+
+    # ------------------------------------------------------------------------------------------ opening
+
+    async def _hello(self, hello: pb.Hello) -> pb.Welcome:
+        try:
+            self._check_hello(hello)
+        except CurveFSError as error:
+            _log.warning("a session was refused", fs_id=hello.fs_id, reason=str(error))
+            return pb.Welcome(failure=failure_of(error))
+        lanes = await asyncio.gather(*(self._open_lane(group_id) for group_id in dict.fromkeys(hello.groups)))
+        return pb.Welcome(lanes=lanes)
+
+    def _check_hello(self, hello: pb.Hello) -> None:
+        if hello.protocol_version != PROTOCOL_VERSION:
+            raise VersionUnsupported(
+                f"the client speaks version {hello.protocol_version}, this metaserver {PROTOCOL_VERSION}"
+            )
+        secret = self._secret()
+        if not secret:
+            raise Unavailable("this metaserver has not registered with the MDS yet")
+        token = verify(secret, hello.token, self._clock.time_ns())
+        if (token.fs_id, token.session_id) != (hello.fs_id, hello.session_id) or len(
+            hello.session_id
+        ) != SESSION_ID_SIZE:
+            raise TokenRefused("the session token is for another session or filesystem")
+        self._fs_id, self._session_id, self._read_only = token.fs_id, token.session_id, token.read_only
+
+    async def _open_lane(self, group_id: int) -> pb.Lane:
+        """Open the session in a group, unless it is open there; say where its lane stands."""
+        try:
+            group = self._copysets.get(group_id)
+            record = _session(group, self._session_id)
+            if record is None or record.ended_ns:  # the entry of an ended one is refused
+                command = state_pb2.OpenSessionCommand(fs_id=self._fs_id, session_id=self._session_id)
+                check(await group.run(state_pb2.Entry(format=1, open_session=command), CALL_DEADLINE_S))
+                record = _session(group, self._session_id)
+            if record is None or record.fs_id != self._fs_id:
+                raise TokenRefused("the session belongs to another filesystem")
+            return pb.Lane(group_id=group_id, expected_sequence=record.expected_sequence)
+        except CurveFSError as error:
+            return pb.Lane(group_id=group_id, failure=failure_of(error))
+
+    # --------------------------------------------------------------------------------------- operations
+
+    def _propose(self, batch: pb.OperationBatch) -> None:
+        group_id, first = batch.group_id, batch.first_sequence
+
+        def complete(outcome: Applied | CurveFSError) -> None:
+            self._in_flight -= 1
+            if isinstance(outcome, CurveFSError):
+                self._refuse(group_id, first, outcome)
+            elif outcome.results is not None:
+                self._push(outcome.results)
+            else:
+                self._push(pb.OperationResults(group_id=group_id, first_sequence=first, failure=outcome.failure))
+
+        try:
+            self._check_batch(batch)
+            self._copysets.get(group_id).propose_batch(batch, complete)
+        except CurveFSError as error:
+            self._refuse(group_id, first, error)
+        else:
+            self._in_flight += 1
+
+    def _check_batch(self, batch: pb.OperationBatch) -> None:
+        if not self._session_id or (batch.fs_id, batch.session_id) != (self._fs_id, self._session_id):
+            raise SessionUnknown("the stream was opened for another session")
+        if self._read_only:
+            raise ReadOnly("the session is read-only")
+        if not 0 < len(batch.operations) <= BATCH_OPERATIONS_MAX:
+            raise InvalidArgument(f"a batch has 1 to {BATCH_OPERATIONS_MAX} operations")
+
+    def _refuse(self, group_id: int, first_sequence: int, error: CurveFSError) -> None:
+        self._metrics.refused.inc()
+        self._push(
+            pb.OperationResults(
+                group_id=group_id, failure=failure_of(error), first_sequence=first_sequence, not_appended=True
+            )
+        )
+
+    def _push(self, results: pb.OperationResults) -> None:
+        self._results.append(results)
+        self._something.set()
+
+    # -------------------------------------------------------------------------------------------- reads
+
+    async def _answer_reads(self, batches: Iterable[pb.ReadBatch]) -> None:
+        for batch in batches:
+            todo = deque(batch.reads)
+            while todo:
+                self._answer_some(batch, todo)
+                if todo:
+                    await asyncio.sleep(0)
+        self._something.set()
+
+    def _answer_some(self, batch: pb.ReadBatch, todo: deque[pb.Read]) -> None:
+        """Answer reads from one view, until one was heavy or many were done."""
+        try:
+            if not self._session_id or batch.fs_id != self._fs_id:
+                raise SessionUnknown("the stream was opened for another filesystem")
+            with self._copysets.get(batch.group_id).view() as view:
+                for _ in range(_READS_PER_STEP):
+                    request = todo.popleft()
+                    self._push_read(reads.read(view, batch.fs_id, request))
+                    if not todo or request.WhichOneof("read") in _HEAVY:
+                        return
+        except CurveFSError as error:
+            failure = failure_of(error)
+            while todo:
+                self._push_read(pb.ReadResult(read_id=todo.popleft().read_id, failure=failure))
+
+    def _push_read(self, result: pb.ReadResult) -> None:
+        size = result.ByteSize()
+        self._metrics.reads.inc()
+        self._read_results.append((result, size))
+        self._unsent_bytes += size
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    async def _write_loop(self) -> None:
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            while self._welcome is not None or self._results or self._read_results:
+                await self._write(self._next_frame())
+            self._settled.set()
+
+    def _next_frame(self) -> pb.ServerFrame:
+        """Take everything that is ready, up to a size."""
+        frame = pb.ServerFrame(welcome=self._welcome)
+        self._welcome = None
+        size = 0
+        while self._results and size < FRAME_BYTES:
+            results = self._results.popleft()
+            size += results.ByteSize()
+            frame.operations.append(results)
+        if self._read_results:
+            into = frame.reads.add().results
+            while self._read_results and size < FRAME_BYTES:
+                result, result_size = self._read_results.popleft()
+                size += result_size
+                self._unsent_bytes -= result_size
+                into.append(result)
+            self._room.set()
+        return frame
+
+
+def _session(group: Group, session_id: bytes) -> state_pb2.SessionRecord | None:
+    with group.view() as view:
+        return reads.session(view, session_id)
