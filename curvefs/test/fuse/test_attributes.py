@@ -1,0 +1,96 @@
+"""chmod, chown, times, extended attributes, permissions, statvfs."""
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+
+def test_mode_owner_and_times_are_kept(folder):
+    path = folder / "a"
+    path.write_text("x")
+    os.chmod(path, 0o4751)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o4751
+    os.chown(path, 1001, 1002)
+    assert (path.stat().st_uid, path.stat().st_gid) == (1001, 1002)
+    os.utime(path, ns=(1_500_000_000_123_456_789, 1_400_000_000_987_654_321))
+    assert path.stat().st_atime_ns == 1_500_000_000_123_456_789
+    assert path.stat().st_mtime_ns == 1_400_000_000_987_654_321
+
+
+def test_times_set_before_close_are_not_undone_by_close(folder):
+    descriptor = os.open(folder / "a", os.O_WRONLY | os.O_CREAT)
+    os.write(descriptor, b"x" * 1000)
+    os.utime(descriptor, ns=(10**18, 10**18 + 5))
+    os.close(descriptor)
+    assert (folder / "a").stat().st_mtime_ns == 10**18 + 5
+
+
+def test_which_times_change(folder):
+    path = folder / "a"
+    path.write_text("x")
+    os.utime(path, ns=(10**18, 10**18))
+    os.utime(folder, ns=(10**18, 10**18))
+    os.chmod(path, 0o600)
+    assert path.stat().st_mtime_ns == 10**18
+    assert path.stat().st_ctime_ns > 10**18
+    assert folder.stat().st_mtime_ns == 10**18
+    (folder / "b").touch()
+    assert folder.stat().st_mtime_ns > 10**18
+    with open(path, "a") as file:
+        file.write("y")
+    assert path.stat().st_mtime_ns > 10**18
+
+
+def test_extended_attributes(folder):
+    path = folder / "a"
+    path.touch()
+    with pytest.raises(OSError) as caught:
+        os.getxattr(path, "user.none")
+    assert caught.value.errno == errno.ENODATA
+    os.setxattr(path, "user.one", b"1")
+    os.setxattr(path, "user.two", b"")
+    assert sorted(os.listxattr(path)) == ["user.one", "user.two"]
+    assert os.getxattr(path, "user.one") == b"1"
+    os.setxattr(path, "user.one", b"2" * 3000, os.XATTR_REPLACE)
+    assert os.getxattr(path, "user.one") == b"2" * 3000
+    with pytest.raises(OSError) as caught:
+        os.setxattr(path, "user.one", b"3", os.XATTR_CREATE)
+    assert caught.value.errno == errno.EEXIST
+    os.removexattr(path, "user.one")
+    assert os.listxattr(path) == ["user.two"]
+
+
+def test_the_kernel_checks_permissions_of_other_users(folder):
+    (folder / "secret").write_text("x")
+    os.chmod(folder / "secret", 0o600)
+    os.chmod(folder, 0o755)
+    code = "import os,sys; os.setgid(65534); os.setuid(65534); open(sys.argv[1])"
+    for parent in folder.parents:
+        if parent != folder and str(parent).startswith(("/tmp/", "/var/tmp/")):
+            os.chmod(parent, parent.stat().st_mode | 0o055)
+    done = subprocess.run([sys.executable, "-c", code, folder / "secret"], capture_output=True, text=True, check=False)
+    assert "PermissionError" in done.stderr
+
+
+def test_a_write_by_another_user_clears_set_user_id(folder):
+    path = folder / "a"
+    path.write_text("x")
+    os.chmod(path, 0o4777)
+    os.chmod(folder, 0o777)
+    for parent in folder.parents:
+        if str(parent).startswith(("/tmp/", "/var/tmp/")):
+            os.chmod(parent, parent.stat().st_mode | 0o055)
+    code = "import os,sys; os.setgid(65534); os.setuid(65534); open(sys.argv[1],'a').write('y')"
+    subprocess.run([sys.executable, "-c", code, path], check=True)
+    assert not path.stat().st_mode & stat.S_ISUID
+
+
+def test_statvfs_says_something_true(folder):
+    numbers = os.statvfs(folder)
+    assert numbers.f_blocks > 0
+    assert 0 < numbers.f_bavail <= numbers.f_blocks
+    assert numbers.f_namemax == 255

@@ -1,0 +1,113 @@
+"""read, write, truncate, holes, append, as on a local filesystem."""
+
+import errno
+import mmap
+import os
+import random
+
+import pytest
+
+
+def test_what_is_written_is_read(folder):
+    data = random.Random(1).randbytes(3_000_001)
+    (folder / "a").write_bytes(data)
+    assert (folder / "a").read_bytes() == data
+    assert (folder / "a").stat().st_size == len(data)
+
+
+def test_holes_read_as_zeros(folder):
+    with open(folder / "a", "w+b") as file:
+        file.seek(10 << 20)
+        file.write(b"end")
+        file.flush()
+        file.seek(5 << 20)
+        assert file.read(4096) == bytes(4096)
+    assert (folder / "a").stat().st_size == (10 << 20) + 3
+
+
+def test_shrinking_and_growing_never_shows_old_bytes(folder):
+    (folder / "a").write_bytes(b"x" * 100_000)
+    os.truncate(folder / "a", 10_000)
+    os.truncate(folder / "a", 50_000)
+    assert (folder / "a").read_bytes() == b"x" * 10_000 + bytes(40_000)
+    with open(folder / "a", "r+b") as file:
+        file.truncate(5)
+        file.seek(20)
+        file.write(b"y")
+    assert (folder / "a").read_bytes() == b"xxxxx" + bytes(15) + b"y"
+
+
+def test_truncate_of_what_is_not_flushed(folder):
+    descriptor = os.open(folder / "a", os.O_RDWR | os.O_CREAT)
+    try:
+        os.write(descriptor, b"a" * 10_000)
+        os.ftruncate(descriptor, 100)
+        os.pwrite(descriptor, b"b", 200)
+        assert os.pread(descriptor, 1000, 0) == b"a" * 100 + bytes(100) + b"b"
+    finally:
+        os.close(descriptor)
+    assert (folder / "a").read_bytes() == b"a" * 100 + bytes(100) + b"b"
+
+
+def test_o_trunc_empties(folder):
+    (folder / "a").write_bytes(b"x" * 100)
+    with open(folder / "a", "wb") as file:
+        file.write(b"y")
+    assert (folder / "a").read_bytes() == b"y"
+
+
+def test_appends_of_several_descriptors_do_not_overlap(folder):
+    ones = [os.open(folder / "a", os.O_WRONLY | os.O_CREAT | os.O_APPEND) for _ in range(3)]
+    for number in range(90):
+        os.write(ones[number % 3], b"%02d" % number)
+    for one in ones:
+        os.close(one)
+    assert (folder / "a").read_bytes() == b"".join(b"%02d" % number for number in range(90))
+
+
+def test_overwrites_at_random_agree_with_a_model(folder):
+    rng, model = random.Random(7), bytearray()
+    descriptor = os.open(folder / "a", os.O_RDWR | os.O_CREAT)
+    try:
+        for step in range(400):
+            offset, size = rng.randrange(300_000), rng.randrange(1, 9_000)
+            match rng.randrange(6):
+                case 0 | 1 | 2:
+                    data = rng.randbytes(size)
+                    os.pwrite(descriptor, data, offset)
+                    model.extend(bytes(max(0, offset + size - len(model))))
+                    model[offset : offset + size] = data
+                case 3:
+                    assert os.pread(descriptor, size, offset) == model[offset : offset + size], step
+                case 4:
+                    os.ftruncate(descriptor, offset)
+                    model = model[:offset] + bytes(max(0, offset - len(model)))
+                case 5:
+                    os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    assert (folder / "a").read_bytes() == model
+
+
+def test_a_shared_mapping_is_written_back(folder):
+    (folder / "a").write_bytes(bytes(20_000))
+    with open(folder / "a", "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[5_000:5_005] = b"hello"
+        memory.flush()
+        assert os.pread(file.fileno(), 5, 5_000) == b"hello"
+    assert (folder / "a").read_bytes()[5_000:5_005] == b"hello"
+
+
+def test_writing_past_the_limit_of_the_process_is_refused(folder):
+    with pytest.raises(OSError) as caught:
+        os.truncate(folder / "none", 5)
+    assert caught.value.errno == errno.ENOENT
+
+
+def test_one_file_spans_chunks(folder):
+    piece = random.Random(3).randbytes(1 << 20)
+    with open(folder / "a", "wb") as file:
+        file.writelines(piece[number:] + piece[:number] for number in range(70))
+    with open(folder / "a", "rb") as file:
+        for number in range(70):
+            assert file.read(1 << 20) == piece[number:] + piece[:number], number
