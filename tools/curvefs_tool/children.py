@@ -62,9 +62,12 @@ class Child:
             os.close(self._ready)
         if said == "ready" or said.startswith(self.ready_prefix):
             return
-        if said is None or self.process.poll() is None:
+        process = self.process
+        try:
+            process.wait(1.0)  # it closed its pipe: it is ending, or it is not what it should be
+        except subprocess.TimeoutExpired:
             self.stop(timeout_s=1.0)
-        code = self.process.wait()
+        code = process.wait()
         number, _, reason = said.partition(" ")
         if number.isdigit() and reason:
             raise StartupError(reason.removeprefix("curvefs: "), ExitCode(int(number)))

@@ -1,9 +1,7 @@
 """``make demo``: everything on one machine, with the blocks in a real S3 server, and something to look at."""
 
 import hashlib
-import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -11,14 +9,11 @@ from pathlib import Path
 
 import click
 
-from curvefs.src.client.runtime import start_time
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 
-from .children import stop_recorded
 from .cluster import command
-from .seaweed import SeaweedServer
-from .state import ProcessRecord, write_json
+from .seaweed import WeedServer
 
 BUCKET = "curvefs-demo"
 FOLDER = Path("demo-data").absolute()
@@ -41,9 +36,10 @@ def start(store: str) -> None:
     environment = dict(os.environ)
     url: list[str] = []
     if store == "s3":
-        server, keys = _start_s3()
-        environment |= keys
-        url = ["--object-store", f"s3://{BUCKET}?endpoint={server.endpoint}"]
+        server = WeedServer(FOLDER / "s3", buckets=[BUCKET])
+        server.start()
+        environment |= server.environment
+        url = ["--object-store", server.url(BUCKET)]
         click.echo(f"S3 server (SeaweedFS) on {server.endpoint}")
     data = FOLDER / f"cluster-{store}"
     tool = [sys.executable, "-m", "curvefs_tool.main"]
@@ -63,26 +59,9 @@ def stop() -> None:
         done = subprocess.run([*tool, "down", str(data)], check=False)
         if done.returncode:
             sys.exit(done.returncode)
-    record = FOLDER / "s3.json"
-    if record.exists():
-        said = json.loads(record.read_text())
-        stop_recorded(ProcessRecord(said["pid"], said["started"]))
+    if (FOLDER / "s3").exists():
+        WeedServer(FOLDER / "s3").stop()
     click.echo(f"stopped; remove {FOLDER} to forget the data")
-
-
-def _start_s3() -> tuple[SeaweedServer, dict[str, str]]:
-    """Start the S3 server, or find the one that runs; its credentials are made once and kept for the owner only."""
-    record = FOLDER / "s3.json"
-    said = json.loads(record.read_text()) if record.exists() else {}
-    access, secret = said.get("access") or secrets.token_hex(10), said.get("secret") or secrets.token_hex(20)
-    server = SeaweedServer(FOLDER / "s3", access_key=access, secret_key=secret, ports=said.get("ports"))
-    if not (said and ProcessRecord(said["pid"], said["started"]).running):
-        server.start()
-        said = {"access": access, "secret": secret, "ports": server.ports, "pid": server.pid}
-        said["started"] = start_time(server.pid) or 0
-        write_json(record, said)
-    server.create_bucket(BUCKET)
-    return server, {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 def _show(mountpoint: Path) -> None:

@@ -15,6 +15,7 @@ from ....proto import metaserver_pb2 as pb
 from ..metadata.client import MetadataClient
 
 PAGE_ENTRIES = 1000
+DOT, DOT_DOT = 1, 2  # cursors after '.' and '..'; hashes of names are larger
 
 
 @dataclass(slots=True)
@@ -38,7 +39,10 @@ async def entries_after(handle: DirectoryHandle, cursor: int, metadata: Metadata
     page = _rest_of_page(handle, cursor)
     if page is not None:
         return page
-    if cursor == 0:
+    if cursor < DOT_DOT:
+        return (await _dots(handle.inode_id, metadata))[cursor:]
+    if cursor == DOT_DOT:
+        cursor = 0
         handle.last_name = b""
         handle.began = trio.current_time()
         handle.generation = metadata.cache.begin_listing()
@@ -56,9 +60,19 @@ async def entries_after(handle: DirectoryHandle, cursor: int, metadata: Metadata
     return handle.page
 
 
+async def _dots(inode_id: int, metadata: MetadataClient) -> list[pb.DirectoryEntry]:
+    """Return the entries '.' and '..'."""
+    here = await metadata.get_attr(inode_id)
+    above = await metadata.get_attr(here.parent)
+    return [
+        pb.DirectoryEntry(name=name, hash=hash_, inode_id=inode.inode_id, type=pb.DIRECTORY, inode=inode)
+        for name, hash_, inode in ((b".", DOT, here), (b"..", DOT_DOT, above))
+    ]
+
+
 def _rest_of_page(handle: DirectoryHandle, cursor: int) -> list[pb.DirectoryEntry] | None:
     """Return what the present page holds after the cursor; None when another page is needed."""
-    if cursor == 0 or not handle.page:
+    if cursor <= DOT_DOT or not handle.page:
         return None
     if cursor == handle.after:
         return handle.page

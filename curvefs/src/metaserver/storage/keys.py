@@ -36,6 +36,7 @@ _U64 = struct.Struct(">Q")
 _DENTRY_VERSION = 1
 
 ORDINAL_BITS = 16
+HASH_MIN = 3
 
 
 def order_of(index: int, ordinal: int) -> int:
@@ -60,8 +61,11 @@ def after_inode(table: bytes, fs_id: int, inode_id: int) -> bytes:
 
 
 def name_hash(seed: bytes, name: bytes) -> int:
-    """Return the 63-bit hash that orders names in a directory; never 0, which is the cursor of the beginning."""
-    return (int.from_bytes(hashlib.blake2b(name, digest_size=8, key=seed).digest(), "big") >> 1) or 1
+    """Return the 63-bit hash that orders names in a directory, at least HASH_MIN.
+
+    What is below are cursors of its own: 0 the beginning, 1 and 2 after '.' and '..'.
+    """
+    return max(int.from_bytes(hashlib.blake2b(name, digest_size=8, key=seed).digest(), "big") >> 1, HASH_MIN)
 
 
 def dentry(fs_id: int, parent: int, hash_: int, name: bytes) -> bytes:
