@@ -1,6 +1,7 @@
 """The folder a POSIX test works in: a local one as the reference, and a real mount. Each body runs on both."""
 
 import itertools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,27 +13,25 @@ from ..support.cluster import Cluster
 @pytest.fixture(scope="session")
 def mounted():
     """A cluster with a mount, for all tests of this folder."""
-    cluster = Cluster()
-    cluster.up()
-    yield cluster
-    cluster.close()
+    with Cluster() as cluster:
+        cluster.up()
+        yield cluster
 
 
 _numbers = itertools.count()
 
 
-@pytest.fixture(params=["local", "mount"])
-def folder(request, tmp_path):
-    """A fresh folder, on a local filesystem and on the mount."""
+@pytest.fixture(params=["local", pytest.param("mount", marks=pytest.mark.fuse)])
+def folder(request):
+    """A fresh folder that every user may enter, on a local filesystem and on the mount."""
     if request.param == "local":
-        return tmp_path
-    place = request.getfixturevalue("mounted").mnt / f"t{next(_numbers)}"
+        place = Path(tempfile.mkdtemp(prefix="curvefs-test-local-"))
+        place.chmod(0o755)
+        yield place
+        shutil.rmtree(place)
+        return
+    cluster = request.getfixturevalue("mounted")
+    cluster.root.chmod(0o755)
+    place = cluster.mnt / f"t{next(_numbers)}"
     place.mkdir()
-    return place
-
-
-@pytest.fixture
-def scratch():
-    """A folder outside the mount."""
-    with tempfile.TemporaryDirectory() as place:
-        yield Path(place)
+    yield place

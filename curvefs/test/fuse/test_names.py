@@ -1,27 +1,11 @@
 """mkdir, rmdir, create, unlink, link, symlink, rename, mknod, as on a local filesystem."""
 
-import ctypes
 import errno
 import os
 import socket
 import stat
 
-import pytest
-
-LIBC = ctypes.CDLL(None, use_errno=True)
-NOREPLACE, EXCHANGE = 1, 2
-
-
-def renameat2(old, new, flags):
-    if LIBC.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), flags):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def fails(number, function, *arguments):
-    with pytest.raises(OSError) as caught:
-        function(*arguments)
-    assert errno.errorcode[caught.value.errno] == errno.errorcode[number]
+from ..support.calls import EXCHANGE, NOREPLACE, fails, renameat2
 
 
 def test_a_directory_counts_its_subdirectories_as_links(folder):
@@ -197,13 +181,3 @@ def test_a_set_group_id_directory_hands_on_its_group(folder):
     (folder / "d" / "e").mkdir()
     assert (folder / "d" / "f").stat().st_gid == 1234
     assert (folder / "d" / "e").stat().st_mode & stat.S_ISGID
-
-
-def test_listing_sees_every_name_once(folder):
-    names = {f"file-{number}" for number in range(2500)}
-    for name in names:
-        os.close(os.open(folder / name, os.O_CREAT | os.O_WRONLY))
-    with os.scandir(folder) as entries:
-        found = [entry.name for entry in entries]
-    assert len(found) == len(names)
-    assert set(found) == names
