@@ -1,4 +1,7 @@
-"""``curvefs-metaserver``: one metaserver process. Prints ``listening on HOST:PORT`` when ready; ends with 0 if asked."""
+"""``curvefs-metaserver``: one metaserver process.
+
+Prints ``listening on HOST:PORT`` when it is ready; ends with 0 when asked to.
+"""
 
 import asyncio
 import signal

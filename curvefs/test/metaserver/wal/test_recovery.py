@@ -1,0 +1,179 @@
+"""Logs after a stop: torn ends are cut, damage refuses."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curvefs.src.common.errors import StartupError
+from curvefs.src.common.exits import ExitCode
+from curvefs.src.metaserver.wal import format as fmt
+from curvefs.src.metaserver.wal import recovery
+from curvefs.src.metaserver.wal.format import Record, RecordType
+from curvefs.src.metaserver.wal.segments import LogSettings, SegmentFiles
+
+GROUP = 3
+SMALL = fmt.HEADER_SIZE + 1  # every write goes to a segment of its own
+
+
+def entry(index, payload=b"x" * 20, group=GROUP):
+    return Record(RecordType.ENTRY, group, 1, index, payload)
+
+
+def fatal(reason):
+    raise SystemExit(reason)
+
+
+def opened(folder, **settings):
+    salts = itertools.count(100)
+    outline = recovery.recover(folder)
+    return SegmentFiles(
+        folder, outline, LogSettings(reserve_bytes=0, **settings), salt=lambda: next(salts), fatal=fatal
+    )
+
+
+def written(folder, *writes, **settings):
+    """Write each list of records; return the size of the last segment before and after the last write."""
+    folder.mkdir(exist_ok=True)
+    files = opened(folder, **settings)
+    before = 0
+    for records in writes:
+        before = newest(folder).stat().st_size
+        files.append(records)
+    files.close()
+    return before, newest(folder).stat().st_size
+
+
+def newest(folder):
+    return max(folder.glob("*.wal"))
+
+
+def indices(folder):
+    return [record.index for record in recovery.entries(recovery.recover(folder))]
+
+
+def test_what_was_written_is_found(tmp_path):
+    written(tmp_path, [entry(1), entry(2)], [entry(3)])
+    outline = recovery.recover(tmp_path)
+    assert list(recovery.entries(outline)) == [entry(1), entry(2), entry(3)]
+    assert (outline.groups[GROUP].first_index, outline.groups[GROUP].last_index) == (1, 3)
+
+
+@pytest.mark.parametrize("tail", ["cut", "zeros", "noise"])
+def test_torn_last_record_is_cut_at_every_byte(tmp_path, tail):
+    before, after = written(tmp_path, [entry(1)], [entry(2)])
+    whole = newest(tmp_path).read_bytes()
+    fill = {"cut": b"", "zeros": b"\0", "noise": b"\xa5"}[tail]
+    for length in range(before, after):
+        newest(tmp_path).write_bytes(whole[:length] + fill * (after - length))
+        assert indices(tmp_path) == [1]
+        assert newest(tmp_path).stat().st_size == before
+        written(tmp_path, [entry(2)])
+        assert indices(tmp_path) == [1, 2]
+
+
+def test_record_lost_in_the_middle_of_the_last_write_ends_the_log_there(tmp_path):
+    before, _ = written(tmp_path, [entry(1)], [entry(2), entry(3)])
+    data = bytearray(newest(tmp_path).read_bytes())
+    data[before + fmt.RECORD_OVERHEAD] ^= 1
+    newest(tmp_path).write_bytes(data)
+    assert indices(tmp_path) == [1]
+
+
+@given(st.data())
+def test_any_damage_before_the_last_write_refuses_naming_file_and_offset(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("wal")
+    last, _ = written(folder, [entry(1)], [entry(2), entry(3)], [entry(4)])
+    content = bytearray(newest(folder).read_bytes())
+    at = data.draw(st.integers(fmt.HEADER_SIZE, last - 1))
+    content[at] ^= data.draw(st.integers(1, 255))
+    newest(folder).write_bytes(content)
+    starts = [fmt.HEADER_SIZE]
+    for _ in range(3):
+        starts.append(starts[-1] + fmt.RECORD_OVERHEAD + 20)
+    bad = max(start for start in starts if start <= at)
+    with pytest.raises(StartupError) as caught:
+        recovery.recover(folder)
+    assert caught.value.exit_code is ExitCode.DAMAGED
+    assert str(newest(folder)) in str(caught.value)
+    assert f"byte {bad}," in str(caught.value)
+    assert newest(folder).read_bytes() == content, "nothing is changed"
+
+
+def test_damage_at_the_end_of_an_older_segment_refuses(tmp_path):
+    written(tmp_path, [entry(1)], [entry(2)], segment_size_bytes=SMALL)
+    old = min(tmp_path.glob("*.wal"))
+    old.write_bytes(old.read_bytes()[:-1])
+    with pytest.raises(StartupError, match=f"{old} .* byte {fmt.HEADER_SIZE}") as caught:
+        recovery.recover(tmp_path)
+    assert caught.value.exit_code is ExitCode.DAMAGED
+
+
+def test_missing_segment_refuses_naming_it(tmp_path):
+    written(tmp_path, [entry(1)], [entry(2)], [entry(3)], segment_size_bytes=SMALL)
+    middle = sorted(tmp_path.glob("*.wal"))[1]
+    middle.unlink()
+    with pytest.raises(StartupError, match=str(middle)):
+        recovery.recover(tmp_path)
+
+
+def test_damaged_header_refuses_at_byte_0(tmp_path):
+    written(tmp_path, [entry(1)])
+    data = bytearray(newest(tmp_path).read_bytes())
+    data[20] ^= 1
+    newest(tmp_path).write_bytes(data)
+    with pytest.raises(StartupError, match="byte 0"):
+        recovery.recover(tmp_path)
+
+
+@pytest.mark.parametrize("size", range(fmt.HEADER_SIZE))
+def test_segment_whose_making_was_interrupted_is_made_again(tmp_path, size):
+    written(tmp_path, [entry(1)])
+    recovery.segment_path(tmp_path, 2).write_bytes(fmt.encode_header(2, 5)[:size])
+    written(tmp_path, [entry(2)])
+    assert indices(tmp_path) == [1, 2]
+
+
+def test_newer_version_is_refused(tmp_path):
+    written(tmp_path, [entry(1)])
+    data = bytearray(newest(tmp_path).read_bytes())
+    data[11] = fmt.VERSION + 1
+    newest(tmp_path).write_bytes(data)
+    with pytest.raises(StartupError, match=f"version {fmt.VERSION + 1}") as caught:
+        recovery.recover(tmp_path)
+    assert caught.value.exit_code is ExitCode.DATA_FOLDER
+
+
+def test_a_group_that_begins_anew_leaves_its_earlier_entries_behind(tmp_path):
+    written(tmp_path, [entry(1), entry(2), entry(1, group=9)], [Record(RecordType.BEGIN, GROUP, 0, 0)], [entry(1)])
+    assert list(recovery.entries(recovery.recover(tmp_path))) == [entry(1, group=9), entry(1)]
+
+
+def test_a_gap_between_entries_is_damage(tmp_path):
+    written(tmp_path, [entry(1)], [entry(3)])
+    with pytest.raises(StartupError, match="from entry 1 to 3"):
+        recovery.recover(tmp_path)
+
+
+def test_segments_go_when_every_group_is_past_them(tmp_path):
+    files = opened(tmp_path, segment_size_bytes=SMALL)
+    files.append([entry(1), entry(1, group=9)])
+    files.append([entry(2)])
+    files.append([entry(3)])
+    assert files.trim({GROUP: 2}) == 0
+    assert files.oldest_needed_by({GROUP: 2}) == [9]
+    assert files.trim({GROUP: 1, 9: 1}) == 1
+    assert files.trim({GROUP: 3, 9: 1}) == 1, "the last one stays"
+    files.close()
+    assert indices(tmp_path) == [3]
+
+
+def test_the_newest_hard_state_outlives_its_segment(tmp_path):
+    hard = Record(RecordType.HARD_STATE, GROUP, 5, 0, b"vote")
+    files = opened(tmp_path, segment_size_bytes=SMALL)
+    files.append([hard, entry(1)])
+    files.append([entry(2)])
+    files.trim({GROUP: 2})
+    files.close()
+    assert recovery.recover(tmp_path).groups[GROUP].hard_state == hard
