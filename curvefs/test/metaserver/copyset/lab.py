@@ -74,6 +74,7 @@ class Lab:
         await self.manager.drain(PATIENCE_S)
         for group in self.manager.all():
             group.environment._env.close()
+        assert self.manager._wal is not None
         await self.manager._wal.close()
 
     async def lose_power(self):
@@ -108,13 +109,15 @@ class Lab:
     def take_up_lane(self):
         """Go on where the lane stands, as a client does after a Hello."""
         with self.group.view() as view:
-            self.sequences = itertools.count(reads.session(view, SESSION).expected_sequence)
+            record = reads.session(view, SESSION)
+        assert record is not None
+        self.sequences = itertools.count(record.expected_sequence)
 
     def propose(self, batch):
         """Return a future of the outcome: Applied, or the error."""
         future = asyncio.get_running_loop().create_future()
         try:
-            self.group.propose_batch(batch, lambda outcome: future.done() or future.set_result(outcome))
+            self.group.propose_batch(batch, future.set_result)
         except CurveFSError as error:
             future.set_result(error)
         return future

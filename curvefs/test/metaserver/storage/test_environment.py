@@ -140,6 +140,7 @@ def test_a_checkpoint_restores_the_state_byte_for_byte(tmp_path):
     assert checkpoints.make(environment).index == 7
     put(environment, 8, a=b"changed")
     newest = Checkpoints(tmp_path / "c").newest_good()
+    assert newest is not None
     environment.restore(newest.path)
     assert (get(environment, "a"), get(environment, "b"), environment.applied.index) == (b"1", b"2", 7)
     environment.close()
@@ -174,7 +175,9 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_older(tmp_path, harm):
     path.write_bytes(data if harm == "byte" else data[:-1])
     if harm == "gone":
         path.unlink()
-    assert Checkpoints(tmp_path / "c").newest_good().index == 3
+    good = Checkpoints(tmp_path / "c").newest_good()
+    assert good is not None
+    assert good.index == 3
 
 
 def test_a_checkpoint_without_its_description_does_not_count(tmp_path):

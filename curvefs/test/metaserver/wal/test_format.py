@@ -6,8 +6,15 @@ from hypothesis import strategies as st
 from curvefs.src.metaserver.wal import format as fmt
 from curvefs.src.metaserver.wal.format import Record, RecordType
 
+
+def seed_of(header):
+    decoded = fmt.decode_header(header)
+    assert decoded is not None
+    return decoded.seed
+
+
 HEADER = fmt.encode_header(7, 0x1234)
-SEED = fmt.decode_header(HEADER).seed
+SEED = seed_of(HEADER)
 U64 = st.integers(0, 2**64 - 1)
 RECORDS = st.lists(st.builds(Record, st.sampled_from(RecordType), U64, U64, U64, st.binary(max_size=64)), max_size=5)
 
@@ -51,7 +58,7 @@ def test_every_changed_byte_of_a_header_is_noticed():
 
 
 def test_a_record_of_another_segment_is_none():
-    other = fmt.decode_header(fmt.encode_header(7, 0x9999)).seed
+    other = seed_of(fmt.encode_header(7, 0x9999))
     data = HEADER + fmt.encode([Record(RecordType.ENTRY, 1, 1, 1)], len(HEADER), other)
     assert fmt.written_later(data, SEED, 0) is None
 

@@ -1,0 +1,114 @@
+"""A client of one metaserver, on asyncio: admin calls, and a session's stream with its lane."""
+
+import asyncio
+import contextlib
+import itertools
+
+import grpc.aio
+
+from curvefs.proto import copyset_pb2, copyset_pb2_grpc, metaserver_pb2_grpc
+from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.rpc.asyncio_client import AsyncClient
+from curvefs.src.rpc.lane import Lane
+
+PATIENCE_S = 30
+
+
+async def call(address, method, request):
+    """Make a unary call; raises the error in the reply."""
+    of_copysets = request.DESCRIPTOR.file.package == "curvefs.copyset"
+    stub = copyset_pb2_grpc.CopysetServiceStub if of_copysets else metaserver_pb2_grpc.MetaServerServiceStub
+    client = AsyncClient([address], deadline_s=PATIENCE_S)
+    try:
+        return await client.call(stub, method, request)
+    finally:
+        await client.close()
+
+
+async def make_partition(address, fs_id, group_id, epoch=1):
+    """Make a group and the root partition of a filesystem in it."""
+    await call(address, "CreateCopyset", copyset_pb2.CreateCopysetRequest(mds_epoch=epoch, group_id=group_id))
+    spec = pb.PartitionSpec(
+        fs_id=fs_id, group_id=group_id, hash_seed=b"h" * 16, chunk_size=64 << 20, block_size=4 << 20
+    )
+    await call(address, "CreatePartition", pb.CreatePartitionRequest(mds_epoch=epoch, partition=spec))
+
+
+class SessionClient:
+    """One session; its lane outlives connections."""
+
+    def __init__(self, fs_id, session_id, group_id, token):
+        self.lane = Lane(fs_id, session_id, group_id)
+        self.hello = pb.Hello(protocol_version=1, fs_id=fs_id, session_id=session_id, token=token, groups=[group_id])
+        self.read_ids = itertools.count(1)
+        self.frames = []
+
+    @contextlib.asynccontextmanager
+    async def connected(self, address):
+        """Present the session; the Welcome is in ``welcome``."""
+        async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            self.stream = metaserver_pb2_grpc.MetaServerServiceStub(channel).Session()
+            await self.send(pb.ClientFrame(hello=self.hello))
+            self.welcome = (await self.receive()).welcome
+            self.lane.rewind()
+            try:
+                yield self
+            finally:
+                self.stream.cancel()
+
+    async def send(self, frame):
+        await self.stream.write(frame)
+
+    async def receive(self):
+        frame = await asyncio.wait_for(self.stream.read(), PATIENCE_S)
+        if frame is grpc.aio.EOF:
+            raise ConnectionError("the stream ended")
+        self.frames.append(frame)
+        return frame
+
+    def submit(self, **operation):
+        """Put an operation into the lane; return a future of its result."""
+        future = asyncio.get_running_loop().create_future()
+        self.lane.submit(pb.Operation(**operation), future.set_result)
+        return future
+
+    async def flush(self):
+        """Send what the lane has and take answers until every result has arrived. Raises what refused a batch."""
+        while not self.lane.idle:
+            frame = pb.ClientFrame()
+            while (batch := self.lane.next_batch()) is not None:
+                frame.operations.append(batch)
+            if frame.operations:
+                await self.send(frame)
+            for results in (await self.receive()).operations:
+                refusal = self.lane.on_results(results)
+                if refusal is not None:
+                    raise refusal
+
+    async def create(self, name):
+        """Create a file in the root and return its result."""
+        result = self.submit(create=pb.Create(parent=1, name=name.encode(), mode=0o100644, exclusive=True))
+        await self.flush()
+        return result.result()
+
+    async def read(self, *reads):
+        """Send reads in one frame and return their results in order."""
+        wanted = [pb.Read(read_id=next(self.read_ids), **one) for one in reads]
+        batch = pb.ReadBatch(fs_id=self.lane.fs_id, group_id=self.lane.group_id, reads=wanted)
+        await self.send(pb.ClientFrame(reads=[batch]))
+        found: dict[int, pb.ReadResult] = {}
+        while len(found) < len(wanted):
+            for results in (await self.receive()).reads:
+                found |= {result.read_id: result for result in results.results}
+        return [found[one.read_id] for one in wanted]
+
+    async def names(self):
+        """Return the names in the root, page by page."""
+        names, after_hash, after_name = [], 0, b""
+        while True:
+            wanted = pb.ReadDir(inode_id=1, after_hash=after_hash, after_name=after_name, limit=500)
+            (page,) = await self.read({"read_dir": wanted})
+            names += [entry.name.decode() for entry in page.entries]
+            if page.end:
+                return names
+            after_hash, after_name = page.entries[-1].hash, page.entries[-1].name
