@@ -178,7 +178,8 @@ async def test_the_reserve_is_left_alone(tmp_path):
 
 
 async def test_failed_sync_ends_the_process_and_is_not_tried_again(tmp_path):
-    ended, calls, broken = threading.Event(), [], threading.Event()
+    ended, looked_at = threading.Event(), threading.Event()
+    calls, broken = [], threading.Event()
 
     def sync(fd):
         calls.append(fd)
@@ -187,12 +188,17 @@ async def test_failed_sync_ends_the_process_and_is_not_tried_again(tmp_path):
 
     def fatal(reason):
         ended.set()
-        threading.Event().wait(10)  # a process that ends does nothing more
-        raise SystemExit
+        assert looked_at.wait(10)
+        raise NoSpace("the process would be gone; this lets the thread of the test end")
 
     wal, _ = made(tmp_path, Syscalls(sync=sync), fatal)
     broken.set()
     source = Source()
     source.want(wal, 1)
     assert await asyncio.to_thread(ended.wait, 10)
+    for _ in range(10):
+        await asyncio.sleep(0)
     assert (len(calls), source.events) == (2, [])
+    looked_at.set()
+    await source.settled()
+    await wal.close()
