@@ -1,14 +1,16 @@
-"""The data path: what is written waits in memory, is stored in blocks, then published; what is read comes back through
-a cache. Knows nothing of FUSE, gRPC or the MDS.
+"""The data path of a mount. Knows nothing of FUSE, gRPC or the MDS.
+
+What is written waits in memory, is stored in blocks, then published; what is read comes through a cache.
 
     interfaces.py   what it needs of the metadata
     budget.py       one memory budget for everything
     dirty.py        runs of written bytes that are not published yet (pure)
     store_calls.py  the object store from trio: threads, limits, retries until a deadline
-    read_cache.py   pieces of blocks in memory, one request in flight each
+    read_cache.py   blocks and pieces of blocks in memory
     readahead.py    what a sequential reader will want next (pure)
     slice_lists.py  cached slice lists of a file
     publishing.py   storing dirty runs and publishing them in order
-    file_data.py    one open file: write, read, flush, truncate
+    reading.py      reads of one file: published slices, dirty runs over them
+    file_data.py    one open file: write, flush, truncate; its readers
     data_path.py    all open files of a mount, and the background work
 """

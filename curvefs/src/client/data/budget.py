@@ -1,7 +1,8 @@
 """One memory budget for dirty data, cached blocks and what is being fetched.
 
 Dirty data comes first: when it needs room, cached blocks are evicted; when that is not enough, the writer waits for
-flushing, which is told to hurry. Nothing is ever taken beyond the limit.
+flushing, which is told to hurry. Writers that wait are served in their order, and nobody overtakes them: however
+small the others' wishes are, each gets its turn. Nothing is ever taken beyond the limit.
 
 Shared across awaits: the counters; every change is made without an await in between.
 """
@@ -22,28 +23,30 @@ class MemoryBudget:
         self.cached = 0
         self.evict: Callable[[int], int] = lambda _: 0
         self.pressure = trio.Event()  # set when a writer waits
-        self._freed = trio.Event()
+        self._turn = trio.StrictFIFOLock()  # held by the writer that waits longest
+        self._parked = trio.lowlevel.ParkingLot()  # the holder, until something changes
 
     @property
     def used(self) -> int:
         """Return what is taken."""
         return self.dirty + self.cached
 
+    @property
+    def waiting(self) -> bool:
+        """True while a writer waits for room."""
+        return self._turn.locked()
+
     def take_dirty(self, size: int) -> bool:
-        """Take room for written bytes if there is any, evicting cached ones."""
-        short = self.used + size - self.limit
-        if short > 0 and self.evict(short) < short:
-            return False
-        self.dirty += size
-        return True
+        """Take room for written bytes if there is any and nobody waits for it, evicting cached ones."""
+        return not self._turn.locked() and self._take_dirty(size)
 
     async def wait_dirty(self, size: int, timeout_s: float) -> None:
         """Take room for written bytes, waiting for it. Raises IOFailure after the timeout."""
         with trio.move_on_after(timeout_s):
-            while not self.take_dirty(size):
-                self.pressure.set()
-                self._freed = trio.Event()
-                await self._freed.wait()
+            async with self._turn:
+                while not self._take_dirty(size):
+                    self.pressure.set()
+                    await self._parked.park()
             return
         raise IOFailure(
             f"no memory became free within {timeout_s:.0f} s: the object store does not take what is written"
@@ -53,12 +56,11 @@ class MemoryBudget:
         """Give back what written bytes took."""
         self.dirty -= size
         assert self.dirty >= 0, "given back twice"
-        self._freed.set()
+        self.changed()
 
     def take_cached(self, size: int) -> bool:
-        """Take room for bytes from the store if there is any; at most what dirty data leaves."""
-        short = self.used + size - self.limit
-        if short > 0 and self.evict(short) < short:
+        """Take room for bytes from the store if there is any that no writer waits for."""
+        if self._turn.locked() or not self._fits(size):
             return False
         self.cached += size
         return True
@@ -67,4 +69,19 @@ class MemoryBudget:
         """Give back what cached bytes took."""
         self.cached -= size
         assert self.cached >= 0, "given back twice"
-        self._freed.set()
+        self.changed()
+
+    def changed(self) -> None:
+        """Let the waiting writer look again: there is more room, or more that can be evicted."""
+        if self._parked:
+            self._parked.unpark_all()
+
+    def _take_dirty(self, size: int) -> bool:
+        if not self._fits(size):
+            return False
+        self.dirty += size
+        return True
+
+    def _fits(self, size: int) -> bool:
+        short = self.dirty + self.cached + size - self.limit
+        return short <= 0 or self.evict(short) >= short

@@ -1,7 +1,7 @@
 """All open files of a mount, and the background work on them: flushing by age and under memory pressure.
 
 A file stays in the table while a handle is open or something of it is not published; so a store that is away for
-long loses nothing, and the background goes on trying after every handle is closed.
+long loses nothing, and the background goes on trying, in growing intervals, after every handle is closed.
 
 Shared across awaits: the table of files, changed between awaits only.
 """
@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 import trio
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -28,11 +27,11 @@ from .interfaces import SliceMetadata
 from .read_cache import ReadCache
 from .store_calls import StoreCalls
 
-log = structlog.get_logger()
-
 FLUSH_AGE_S = 5.0
 FLUSH_TICK_S = 1.0
+HURRY_TICK_S = 0.01
 BACKGROUND_FILES_MAX = 16  # drained at once
+RETRY_S_FIRST, RETRY_S_MAX = 1.0, 30.0  # between drains of a file that fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,9 @@ class DataConfig:
 class _Open:
     file: FileData
     handles: int = 0
+    retry_at: float = 0.0  # trio time; the background leaves it alone until then
+    retry_s: float = RETRY_S_FIRST
+    drained: bool = False  # or waiting to be: by the background
 
 
 class DataPath:
@@ -88,7 +90,7 @@ class DataPath:
             shifted=self._shifted,
             store_timeout_s=config.store_timeout_s,
         )
-        registry.register(_DataCollector(self._budget, self._cache))
+        registry.register(_DataCollector(self._budget, self._cache, calls))
 
     # -------------------------------------------------------------------------------------------- files
 
@@ -110,12 +112,17 @@ class DataPath:
         opened = self._files.get(inode_id)
         return None if opened is None else opened.file
 
+    @property
+    def memory(self) -> tuple[int, int, int]:
+        """Return bytes of (dirty data, read cache and what is being fetched, the budget)."""
+        return self._budget.dirty, self._budget.cached, self._budget.limit
+
     async def flush_all(self) -> None:
-        """Have everything stored and published; what cannot be is logged."""
+        """Have everything stored and published; what cannot be within the store's timeout is logged and stays dirty."""
         async with trio.open_nursery() as nursery:
             for opened in list(self._files.values()):
                 if opened.file.dirty:
-                    nursery.start_soon(self._drain, opened.file)
+                    nursery.start_soon(self._drain, opened)
 
     # --------------------------------------------------------------------------------------- background
 
@@ -127,29 +134,41 @@ class DataPath:
             while True:
                 with trio.move_on_after(FLUSH_TICK_S):
                     await self._budget.pressure.wait()
-                hurry, self._budget.pressure = self._budget.pressure.is_set(), trio.Event()
+                hurry = self._budget.pressure.is_set()
                 self._flush_some(nursery, hurry=hurry)
                 if hurry:
-                    await trio.sleep(0.01)
+                    self._budget.pressure = trio.Event()
+                    await trio.sleep(HURRY_TICK_S)
+                    if self._budget.waiting:
+                        self._budget.pressure.set()
 
     def _flush_some(self, nursery: trio.Nursery, *, hurry: bool) -> None:
         """Drain what is old; under pressure the largest files, whatever their age."""
+        now = trio.current_time()
         old_s = self._clock.boottime_s() - FLUSH_AGE_S
-        dirty = [one.file for one in self._files.values() if one.file.dirty and not one.file.draining]
+        dirty = [one for one in self._files.values() if one.file.dirty and not one.drained and one.retry_at <= now]
         if hurry:
-            chosen = sorted(dirty, key=lambda file: file.dirty_bytes, reverse=True)[:BACKGROUND_FILES_MAX]
+            chosen = sorted(dirty, key=lambda one: one.file.dirty_memory, reverse=True)[:BACKGROUND_FILES_MAX]
         else:
-            chosen = [file for file in dirty if file.oldest_dirty_s <= old_s]
-        for file in chosen:
-            nursery.start_soon(self._drain, file)
+            chosen = [one for one in dirty if one.file.oldest_dirty_s <= old_s]
+            for one in list(self._files.values()):
+                self._forget_if_done(one.file)  # its last drain ended after its last handle
+        for one in chosen:
+            one.drained = True
+            nursery.start_soon(self._drain, one)
 
-    async def _drain(self, file: FileData) -> None:
+    async def _drain(self, opened: _Open) -> None:
         async with self._drains:
             try:
-                await file.flush()
-            except CurveFSError as error:
-                log.error("data could not be stored yet", inode=file.inode_id, reason=str(error))  # noqa: TRY400
-        self._forget_if_done(file)
+                await opened.file.flush()
+            except CurveFSError:  # logged where it is met
+                opened.retry_at = trio.current_time() + opened.retry_s
+                opened.retry_s = min(2 * opened.retry_s, RETRY_S_MAX)
+            else:
+                opened.retry_at, opened.retry_s = 0.0, RETRY_S_FIRST
+            finally:
+                opened.drained = False
+        self._forget_if_done(opened.file)
 
     def _forget_if_done(self, file: FileData) -> None:
         opened = self._files.get(file.inode_id)
@@ -166,12 +185,13 @@ class DataPath:
             self._start(self.drop_inode, inode_id)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _DataCollector(Collector):
     """Memory and cache figures, read when scraped."""
 
     budget: MemoryBudget
     cache: ReadCache
+    calls: StoreCalls
 
     def collect(self) -> Iterator[Metric]:
         memory = GaugeMetricFamily("curvefs_client_memory_bytes", "Memory taken, by use", labels=["use"])
@@ -183,3 +203,18 @@ class _DataCollector(Collector):
         reads.add_metric(["hit"], self.cache.counts.hits)
         reads.add_metric(["miss"], self.cache.counts.misses)
         yield reads
+        objects = CounterMetricFamily(
+            "curvefs_client_objects", "Blocks put into and got from the store", labels=["way"]
+        )
+        objects.add_metric(["put"], self.calls.counts.puts)
+        objects.add_metric(["get"], self.calls.counts.gets)
+        yield objects
+        moved = CounterMetricFamily("curvefs_client_object_bytes", "Bytes of data moved by them", labels=["way"])
+        moved.add_metric(["put"], self.calls.counts.put_bytes)
+        moved.add_metric(["get"], self.calls.counts.get_bytes)
+        yield moved
+        yield CounterMetricFamily(
+            "curvefs_client_store_failures",
+            "Calls to the store that failed and were tried again",
+            value=self.calls.counts.failures,
+        )

@@ -7,18 +7,22 @@ wins over an older one, here and in the published list.
 
 Runs of O_APPEND writes carry no offset of their own: the metadata says where they lie when they are published. Until
 then they are read at the end as this mount knows it.
+
+``memory`` is what the runs really take, growth in advance included; room_for() is the most a write can add to it.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-RUNS_MAX = 4096  # per file; a writer waits beyond
+RUN_OVERHEAD = 1024  # bytes of memory for the run itself
+_BLOCK_OVERHEAD = 128
 
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """Consecutive written bytes. Offsets in the file; ``frozen``: so many bytes from the start never change any more."""
+    """Consecutive written bytes of a file. ``frozen``: so many bytes from the start never change any more."""
 
     number: int
     start: int
@@ -27,6 +31,7 @@ class Run:
     began_s: float
     blocks: list[bytearray] = field(default_factory=list)
     length: int = 0
+    memory: int = RUN_OVERHEAD
     frozen: int = 0
     sealed: bool = False
     chunk_id: int = 0
@@ -37,23 +42,25 @@ class Run:
         """Return the offset after the last byte."""
         return self.start + self.length
 
-    def put(self, offset: int, data: bytes | memoryview) -> int:
-        """Write into the run, extending it; returns by how much it grew."""
+    def put(self, offset: int, data: memoryview) -> int:
+        """Write into the run, extending it; returns by how much its memory grew."""
         at = offset - self.start
         assert self.frozen <= at <= self.length, "only unfrozen bytes, without a gap"
-        view = memoryview(data)
-        while view:
+        before = self.memory
+        while data:
             index, within = divmod(at, self.block_size)
             if index == len(self.blocks):
                 self.blocks.append(bytearray())
+                self.memory += _BLOCK_OVERHEAD
             block = self.blocks[index]
-            taken = min(len(view), self.block_size - within)
-            block[within : within + taken] = view[:taken]
-            view = view[taken:]
-            at += taken
-        grown = max(0, at - self.length)
-        self.length += grown
-        return grown
+            allocated = sys.getsizeof(block)
+            part = data[: self.block_size - within]
+            block[within : within + len(part)] = part
+            self.memory += sys.getsizeof(block) - allocated
+            data = data[len(part) :]
+            at += len(part)
+        self.length = max(self.length, at)
+        return self.memory - before
 
     def read(self, start: int, end: int) -> Iterator[tuple[int, memoryview]]:
         """Yield (offset, bytes) of what the run has of file range [start, end)."""
@@ -64,17 +71,17 @@ class Run:
             yield at, memoryview(self.blocks[index])[within : within + taken]
             at += taken
 
-    def trim(self, end: int) -> int:
-        """Give up unfrozen bytes at and past a file offset; returns how many."""
+    def trim(self, end: int) -> None:
+        """Give up unfrozen bytes at and past a file offset."""
         keep = max(self.frozen, min(self.length, end - self.start), 0)
-        removed = self.length - keep
-        if removed:
+        if keep < self.length:
             full, within = divmod(keep, self.block_size)
             del self.blocks[full + (within > 0) :]
             if within:
                 del self.blocks[full][within:]
             self.length = keep
-        return removed
+            empty = sys.getsizeof(bytearray())
+            self.memory = RUN_OVERHEAD + sum(sys.getsizeof(block) - empty + _BLOCK_OVERHEAD for block in self.blocks)
 
     def full_blocks(self) -> range:
         """Return the indices of blocks that are complete."""
@@ -93,7 +100,7 @@ class DirtyRuns:
         self._block_size = block_size
         self._numbers = count(1)
         self.runs: list[Run] = []
-        self.bytes = 0
+        self.memory = 0
 
     def __bool__(self) -> bool:
         return bool(self.runs)
@@ -103,38 +110,44 @@ class DirtyRuns:
         """Return the number of the newest run; 0 when there is none."""
         return self.runs[-1].number if self.runs else 0
 
-    def write(self, offset: int, data: bytes | memoryview, now_s: float) -> Run:
+    def room_for(self, size: int) -> int:
+        """Return the most memory that taking so many bytes can cost: a bytearray grows by an eighth in advance."""
+        return size + self._block_size // 8 + _BLOCK_OVERHEAD * (2 + size // self._block_size) + RUN_OVERHEAD
+
+    def write(self, offset: int, data: memoryview, now_s: float) -> Run:
         """Take bytes that lie within one chunk; returns the run they went into."""
         run = self._run_for(offset, len(data)) or self._begin(offset, now_s, at_end=False)
-        self.bytes += run.put(offset, data)
+        self.memory += run.put(offset, data)
         if run.end % self._chunk_size == 0:
             run.sealed = True
         return run
 
-    def append(self, end: int, data: bytes | memoryview, now_s: float) -> Run:
+    def append(self, end: int, data: memoryview, now_s: float) -> Run:
         """Take bytes of an O_APPEND write; ``end`` is the end of the file as known here."""
         last = self.runs[-1] if self.runs else None
         if last is None or not last.at_end or last.sealed or last.length + len(data) > self._chunk_size:
             if last is not None:
                 last.sealed = True
             last = self._begin(end, now_s, at_end=True)
-        self.bytes += last.put(last.end, data)
+        self.memory += last.put(last.end, data)
         return last
 
     def remove(self, runs: list[Run]) -> int:
-        """Forget runs; returns the bytes they held."""
-        gone = set(map(id, runs))
-        self.runs = [run for run in self.runs if id(run) not in gone]
-        size = sum(run.length for run in runs)
-        self.bytes -= size
-        return size
+        """Forget runs that are still here; returns the memory they held."""
+        gone = {run.number for run in runs}
+        before = self.memory
+        self.memory -= sum(run.memory for run in self.runs if run.number in gone)
+        self.runs = [run for run in self.runs if run.number not in gone]
+        return before - self.memory
 
     def trim(self, end: int) -> int:
-        """Give up what is not frozen at and past a file offset; returns the bytes given up."""
-        size = sum(run.trim(end) for run in self.runs)
+        """Give up what is not frozen at and past a file offset; returns the memory given up."""
+        before = self.memory
+        for run in self.runs:
+            run.trim(end)
         self.runs = [run for run in self.runs if run.length]
-        self.bytes -= size
-        return size
+        self.memory = sum(run.memory for run in self.runs)
+        return before - self.memory
 
     def end(self) -> int:
         """Return the highest end of any run; 0 without runs."""
@@ -143,11 +156,6 @@ class DirtyRuns:
     def pieces(self, start: int, end: int) -> list[tuple[int, memoryview]]:
         """Return (offset, bytes) in file range [start, end), older first: to be laid over what was published."""
         return [piece for run in self.runs if run.start < end and run.end > start for piece in run.read(start, end)]
-
-    def seal_all(self) -> None:
-        """Let no run grow any more."""
-        for run in self.runs:
-            run.sealed = True
 
     def _run_for(self, offset: int, size: int) -> Run | None:
         chunk = offset // self._chunk_size
@@ -167,4 +175,5 @@ class DirtyRuns:
     def _begin(self, offset: int, now_s: float, *, at_end: bool) -> Run:
         run = Run(next(self._numbers), offset, at_end, self._block_size, now_s)
         self.runs.append(run)
+        self.memory += run.memory
         return run

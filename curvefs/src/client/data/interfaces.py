@@ -10,7 +10,8 @@ class SliceMetadata(Protocol):
     """Retryable failures are retried inside, until a deadline.
 
     What comes out: FilesystemError (the answer; NoSpace may pass), SessionEnded and IdRefused (publish again under new
-    chunk ids), AlreadyDone (was published), IOFailure (deadline passed, outcome unknown: the same ids may be tried again).
+    chunk ids), AlreadyDone (was published), IOFailure and any other ClusterError (the deadline passed, the outcome is
+    unknown: the same ids may be tried again).
     """
 
     async def append_slices(
@@ -26,7 +27,7 @@ class SliceMetadata(Protocol):
         ...
 
     async def read_slices(self, inode_id: int, first_chunk: int, count: int) -> tuple[pb.Inode, list[pb.Slice]]:
-        """Return the inode and the slices of chunks [first_chunk, first_chunk + count), each chunk's in commit order."""
+        """Return the inode and the slices of ``count`` chunks, each chunk's in commit order."""
         ...
 
     async def take_chunk_id(self, inode_id: int) -> int:

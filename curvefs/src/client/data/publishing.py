@@ -5,7 +5,7 @@ What fails for now keeps its bytes and is tried again; what fails for good loses
 When the session ended in between, the chunk ids are void: the bytes are stored again under new ones.
 
 Shared across awaits: the file's runs. ``lock`` admits one drain (or truncate) of a file at a time; writes go on beside
-it, into runs that are not sealed.
+it, into runs that are not sealed. discard() may take runs away at any await.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ import trio
 from ....proto import metaserver_pb2 as pb
 from ...common.errors import (
     AlreadyDone,
+    ClusterError,
     CurveFSError,
     FilesystemError,
     IdRefused,
@@ -35,6 +36,7 @@ log = structlog.get_logger()
 
 RUNS_PER_PUBLICATION = 256
 NEW_SESSIONS_MAX = 3
+CHUNKS_PER_SEARCH = 16
 
 Shifted = Callable[[int], None]
 
@@ -68,11 +70,13 @@ class Publisher:
         self._mtime_ns = mtime_ns
         self._shifted = shifted
         self._uploading: dict[tuple[int, int], trio.Event] = {}
+        self._taking = trio.Lock()
+        self._failing = False
 
     # -------------------------------------------------------------------------------------------- drain
 
     async def drain(self, upto: int, deadline: float) -> None:
-        """Store and publish all runs up to a number. Raises IOFailure, NoSpace: what is left stays dirty."""
+        """Store and publish all runs up to a number. Raises what may pass, e.g. IOFailure; what is left stays dirty."""
         async with self.lock:
             await self.drain_locked(upto, deadline)
 
@@ -81,7 +85,12 @@ class Publisher:
         while batch := self._next_batch(upto):
             for run in batch:
                 run.sealed = True
-            await self._publish(batch, deadline)
+            try:
+                await self._store_and_publish(batch, deadline)
+            except CurveFSError as error:
+                self._note_failure(error)
+                raise
+            self._note_success()
 
     def _next_batch(self, upto: int) -> list[Run]:
         """Return the oldest runs that can be published by one operation."""
@@ -93,6 +102,31 @@ class Publisher:
             if run.at_end:
                 break
         return batch
+
+    async def _store_and_publish(self, batch: list[Run], deadline: float) -> None:
+        """Get a batch out of the dirty runs: published, or lost for good. Raises what may pass."""
+        for _ in range(NEW_SESSIONS_MAX):
+            try:
+                await self._store(batch, deadline)
+                await self._publish(batch)
+            except (SessionEnded, IdRefused):
+                if batch[0].at_end and await self._was_published(batch[0]):
+                    await self._take_as_published(batch)
+                    return
+                for run in batch:
+                    run.chunk_id = 0
+                    run.stored.clear()
+            except AlreadyDone:
+                await self._take_as_published(batch)
+                return
+            except (IOFailure, NoSpace, ClusterError):
+                raise
+            except FilesystemError as error:
+                self._lose(batch, error)
+                return
+            else:
+                return
+        raise IOFailure("the session ended again and again")
 
     # ------------------------------------------------------------------------------------------- store
 
@@ -114,17 +148,22 @@ class Publisher:
             done = self._uploading[run.number, index] = trio.Event()
             run.frozen = max(run.frozen, min(run.length, (index + 1) * self._geometry.block_size))
             try:
-                if not run.chunk_id:
-                    chunk_id = await self._metadata.take_chunk_id(self._inode_id)
-                    run.chunk_id = run.chunk_id or chunk_id
-                chunk_id = run.chunk_id
+                chunk_id = await self._chunk_id(run)
                 name = block_name(self._geometry.uuid, chunk_id, 0, index)
-                await self._calls.put(name, [run.blocks[index]], deadline)
+                await self._calls.put(name, run.blocks[index], deadline)
                 if run.chunk_id == chunk_id:  # else the session ended meanwhile
                     run.stored.add(index)
             finally:
                 del self._uploading[run.number, index]
                 done.set()
+
+    async def _chunk_id(self, run: Run) -> int:
+        """Return the run's id; the first upload of a block takes it, the others of the run wait for that."""
+        if not run.chunk_id:
+            async with self._taking:
+                if not run.chunk_id:
+                    run.chunk_id = await self._metadata.take_chunk_id(self._inode_id)
+        return run.chunk_id
 
     async def _store(self, batch: list[Run], deadline: float) -> None:
         missing = [(run, index) for run in batch for index in run.all_blocks() if index not in run.stored]
@@ -147,43 +186,42 @@ class Publisher:
 
     # ------------------------------------------------------------------------------------------ publish
 
-    async def _publish(self, batch: list[Run], deadline: float) -> None:
-        for attempt in range(NEW_SESSIONS_MAX + 1):
-            await self._store(batch, deadline)
-            slices = [self._slice(run) for run in batch]
-            at_end = batch[0].at_end
-            length = batch[0].length if at_end else max(run.end for run in batch)
-            try:
-                inode, offset = await self._metadata.append_slices(
-                    self._inode_id, slices, length, self._mtime_ns(), at_end=at_end
-                )
-            except AlreadyDone:
-                inode, _ = await self._metadata.read_slices(self._inode_id, 0, 1)
-                self._lists.drop()
-                self._lists.revalidate(inode)
-                self._forget(batch)
-                return
-            except (SessionEnded, IdRefused) as error:
-                if attempt == NEW_SESSIONS_MAX:
-                    raise IOFailure(f"could not publish: {error}") from error
-                for run in batch:
-                    run.chunk_id = 0
-                    run.stored.clear()
-                continue
-            except (IOFailure, NoSpace):
-                raise
-            except FilesystemError as error:
-                self._lose(batch, error)
-                return
-            if at_end:
-                self._lists.drop()
-                self._lists.revalidate(inode)
-                if offset != batch[0].start:
-                    self._shifted(self._inode_id)
-            else:
-                self._lists.published(inode, slices)
-            self._forget(batch)
-            return
+    async def _publish(self, batch: list[Run]) -> None:
+        """Publish runs whose blocks are stored. Raises as SliceMetadata.append_slices()."""
+        slices = [self._slice(run) for run in batch]
+        at_end = batch[0].at_end
+        length = batch[0].length if at_end else max(run.end for run in batch)
+        inode, offset = await self._metadata.append_slices(
+            self._inode_id, slices, length, self._mtime_ns(), at_end=at_end
+        )
+        if not at_end:
+            self._lists.published(inode, slices)
+        else:
+            self._lists.drop()
+            self._lists.revalidate(inode)
+            if offset != batch[0].start:
+                self._shifted(self._inode_id)
+        self._forget(batch)
+
+    async def _take_as_published(self, batch: list[Run]) -> None:
+        """The batch was published, by a call whose answer never came."""
+        inode, _ = await self._metadata.read_slices(self._inode_id, 0, 1)
+        self._lists.drop()
+        self._lists.revalidate(inode)
+        if batch[0].at_end:
+            self._shifted(self._inode_id)
+        self._forget(batch)
+
+    async def _was_published(self, run: Run) -> bool:
+        """Look for an append whose outcome is unknown, so that it is not appended twice."""
+        chunk = min(run.start, self._lists.length) // self._geometry.chunk_size
+        while True:
+            inode, slices = await self._metadata.read_slices(self._inode_id, chunk, CHUNKS_PER_SEARCH)
+            if any(one.chunk_id == run.chunk_id for one in slices):
+                return True
+            chunk += CHUNKS_PER_SEARCH
+            if chunk * self._geometry.chunk_size >= inode.length:
+                return False
 
     def _slice(self, run: Run) -> pb.Slice:
         chunk_index, offset = (0, 0) if run.at_end else divmod(run.start, self._geometry.chunk_size)
@@ -196,17 +234,39 @@ class Publisher:
             object=pb.ObjectLocation(block_format=self._geometry.block_format),
         )
 
-    def _forget(self, batch: list[Run]) -> None:
-        self._budget.give_dirty(self._dirty.remove(batch))
+    # ----------------------------------------------------------------------------------------- outcomes
+
+    def _forget(self, batch: list[Run]) -> int:
+        memory = self._dirty.remove(batch)
+        self._budget.give_dirty(memory)
+        return memory
 
     def _lose(self, batch: list[Run], error: CurveFSError) -> None:
-        """The server's answer is final: the bytes are lost, and every open handle will be told once (rule 13)."""
+        """The answer is final: the bytes are lost, and every open handle will be told once (rule 13)."""
+        if not self._forget(batch):
+            return  # discarded meanwhile: nobody wants them
         log.error(
             "written data is lost",
             inode=self._inode_id,
             ranges=[(run.start, run.end) for run in batch[:10]],
+            runs=len(batch),
             reason=str(error),
         )
-        self._forget(batch)
         self.error_count += 1
         self.last_error = error
+
+    def _note_failure(self, error: CurveFSError) -> None:
+        """Log an outage of this file once: it is met again at every try."""
+        if not self._failing and self._dirty:
+            self._failing = True
+            log.error(
+                "written data cannot be published for now; it is kept, and tried again",
+                inode=self._inode_id,
+                range=(min(run.start for run in self._dirty.runs), self._dirty.end()),
+                reason=str(error),
+            )
+
+    def _note_success(self) -> None:
+        if self._failing:
+            self._failing = False
+            log.info("written data is published after all", inode=self._inode_id)

@@ -1,8 +1,9 @@
 """Blocks from the store in memory: whole ones for sequential readers, pieces of 128 KiB for random ones.
 
-128 KiB is two segments, and what the kernel asks for at a time by default. One request is in flight per piece or block,
-however many readers wait for it. What readers are waiting for is handed to them even if the budget has no room to
-keep it. The least recently used block goes first, all its pieces together.
+128 KiB is two segments, and what the kernel asks for at a time by default. A read asks for all pieces it needs of a
+block with one request; who finds a request under way that covers what it needs waits for that one. Room is taken from
+the budget before a request is made. Without room nothing is fetched ahead, and readers get the pieces they need, which
+are then not kept. The least recently used block goes first, all its pieces together.
 
 Shared across awaits: the table of blocks and of requests in flight; both change between awaits only.
 """
@@ -13,12 +14,12 @@ from dataclasses import dataclass, field
 import trio
 
 from ...common.errors import CurveFSError
+from ...slices.framing import SEGMENT_SIZE
 from .budget import MemoryBudget
 from .store_calls import StoreCalls
 
 PIECE_SIZE = 128 << 10
-_SEGMENT = 64 << 10
-WHOLE = -1
+_SEGMENTS_PER_PIECE = PIECE_SIZE // SEGMENT_SIZE
 
 Segments = list[memoryview]
 
@@ -31,10 +32,23 @@ class _Block:
 
 
 @dataclass(slots=True)
-class _Request:
+class Request:
+    """Bytes [start, start + size) of a block on their way; segments or error are set when it is done.
+
+    kept: room for them is taken, and they stay.
+    """
+
+    name: str
+    start: int
+    size: int
+    kept: bool
     done: trio.Event = field(default_factory=trio.Event)
     segments: Segments | None = None
-    error: BaseException | None = None
+    error: CurveFSError | None = None
+
+    def covers(self, offset: int, size: int) -> bool:
+        """Return whether it brings bytes [offset, offset + size)."""
+        return self.start <= offset and offset + size <= self.start + self.size
 
 
 @dataclass(slots=True)
@@ -52,97 +66,126 @@ class ReadCache:
         self._budget = budget
         self._calls = calls
         self._blocks: OrderedDict[str, _Block] = OrderedDict()
-        self._requests: dict[tuple[str, int], _Request] = {}
+        self._requests: dict[str, list[Request]] = {}
         self.counts = ReadCounts()
         budget.evict = self._evict
 
-    def has(self, name: str) -> bool:
-        """True when the whole block is here or on its way."""
+    def peek(self, name: str, offset: int, size: int) -> Segments | None:
+        """Return bytes [offset, offset + size) of a block as consecutive pieces if all of them are here."""
         block = self._blocks.get(name)
-        return (block is not None and block.whole is not None) or (name, WHOLE) in self._requests
+        if block is None:
+            return None
+        if block.whole is not None:
+            parts = _cut(block.whole, 0, offset, size)
+        else:
+            parts = []
+            for piece in range(offset // PIECE_SIZE, (offset + size - 1) // PIECE_SIZE + 1):
+                known = block.pieces.get(piece)
+                if known is None:
+                    return None
+                at = piece * PIECE_SIZE
+                low, high = max(offset, at), min(offset + size, at + PIECE_SIZE)
+                parts += _cut(known, at, low, high - low)
+        self._blocks.move_to_end(name)
+        self.counts.hits += 1
+        return parts
 
     async def read(
         self, name: str, offset: int, size: int, block_length: int, deadline: float, *, whole: bool
-    ) -> list[memoryview]:
+    ) -> Segments:
         """Return bytes [offset, offset + size) of a block as consecutive pieces.
 
-        whole: fetch all of it on a miss. Raises ObjectNotFound, CorruptData, IOFailure.
+        whole: fetch all of it on a miss. Raises ObjectNotFound, CorruptData, IOFailure after the deadline.
         """
-        block = self._blocks.get(name)
-        if block is not None:
-            self._blocks.move_to_end(name)
-            if block.whole is not None:
-                self.counts.hits += 1
-                return _cut(block.whole, 0, offset, size)
-        if whole or (name, WHOLE) in self._requests or block_length <= PIECE_SIZE:
-            self.counts.misses += 1
-            return _cut(await self._get(name, WHOLE, block_length, deadline), 0, offset, size)
-        parts: list[memoryview] = []
-        for piece in range(offset // PIECE_SIZE, (offset + size - 1) // PIECE_SIZE + 1):
-            at = piece * PIECE_SIZE
-            known = block.pieces.get(piece) if block is not None else None
-            if known is None:
-                self.counts.misses += 1
-                known = await self._get(name, piece, block_length, deadline)
-            else:
-                self.counts.hits += 1
-            low, high = max(offset, at), min(offset + size, at + PIECE_SIZE)
-            parts += _cut(known, at, low, high - low)
-        return parts
-
-    async def fetch(self, name: str, block_length: int, deadline: float) -> None:
-        """Have a whole block in memory, for a reader to come. Failures are the reader's to meet."""
-        try:
-            await self._get(name, WHOLE, block_length, deadline)
-        except CurveFSError:
-            return
-
-    async def _get(self, name: str, piece: int, block_length: int, deadline: float) -> Segments:
-        key = (name, piece)
-        request = self._requests.get(key)
+        parts = self.peek(name, offset, size)
+        if parts is not None:
+            return parts
+        self.counts.misses += 1
+        request = self._under_way(name, offset, size)
         if request is not None:
             await request.done.wait()
-            if request.segments is not None:
-                return request.segments
-            if isinstance(request.error, CurveFSError):
+            if request.error is not None:
                 raise request.error
+            if request.segments is not None:
+                return _cut(request.segments, request.start, offset, size)
             # Whoever asked was cancelled: ask ourselves.
-            return await self._get(name, piece, block_length, deadline)
-        request = self._requests[key] = _Request()
-        start = 0 if piece == WHOLE else piece * PIECE_SIZE
-        size = block_length if piece == WHOLE else min(PIECE_SIZE, block_length - start)
-        try:
-            request.segments = await self._calls.get(name, start, size, block_length, deadline)
-        except BaseException as error:
-            request.error = error
-            raise
-        finally:
-            del self._requests[key]
-            request.done.set()
-        self._keep(name, piece, request.segments, size)
-        return request.segments
+        if whole and self._budget.take_cached(block_length):
+            request = self._request(name, 0, block_length, kept=True)
+            segments = await self._fetch(request, block_length, deadline)
+            return _cut(segments, 0, offset, size)
+        start = offset // PIECE_SIZE * PIECE_SIZE
+        end = min(-(-(offset + size) // PIECE_SIZE) * PIECE_SIZE, block_length)
+        kept = self._budget.take_cached(end - start)
+        request = self._request(name, start, end - start, kept=kept)
+        segments = await self._fetch(request, block_length, deadline)
+        return _cut(segments, start, offset, size)
 
-    def _keep(self, name: str, piece: int, segments: Segments, size: int) -> None:
-        if not self._budget.take_cached(size):
-            return
+    def plan(self, name: str, block_length: int) -> Request | None:
+        """Plan to fetch a whole block ahead; None if it is here or on its way, or there is no room.
+
+        Its room is taken and readers wait for it from now on: fetch_ahead() must follow.
+        """
         block = self._blocks.get(name)
-        if block is None:
-            block = self._blocks[name] = _Block()
-        if piece == WHOLE:
-            self._budget.give_cached(block.size)
-            block.whole, block.pieces, block.size = segments, {}, size
-        elif block.whole is not None or piece in block.pieces:
-            self._budget.give_cached(size)
-        else:
-            block.pieces[piece] = segments
-            block.size += size
-        self._blocks.move_to_end(name)
+        if (block is not None and block.whole is not None) or self._under_way(name, 0, block_length) is not None:
+            return None
+        return self._request(name, 0, block_length, kept=True) if self._budget.take_cached(block_length) else None
+
+    async def fetch_ahead(self, request: Request, deadline: float) -> None:
+        """Have a planned block in memory, for a reader to come. Failures are the reader's to meet."""
+        try:
+            await self._fetch(request, request.size, deadline)
+        except CurveFSError:
+            return
 
     def drop(self, name: str) -> None:
         """Forget a block, e.g. one that read wrongly."""
         block = self._blocks.pop(name, None)
         if block is not None:
             self._budget.give_cached(block.size)
+
+    def _under_way(self, name: str, offset: int, size: int) -> Request | None:
+        return next((one for one in self._requests.get(name, ()) if one.covers(offset, size)), None)
+
+    def _request(self, name: str, start: int, size: int, *, kept: bool) -> Request:
+        request = Request(name, start, size, kept)
+        self._requests.setdefault(name, []).append(request)
+        return request
+
+    async def _fetch(self, request: Request, block_length: int, deadline: float) -> Segments:
+        """Fetch and verify bytes of a block, for everybody who waits for them."""
+        try:
+            segments = await self._calls.get(request.name, request.start, request.size, block_length, deadline)
+        except CurveFSError as error:
+            request.error = error
+            raise
+        else:
+            request.segments = segments
+        finally:
+            mine = self._requests[request.name]
+            mine.remove(request)
+            if not mine:
+                del self._requests[request.name]
+            request.done.set()
+            if request.kept and request.segments is None:
+                self._budget.give_cached(request.size)
+        if request.kept:
+            self._keep(request, segments, block_length)
+        return segments
+
+    def _keep(self, request: Request, segments: Segments, block_length: int) -> None:
+        """Put what was fetched into the table; give back the room of what was there already."""
+        block = self._blocks.setdefault(request.name, _Block())
+        before = block.size
+        if request.start == 0 and request.size == block_length:
+            block.whole, block.pieces, block.size = segments, {}, block_length
+        elif block.whole is None:
+            for at in range(0, len(segments), _SEGMENTS_PER_PIECE):
+                piece = (request.start // SEGMENT_SIZE + at) // _SEGMENTS_PER_PIECE
+                if piece not in block.pieces:
+                    block.pieces[piece] = segments[at : at + _SEGMENTS_PER_PIECE]
+                    block.size += sum(map(len, block.pieces[piece]))
+        self._blocks.move_to_end(request.name)
+        self._budget.give_cached(request.size - (block.size - before))
 
     def _evict(self, wanted: int) -> int:
         freed = 0
@@ -153,14 +196,13 @@ class ReadCache:
         return freed
 
 
-def _cut(segments: Segments, at: int, offset: int, size: int) -> list[memoryview]:
+def _cut(segments: Segments, at: int, offset: int, size: int) -> Segments:
     """Return bytes [offset, offset + size) of segments of 64 KiB that begin at offset ``at``."""
     parts = []
-    position = offset - at
+    index, within = divmod(offset - at, SEGMENT_SIZE)
     while size > 0:
-        index, within = divmod(position, _SEGMENT)
         part = segments[index][within : within + size]
         parts.append(part)
-        position += len(part)
         size -= len(part)
+        index, within = index + 1, 0
     return parts

@@ -2,9 +2,11 @@
 
 What may pass is tried again with growing pauses and jitter: a store that does not answer, is full, or refuses (wrong
 credentials can be mended while the mount lives). An outage is logged when it begins and when it ends, not per try.
+A thread is held during a call only, not during the pauses: what fails leaves its place to others.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -22,8 +24,19 @@ _RETRIED = (StoreUnavailable, StoreFull, StoreRefused)
 _PAUSE_S_FIRST, _PAUSE_S_MAX = 0.1, 5.0
 
 
+@dataclass(slots=True)
+class StoreCounts:
+    """Since the mount began; bytes are those of the data, without checksums."""
+
+    puts: int = 0
+    put_bytes: int = 0
+    gets: int = 0
+    get_bytes: int = 0
+    failures: int = 0  # that were tried again
+
+
 class StoreCalls:
-    """Puts and gets of framed blocks."""
+    """Puts and gets of framed blocks. ``random_s``: a number in [0, 1) for the jitter of a pause."""
 
     def __init__(
         self, store: ObjectStore, *, uploads_max: int, downloads_max: int, random_s: Callable[[], float]
@@ -33,37 +46,45 @@ class StoreCalls:
         self._downloads = trio.CapacityLimiter(downloads_max)
         self._random = random_s
         self._failing = False
+        self.counts = StoreCounts()
 
-    async def put(self, name: str, parts: Iterable[bytes | bytearray | memoryview], deadline: float) -> None:
-        """Store a block given as consecutive pieces. Raises IOFailure after the deadline (trio time)."""
-        pieces = list(parts)
-        await self._retried(partial(self._put, name, pieces), self._uploads, deadline)
+    async def put(self, name: str, block: bytes | bytearray, deadline: float) -> None:
+        """Store a block, which must not change meanwhile. Raises IOFailure after the deadline (trio time)."""
+        await self._retried(partial(self._put, name, block), self._uploads, deadline)
+        self.counts.puts += 1
+        self.counts.put_bytes += len(block)
 
     async def get(self, name: str, start: int, size: int, block_length: int, deadline: float) -> list[memoryview]:
-        """Return the verified bytes of whole segments: data bytes [start, start + size) of a block.
+        """Return data bytes [start, start + size) of a block, verified, in segments of 64 KiB (the last is shorter).
 
-        Raises ObjectNotFound, CorruptData, IOFailure after the deadline.
+        ``start`` is at a segment; ``size`` ends at one, or at the end of the block. Raises ObjectNotFound, CorruptData,
+        IOFailure after the deadline.
         """
         call = partial(self._get, name, start, size, block_length)
-        return await self._retried(call, self._downloads, deadline)
+        segments = await self._retried(call, self._downloads, deadline)
+        self.counts.gets += 1
+        self.counts.get_bytes += size
+        return segments
 
-    def _put(self, name: str, pieces: list[bytes | bytearray | memoryview]) -> None:
-        self._store.put(name, framing.encode(pieces))
+    def _put(self, name: str, block: bytes | bytearray) -> None:
+        self._store.put(name, framing.encode([block]))
 
     def _get(self, name: str, start: int, size: int, block_length: int) -> list[memoryview]:
         at, framed = framing.framed_range(start, size, block_length)
         return framing.decode(self._store.get(name, at, framed), size)
 
     async def _retried(self, call: Callable[[], T], limiter: trio.CapacityLimiter, deadline: float) -> T:
+        """Have a call made until it succeeds; the last try is made at the deadline."""
         pause_s = _PAUSE_S_FIRST
         while True:
             try:
                 result = await trio.to_thread.run_sync(call, limiter=limiter)
             except _RETRIED as error:
                 self._failed(error)
-                if trio.current_time() + pause_s >= deadline:
+                now = trio.current_time()
+                if now >= deadline:
                     raise IOFailure(str(error)) from error
-                await trio.sleep(pause_s * (0.5 + self._random()))
+                await trio.sleep_until(min(now + pause_s * (0.5 + self._random()), deadline))
                 pause_s = min(2 * pause_s, _PAUSE_S_MAX)
             else:
                 if self._failing:
@@ -72,6 +93,7 @@ class StoreCalls:
                 return result
 
     def _failed(self, error: Exception) -> None:
+        self.counts.failures += 1
         if not self._failing:
             self._failing = True
             log.warning("the object store fails; trying again", reason=str(error), kind=type(error).__name__)

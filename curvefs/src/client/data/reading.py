@@ -1,0 +1,268 @@
+"""Reads of one file: the published slices, over them the dirty runs, oldest first, taken at one instant.
+
+A run leaves the dirty runs in the same step in which its slice joins the lists (or the lists are dropped), so no read
+of this mount ever misses its own bytes. What dirty runs cover is not asked of anybody.
+
+Shared across awaits: dirty runs and slice lists. A read looks again after every await until it has the lists of all
+its chunks, takes extents and dirty bytes without an await in between, and only then fetches.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import structlog
+import trio
+
+from ....proto import metaserver_pb2 as pb
+from ...common.errors import CorruptData, CurveFSError, IOFailure
+from ...object.protocol import ObjectNotFound
+from ...slices.geometry import BlockRange, Geometry
+from ...slices.names import block_name
+from ...slices.overlay import overlay
+from .budget import MemoryBudget
+from .dirty import DirtyRuns
+from .read_cache import ReadCache, Segments
+from .slice_lists import SliceLists
+
+log = structlog.get_logger()
+
+FETCH_TRIES = 100
+PREFETCH_BLOCKS_MAX = 32
+_ZEROS = memoryview(bytes(1 << 20))
+
+
+class Part(NamedTuple):
+    """A run of the file's bytes that lies in one block, or a hole (slice is None)."""
+
+    offset: int  # in the file
+    length: int
+    slice: pb.Slice | None
+    block: BlockRange | None
+
+
+class FileReads:
+    """See the module. ``start``: run something in the background of the mount."""
+
+    def __init__(
+        self,
+        inode_id: int,
+        runs: DirtyRuns,
+        lists: SliceLists,
+        *,
+        geometry: Geometry,
+        cache: ReadCache,
+        budget: MemoryBudget,
+        start: Callable[..., None],
+        store_timeout_s: float,
+    ) -> None:
+        self._inode_id = inode_id
+        self._runs = runs
+        self._lists = lists
+        self._geometry = geometry
+        self._cache = cache
+        self._budget = budget
+        self._start = start
+        self._store_timeout_s = store_timeout_s
+
+    async def read(self, offset: int, size: int, *, whole_blocks: bool) -> bytes:
+        """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
+        lacked: list[Part] | None = None  # the parts that an object was missing from
+        for _ in range(FETCH_TRIES):
+            length = min(size, max(self._lists.length, self._runs.end()) - offset)
+            if length <= 0:
+                return b""
+            own = self._runs.pieces(offset, offset + length)
+            wanted = _uncovered(offset, length, own)
+            if not wanted and len(own) == 1:
+                return bytes(own[0][1])
+            chunks = self._unknown(wanted)
+            if chunks:
+                del own  # a view of a dirty run keeps it from growing
+                await self._lists.fetch(chunks[0], chunks[-1] - chunks[0] + 1)
+                continue
+            parts = [part for start, count in wanted for part in self._parts(start, count)]
+            if parts == lacked:
+                raise self._missing(offset, "its slice list still names it")
+            mine = [(at, bytes(view)) for at, view in own]
+            del own
+            try:
+                fetched = await self._fetch_all(parts, whole_blocks=whole_blocks)
+            except ObjectNotFound as error:
+                if lacked is not None:
+                    raise self._missing(offset, str(error)) from error
+                lacked = parts
+                self._lists.drop()
+                continue
+            return _joined(offset, length, mine, parts, fetched)
+        raise IOFailure("the file changes faster than its slice list can be read")
+
+    def prefetch(self, start: int, end: int) -> None:
+        """Begin to fetch whole blocks of a file range, as far as memory has room."""
+        end = min(end, self._lists.length, start + self._budget.limit // 4)
+        if start >= end:
+            return
+        chunks = self._unknown([(start, end - start)])
+        if chunks:
+            self._start(self._prefetch_later, start, end, chunks[0], chunks[-1] - chunks[0] + 1)
+        else:
+            self._prefetch_known(start, end)
+
+    async def _prefetch_later(self, start: int, end: int, first_chunk: int, count: int) -> None:
+        try:
+            await self._lists.fetch(first_chunk, count)
+        except CurveFSError:
+            return  # the reader that needs them will say so
+        end = min(end, self._lists.length)
+        if start < end and not self._unknown([(start, end - start)]):
+            self._prefetch_known(start, end)
+
+    def _prefetch_known(self, start: int, end: int) -> None:
+        started = 0
+        deadline = self._deadline()
+        for part in self._parts(start, end - start):
+            if part.slice is None or part.block is None:
+                continue
+            name = self._name(part.slice, part.block)
+            request = self._cache.plan(name, part.block.block_length)
+            if request is not None:
+                self._start(self._cache.fetch_ahead, request, deadline)
+                started += 1
+                if started == PREFETCH_BLOCKS_MAX:
+                    return
+
+    # ------------------------------------------------------------------------------------------- slices
+
+    def _slices(self, chunk_index: int) -> list[pb.Slice] | None:
+        if chunk_index * self._geometry.chunk_size >= self._lists.length:
+            return []  # past what is published
+        return self._lists.known(chunk_index)
+
+    def _unknown(self, ranges: list[tuple[int, int]]) -> list[int]:
+        """Return the chunks of some file ranges whose lists are not known, in order."""
+        return [
+            part.chunk_index
+            for start, count in ranges
+            for part in self._geometry.chunks(start, count)
+            if self._slices(part.chunk_index) is None
+        ]
+
+    def _parts(self, start: int, count: int) -> list[Part]:
+        """Cut a file range, whose lists are known, by blocks and holes."""
+        found: list[Part] = []
+        for within in self._geometry.chunks(start, count):
+            base = within.chunk_index * self._geometry.chunk_size
+            slices = self._slices(within.chunk_index)
+            assert slices is not None, "the caller has all lists"
+            for extent in overlay(slices, within.offset, within.offset + within.length):
+                at = base + extent.offset
+                if extent.slice is None:
+                    found.append(Part(at, extent.length, None, None))
+                    continue
+                for block in self._geometry.blocks(extent.run_offset, extent.length, extent.slice.size):
+                    found.append(Part(at, block.length, extent.slice, block))
+                    at += block.length
+        return found
+
+    # -------------------------------------------------------------------------------------------- bytes
+
+    async def _fetch_all(self, parts: list[Part], *, whole_blocks: bool) -> list[Segments]:
+        """Return the bytes of each part; what is not in memory is fetched at the same time."""
+        fetched: list[Segments] = []
+        absent: list[int] = []
+        for number, part in enumerate(parts):
+            if part.slice is None or part.block is None:
+                fetched.append(_zeros(part.length))
+                continue
+            known = self._cache.peek(self._name(part.slice, part.block), part.block.offset, part.length)
+            if known is None:
+                absent.append(number)
+            fetched.append(known or [])
+        deadline = self._deadline()
+        failures: list[CurveFSError] = []
+
+        async def one(number: int) -> None:
+            try:
+                fetched[number] = await self._read_block(parts[number], deadline, whole=whole_blocks)
+            except CurveFSError as error:
+                failures.append(error)
+
+        if len(absent) == 1:
+            await one(absent[0])
+        elif absent:
+            async with trio.open_nursery() as nursery:
+                for number in absent:
+                    nursery.start_soon(one, number)
+        if failures:
+            raise next((error for error in failures if isinstance(error, ObjectNotFound)), failures[0])
+        return fetched
+
+    async def _read_block(self, part: Part, deadline: float, *, whole: bool) -> Segments:
+        assert part.slice is not None, "no hole"
+        assert part.block is not None, "no hole"
+        name = self._name(part.slice, part.block)
+        read = partial(
+            self._cache.read,
+            name,
+            part.block.offset,
+            part.length,
+            part.block.block_length,
+            deadline,
+            whole=whole,
+        )
+        try:
+            return await read()
+        except CorruptData as error:
+            log.warning("a block did not match its checksums; reading it again", object=name, reason=str(error))
+            self._cache.drop(name)
+        try:
+            return await read()
+        except CorruptData as error:
+            log.error("a block is damaged", object=name, inode=self._inode_id, offset=part.offset)
+            raise CorruptData(f"inode {self._inode_id} at {part.offset}, object {name}: {error}") from error
+
+    def _missing(self, offset: int, reason: str) -> IOFailure:
+        """A published object is gone: nothing that waiting would cure (rule 5)."""
+        log.error("a published object is missing", inode=self._inode_id, offset=offset, reason=reason)
+        return IOFailure(f"inode {self._inode_id} at {offset}: a published object is missing: {reason}")
+
+    def _name(self, one: pb.Slice, block: BlockRange) -> str:
+        return block_name(self._geometry.uuid, one.chunk_id, one.compaction, block.block)
+
+    def _deadline(self) -> float:
+        return trio.current_time() + self._store_timeout_s
+
+
+def _uncovered(offset: int, length: int, own: list[tuple[int, memoryview]]) -> list[tuple[int, int]]:
+    """Return (offset, length) of what own pieces leave open of a file range."""
+    found = []
+    at = offset
+    for start, view in sorted(own, key=lambda piece: piece[0]):
+        if start > at:
+            found.append((at, start - at))
+        at = max(at, start + len(view))
+    if at < offset + length:
+        found.append((at, offset + length - at))
+    return found
+
+
+def _zeros(length: int) -> Segments:
+    whole, rest = divmod(length, len(_ZEROS))
+    return [_ZEROS] * whole + ([_ZEROS[:rest]] if rest else [])
+
+
+def _joined(
+    offset: int, length: int, own: list[tuple[int, bytes]], parts: list[Part], fetched: list[Segments]
+) -> bytes:
+    """Lay own pieces, older first, and fetched parts side by side."""
+    if not own:
+        result = b"".join([view for segments in fetched for view in segments])
+        assert len(result) == length, "every byte comes from somewhere"
+        return result
+    laid = bytearray(length)
+    for start, data in own:
+        laid[start - offset : start - offset + len(data)] = data
+    for part, segments in zip(parts, fetched, strict=True):
+        laid[part.offset - offset : part.offset - offset + part.length] = b"".join(segments)
+    assert len(laid) == length, "nothing lies beyond"
+    return bytes(laid)

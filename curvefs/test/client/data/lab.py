@@ -1,0 +1,94 @@
+"""A data path over a store that can fail and metadata in memory, on trio's clock.
+
+Threads are replaced by calls in the event loop that take a little of trio's time: with the autojump clock a test is
+deterministic and never waits.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from unittest.mock import patch
+from uuid import UUID
+
+import trio
+from prometheus_client import CollectorRegistry
+
+from curvefs.src.client.data.data_path import DataConfig, DataPath
+from curvefs.src.client.data.file_data import FileData
+from curvefs.src.object.fault import FaultStore
+from curvefs.src.object.memory import MemoryStore
+from curvefs.src.slices.geometry import Geometry
+from curvefs.test.support.fake_slice_metadata import FakeSliceMetadata
+
+T = TypeVar("T")
+KIB, MIB = 1 << 10, 1 << 20
+TINY = Geometry(UUID(int=7), chunk_size=4096, block_size=1024, block_format=1)
+MIDDLE = Geometry(UUID(int=7), chunk_size=2 * MIB, block_size=512 * KIB, block_format=1)
+
+
+class TrioClock:
+    """Both clocks follow trio's."""
+
+    def time_ns(self) -> int:
+        return 1_700_000_000_000_000_000 + int(trio.current_time() * 1e9)
+
+    def boottime_s(self) -> float:
+        return trio.current_time()
+
+
+@dataclass(slots=True)
+class Lab:
+    """What a test works with. ``store`` may fail; ``objects`` is what it holds."""
+
+    data: DataPath
+    store: FaultStore
+    objects: MemoryStore
+    metadata: FakeSliceMetadata
+    registry: CollectorRegistry
+
+    def open(self, inode_id: int = 2) -> FileData:
+        """Open a file, as one handle; it is made if need be."""
+        if inode_id not in self.metadata.inodes:
+            self.metadata.create(inode_id)
+        inode = self.metadata.inode(inode_id)
+        file = self.data.open_file(inode)
+        file.revalidate(inode)
+        return file
+
+    def object_names(self) -> list[str]:
+        """Return the names of all objects."""
+        return [info.key for info in self.objects.list("")]
+
+
+@asynccontextmanager
+async def lab(
+    geometry: Geometry = TINY,
+    *,
+    metadata_delay_s: float = 0.001,
+    store_delay_s: float = 0.01,
+    **config: Any,
+) -> AsyncIterator[Lab]:
+    """Run a data path. config: of DataConfig."""
+    objects = MemoryStore()
+    store = FaultStore(objects)
+    metadata = FakeSliceMetadata(geometry, objects, delay_s=metadata_delay_s)
+    registry = CollectorRegistry()
+    data = DataPath(DataConfig(**config), store, metadata, geometry, registry=registry, clock=TrioClock())
+
+    async def run_sync(call: Callable[[], T], *, limiter: trio.CapacityLimiter) -> T:
+        async with limiter:
+            await trio.sleep(store_delay_s)
+            return call()
+
+    with patch("curvefs.src.client.data.store_calls.trio.to_thread.run_sync", run_sync):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(data.run)
+            yield Lab(data, store, objects, metadata, registry)
+            nursery.cancel_scope.cancel()
+
+
+def pattern(size: int, seed: int = 1) -> bytes:
+    """Return bytes of which no two stretches look alike."""
+    unit = b"".join((seed * 1_000_003 + n).to_bytes(4, "big") for n in range(-(-size // 4)))
+    return unit[:size]

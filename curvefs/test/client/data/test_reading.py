@@ -1,0 +1,288 @@
+"""Reading: what is asked of the store and the metadata, and what happens when something is missing or damaged."""
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.client.data.file_data import FileData
+from curvefs.src.common.errors import CorruptData, IOFailure
+from curvefs.src.object.fault import Fault
+
+from .lab import KIB, MIB, MIDDLE, TINY, Lab, lab, pattern
+
+pytestmark = pytest.mark.trio
+
+
+async def written(this: Lab, data: bytes) -> FileData:
+    """Return a file that has some content, with nothing of it in memory."""
+    file = this.open()
+    await file.write(0, data)
+    await file.flush()
+    this.store.counts.clear()
+    this.metadata.calls.clear()
+    return file
+
+
+async def test_holes_read_as_zeros_without_a_request(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.truncate(100_000)
+        assert await file.read(50, 90_000) == bytes(90_000)
+        assert await file.read(99_990, 100) == bytes(10)
+        assert await file.read(100_000, 10) == b""
+        assert "get" not in this.store.counts
+
+
+async def test_dirty_bytes_read_without_a_request(autojump_clock):
+    async with lab() as this:
+        file = await written(this, pattern(3000))
+        await file.write(500, b"d" * 2000)
+        assert await file.read(600, 1500) == b"d" * 1500
+        assert this.store.counts == {}
+        assert this.metadata.calls == []
+
+
+async def test_reading_what_was_just_published_needs_no_slice_list(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"one")
+        await file.flush()
+        await file.read(0, 3)
+        this.metadata.calls.clear()
+        await file.write(3, b"two")
+        await file.flush()
+        assert await file.read(0, 6) == b"onetwo"
+        assert this.metadata.count("read_slices") == 0
+
+
+async def test_a_random_read_fetches_only_the_pieces_it_needs(autojump_clock):
+    async with lab(MIDDLE) as this:
+        data = pattern(4 * MIB)
+        file = await written(this, data)
+        reader = file.reader()
+        assert await reader.read(3 * MIB + 5, 1000) == data[3 * MIB + 5 : 3 * MIB + 1005]
+        assert await reader.read(1 * MIB + 100 * KIB, 100 * KIB) == data[MIB + 100 * KIB : MIB + 200 * KIB]
+        assert this.store.counts == {"get": 2}
+        assert this.data.memory[1] == 3 * 128 * KIB
+
+
+async def test_a_small_file_comes_with_one_request(autojump_clock):
+    async with lab(MIDDLE) as this:
+        data = pattern(500 * KIB)
+        reader = (await written(this, data)).reader()
+        read = [await reader.read(at, 128 * KIB) for at in range(0, 600 * KIB, 128 * KIB)]
+        assert b"".join(read) == data
+        assert this.store.counts == {"get": 1}
+
+
+@pytest.mark.parametrize("step", [100 * KIB, 128 * KIB, MIB])
+async def test_a_sequential_read_fetches_every_block_about_once_and_ahead(autojump_clock, step):
+    async with lab(MIDDLE, store_delay_s=1.0) as this:
+        data = pattern(40 * MIB)
+        reader = (await written(this, data)).reader()
+        began = trio.current_time()
+        read = [await reader.read(at, step) for at in range(0, len(data), step)]
+        assert b"".join(read) == data
+        assert this.store.counts["get"] <= 80 + 3
+        assert trio.current_time() - began < 15  # one after the other: 80 s
+
+
+async def test_reading_ahead_stays_within_the_budget(autojump_clock):
+    async with lab(MIDDLE, memory_budget=4 * MIB, store_delay_s=0.1) as this:
+        data = pattern(20 * MIB)
+        reader = (await written(this, data)).reader()
+        for at in range(0, len(data), 128 * KIB):
+            assert await reader.read(at, 128 * KIB) == data[at : at + 128 * KIB]
+            assert sum(this.data.memory[:2]) <= 4 * MIB
+
+
+async def test_reads_go_on_when_dirty_data_fills_the_memory(autojump_clock):
+    async with lab(MIDDLE, memory_budget=3 * MIB) as this:
+        data = pattern(2 * MIB)
+        file = await written(this, data)
+        this.store.plan(Fault("put", times=None))
+        other = this.open(3)
+        with trio.move_on_after(20):
+            while True:
+                await other.write(other.length, bytes(100 * KIB))
+        reader = file.reader()
+        assert b"".join([await reader.read(at, 64 * KIB) for at in range(0, 2 * MIB, 64 * KIB)]) == data
+        assert sum(this.data.memory[:2]) <= 3 * MIB
+        this.store.forget_faults()
+        await this.data.flush_all()
+
+
+async def test_many_readers_of_one_piece_make_one_request(autojump_clock):
+    async with lab(MIDDLE) as this:
+        data = pattern(2 * MIB)
+        file = await written(this, data)
+
+        async def read() -> None:
+            assert await file.read(MIB, 1000) == data[MIB : MIB + 1000]
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(read)
+        assert this.store.counts == {"get": 1}
+
+
+async def test_the_reader_that_asked_may_give_up_and_the_others_get_their_bytes(autojump_clock):
+    async with lab(MIDDLE, store_delay_s=1.0) as this:
+        file = await written(this, pattern(MIB))
+        read: list[bytes] = []
+
+        async def patient() -> None:
+            read.append(await file.read(0, 1000))
+
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(0.5):
+                nursery.start_soon(patient)
+                nursery.start_soon(patient)
+                await file.read(0, 1000)
+        assert read == [pattern(1000)] * 2
+
+
+async def test_blocks_of_many_slices_are_fetched_at_the_same_time(autojump_clock):
+    async with lab(TINY, store_delay_s=1.0) as this:
+        file = this.open()
+        for n in range(16):
+            await file.write(n * 200, pattern(200, n))
+            await file.flush()
+        began = trio.current_time()
+        assert await file.read(0, 3200) == b"".join(pattern(200, n) for n in range(16))
+        assert trio.current_time() - began < 2
+
+
+async def test_a_blocked_read_delays_no_other_file(autojump_clock):
+    async with lab() as this:
+        slow, quick = this.open(2), this.open(3)
+        for file in (slow, quick):
+            await file.write(0, b"data")
+            await file.flush()
+        (name,) = this.metadata.object_names(2)
+        this.store.plan(Fault("get", times=None, matches=lambda one: one == name))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(slow.read, 0, 4)
+            await trio.sleep(1)
+            with trio.fail_after(0.5):
+                assert await quick.read(0, 4) == b"data"
+            this.store.forget_faults()
+
+
+# ------------------------------------------------------------------------------- validity of slice lists
+
+
+async def test_what_another_mount_wrote_is_seen_after_revalidation(autojump_clock):
+    async with lab() as this:
+        file = await written(this, b"mine")
+        assert await file.read(0, 10) == b"mine"
+        await this.metadata.set_length(2, 2)  # the other mount
+        assert await file.read(0, 10) == b"mine"
+        file.revalidate(this.metadata.inode())
+        assert await file.read(0, 10) == b"mi"
+
+
+async def test_a_slice_list_older_than_a_minute_is_read_again(autojump_clock):
+    async with lab() as this:
+        file = await written(this, b"data")
+        await file.read(0, 4)
+        await trio.sleep(50)
+        await file.read(0, 4)
+        assert this.metadata.count("read_slices") == 1
+        await trio.sleep(11)
+        await file.read(0, 4)
+        assert this.metadata.count("read_slices") == 2
+
+
+async def test_a_publication_next_to_somebody_elses_drops_the_lists(autojump_clock):
+    async with lab() as this:
+        file = await written(this, b"aaaa")
+        await file.read(0, 4)
+        await this.metadata.set_length(2, 2)  # another mount
+        await file.write(3, b"b")
+        await file.flush()
+        assert await file.read(0, 10) == b"aa\0b"
+
+
+# ----------------------------------------------------------------------------------------- what is wrong
+
+
+async def test_a_missing_object_fails_the_read_and_says_so(autojump_clock):
+    async with lab() as this:
+        file = await written(this, b"data")
+        await file.read(0, 1)
+        this.data._cache.drop(this.metadata.object_names()[0])
+        this.objects.delete(this.metadata.object_names())
+        this.metadata.calls.clear()
+        with capture_logs() as logs, pytest.raises(IOFailure, match="missing"):
+            await file.read(0, 4)
+        assert this.metadata.count("read_slices") == 1
+        assert [one["log_level"] for one in logs] == ["error"]
+
+
+async def test_an_object_that_compaction_replaced_is_read_from_its_new_place(autojump_clock):
+    async with lab() as this:
+        file = await written(this, b"data")
+        await file.read(0, 1)
+        (old,) = this.metadata.object_names()
+        new = pb.Slice()
+        new.CopyFrom(this.metadata.slices[2][0])
+        new.chunk_id += 500
+        this.metadata.slices[2] = [new]
+        this.metadata.inodes[2].change += 1
+        this.objects.put(this.metadata.object_names()[0], this.objects.get(old))
+        this.objects.delete([old])
+        this.data._cache.drop(old)
+        assert await file.read(0, 4) == b"data"
+
+
+async def test_a_read_during_an_outage_waits(autojump_clock):
+    async with lab() as this:
+        file = await written(this, b"data")
+        this.store.go_down()
+        async with trio.open_nursery() as nursery:
+
+            async def heal() -> None:
+                await trio.sleep(20)
+                this.store.come_up()
+
+            nursery.start_soon(heal)
+            assert await file.read(0, 4) == b"data"
+        assert trio.current_time() >= 20
+
+
+async def test_a_read_during_a_long_outage_fails_and_the_next_one_heals(autojump_clock):
+    async with lab(store_timeout_s=60) as this:
+        file = await written(this, b"data")
+        this.store.go_down()
+        with pytest.raises(IOFailure):
+            await file.read(0, 4)
+        assert 60 <= trio.current_time() < 75
+        assert this.data.memory[1] == 0
+        this.store.come_up()
+        assert await file.read(0, 4) == b"data"
+
+
+def flipped(data: bytes) -> bytes:
+    return bytes([data[0] ^ 1]) + data[1:]
+
+
+async def test_a_block_that_arrives_damaged_once_is_read_again(autojump_clock):
+    async with lab() as this:
+        file = await written(this, b"data")
+        this.store.plan(Fault("get", error=None, damage=flipped))
+        assert await file.read(0, 4) == b"data"
+        assert this.store.counts == {"get": 2}
+
+
+async def test_a_damaged_block_fails_the_read_naming_the_object(autojump_clock):
+    async with lab() as this:
+        file = await written(this, b"data")
+        (name,) = this.metadata.object_names()
+        this.store.plan(Fault("get", times=None, error=None, damage=flipped))
+        with capture_logs() as logs, pytest.raises(CorruptData, match=f"inode 2 at 0, object {name}"):
+            await file.read(0, 4)
+        assert this.store.counts == {"get": 2}
+        assert this.data.memory[1] == 0
+        assert logs[-1]["log_level"] == "error"

@@ -1,0 +1,484 @@
+"""Writing: what is stored when, what is published in which order, and what happens when something fails."""
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from curvefs.src.common.errors import (
+    AlreadyDone,
+    IOFailure,
+    NoSpace,
+    NotFound,
+    QuotaExceeded,
+    SessionEnded,
+    Unavailable,
+)
+from curvefs.src.object.fault import Fault
+from curvefs.src.object.protocol import StoreFull, StoreRefused
+
+from .lab import KIB, MIB, MIDDLE, TINY, Lab, lab, pattern
+
+pytestmark = pytest.mark.trio
+
+
+async def check(this: Lab, expected: bytes, inode_id: int = 2) -> None:
+    """The other mounts, and this one with nothing in memory, read what is expected."""
+    assert this.metadata.content(inode_id) == expected
+    assert await this.data.open_file(this.metadata.inode(inode_id)).read(0, len(expected) + 10) == expected
+
+
+async def test_a_flush_stores_and_publishes_everything(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        data = pattern(10_000)
+        assert await file.write(0, data) == len(data)
+        assert (file.dirty, file.length) == (True, 10_000)
+        await file.flush()
+        assert not file.dirty
+        assert this.data.memory[0] == 0
+        await check(this, data)
+        assert this.metadata.inode().mtime_ns == file.mtime_ns
+
+
+async def test_slices_are_published_together_once_and_in_the_order_written(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(3000, b"a" * 500)
+        await file.write(100, b"b" * 500)
+        await file.write(5000, b"c" * 500)
+        await file.flush()
+        (publication,) = this.metadata.publications
+        assert [(one.chunk_index, one.offset, one.length) for one in publication.slices] == [
+            (0, 3000, 500), (0, 100, 500), (1, 904, 500)
+        ]  # fmt: skip
+
+
+async def test_full_blocks_are_stored_before_anybody_flushes(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(2500))
+        await trio.sleep(0.5)
+        assert len(this.object_names()) == 2
+        assert this.metadata.publications == []
+
+
+async def test_a_chunk_that_is_complete_is_published_at_once(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(TINY.chunk_size + 100))
+        await trio.sleep(0.5)
+        assert [one.length for one in this.metadata.publications] == [TINY.chunk_size]
+        await file.flush()
+        await check(this, pattern(TINY.chunk_size + 100))
+
+
+async def test_data_is_flushed_by_age(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"old")
+        await trio.sleep(4)
+        assert this.metadata.publications == []
+        await trio.sleep(3)
+        assert not file.dirty
+        await check(this, b"old")
+
+
+async def test_one_name_never_has_two_contents(autojump_clock):
+    """An overwrite of bytes that an upload has goes under another name."""
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"a" * 1500)
+        await trio.sleep(0.5)
+        before = {name: this.objects.get(name) for name in this.object_names()}
+        await file.write(0, b"b" * 1024)
+        await file.flush()
+        assert {name: this.objects.get(name) for name in before} == before
+        await check(this, b"b" * 1024 + b"a" * 476)
+
+
+async def test_bytes_written_while_older_ones_are_published_stay_in_sight(autojump_clock):
+    async with lab(metadata_delay_s=1.0) as this:
+        file = this.open()
+        await file.write(0, b"a" * 100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(file.flush)
+            for n in range(30):
+                await trio.sleep(0.1)
+                await file.write(10 + n, b"b")
+                assert await file.read(0, 200) == b"a" * 10 + b"b" * (n + 1) + b"a" * (89 - n)
+        await file.flush()
+        await check(this, b"a" * 10 + b"b" * 30 + b"a" * 60)
+
+
+async def test_a_large_write_passes_through_a_small_budget(autojump_clock):
+    async with lab(MIDDLE, memory_budget=4 * MIB, store_delay_s=0.1) as this:
+        file = this.open()
+        data = pattern(20 * MIB)
+        highest = 0
+        for at in range(0, len(data), MIB):
+            await file.write(at, data[at : at + MIB])
+            highest = max(highest, sum(this.data.memory[:2]))
+        assert highest <= 4 * MIB
+        await file.flush()
+        assert this.metadata.content() == data
+
+
+async def test_one_write_larger_than_the_budget_proceeds(autojump_clock):
+    async with lab(MIDDLE, memory_budget=4 * MIB) as this:
+        file = this.open()
+        await file.write(0, pattern(9 * MIB))
+        await file.append(pattern(9 * MIB, 2))
+        await file.flush()
+        assert this.metadata.content() == pattern(9 * MIB) + pattern(9 * MIB, 2)
+
+
+async def test_very_many_runs_of_a_file_are_published_in_the_background(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        for n in range(2000):
+            await file.write(n * 2, b"x")
+            await trio.lowlevel.checkpoint()
+        await file.flush()
+        assert len(this.metadata.publications) > 1
+        assert this.metadata.content() == b"x\0" * 1999 + b"x"
+
+
+# ------------------------------------------------------------------------------------------------ append
+
+
+async def test_appends_land_at_the_end_as_the_metadata_knows_it(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        dropped: list[int] = []
+
+        async def drop(inode_id: int) -> None:
+            dropped.append(inode_id)
+
+        this.data.drop_inode = drop
+        await file.append(b"mine")
+        this.metadata.inodes[2].length = 100  # another mount was faster
+        this.metadata.inodes[2].change += 1
+        await file.flush()
+        assert this.metadata.content() == bytes(100) + b"mine"
+        assert await file.read(98, 10) == b"\0\0mine"
+        await trio.sleep(0)
+        assert dropped == [2]
+
+
+async def test_small_appends_become_one_slice(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        for n in range(100):
+            await file.append(bytes([n]) * 8)
+        assert file.length == 800
+        await file.flush()
+        assert len(this.metadata.publications) == 1
+        await check(this, b"".join(bytes([n]) * 8 for n in range(100)))
+
+
+@pytest.mark.parametrize("answer", [SessionEnded, Unavailable])
+async def test_an_append_whose_answer_is_lost_is_not_appended_twice(autojump_clock, answer):
+    async with lab() as this:
+        file = this.open()
+        await file.append(b"once")
+        this.metadata.fail("append_slices", answer(), applied=True)
+        if answer is SessionEnded:
+            await file.flush()
+        else:
+            with pytest.raises(Unavailable):
+                await file.flush()
+            await file.flush()
+        await check(this, b"once")
+
+
+# ---------------------------------------------------------------------------------------------- failures
+
+
+async def test_a_store_that_is_away_for_a_while_only_delays(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(5000))
+        this.store.go_down()
+        with capture_logs() as logs:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(file.flush)
+                await trio.sleep(20)
+                assert file.dirty
+                this.store.come_up()
+        assert [one["event"] for one in logs] == [
+            "the object store fails; trying again",
+            "the object store answers again",
+        ]
+        await check(this, pattern(5000))
+
+
+async def test_a_store_that_is_away_too_long_fails_the_flush_and_heals(autojump_clock):
+    async with lab(store_timeout_s=60) as this:
+        file = this.open()
+        await file.write(0, pattern(5000))
+        this.store.go_down()
+        began = trio.current_time()
+        with capture_logs() as logs:
+            with pytest.raises(IOFailure):
+                await file.flush()
+            assert 60 <= trio.current_time() - began < 70
+            assert file.dirty
+            assert await file.read(0, 5000) == pattern(5000)
+            this.data.close_file(file)
+            await trio.sleep(1000)
+            assert len([one for one in logs if one["log_level"] == "error"]) == 1
+            this.store.come_up()
+            await trio.sleep(60)
+        assert this.data.file(2) is None
+        await check(this, pattern(5000))
+
+
+@pytest.mark.parametrize("error", [StoreFull, StoreRefused])
+async def test_a_full_or_refusing_store_is_tried_again(autojump_clock, error):
+    async with lab() as this:
+        file = this.open()
+        this.store.plan(Fault("put", times=5, error=error))
+        await file.write(0, b"data")
+        await file.flush()
+        await check(this, b"data")
+
+
+async def test_writers_wait_for_memory_during_an_outage_and_then_fail(autojump_clock):
+    async with lab(MIDDLE, memory_budget=4 * MIB, store_timeout_s=30) as this:
+        file = this.open()
+        this.store.go_down()
+        with pytest.raises(IOFailure, match="no memory"):
+            for n in range(100):
+                await file.write(n * MIB, bytes(MIB))
+        assert sum(this.data.memory[:2]) <= 4 * MIB
+        assert trio.current_time() >= 30
+        this.store.come_up()
+        await trio.sleep(60)
+        await file.write(0, b"again")
+        await file.flush()
+        assert this.metadata.content().startswith(b"again")
+
+
+async def test_a_put_whose_answer_is_lost_is_repeated_under_the_same_name(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        this.store.plan(Fault("put", times=3, lost_reply=True))
+        await file.write(0, b"data")
+        await file.flush()
+        assert len(this.object_names()) == 1
+        await check(this, b"data")
+
+
+@pytest.mark.parametrize("error", [NotFound, QuotaExceeded])
+async def test_a_final_answer_drops_the_data_and_is_told_once_per_handle(autojump_clock, error):
+    async with lab() as this:
+        file = this.open()
+        seen_by_one = seen_by_other = file.error_count
+        await file.write(10, b"lost")
+        this.metadata.fail("append_slices", error("no"))
+        with capture_logs() as logs:
+            await file.flush()
+        assert not file.dirty
+        assert this.data.memory[0] == 0
+        assert [(one["event"], one["inode"], one["ranges"]) for one in logs] == [
+            ("written data is lost", 2, [(10, 14)])
+        ]
+        told, seen_by_one = file.error_since(seen_by_one)
+        assert isinstance(told, error)
+        assert file.error_since(seen_by_one)[0] is None
+        assert isinstance(file.error_since(seen_by_other)[0], error)
+        assert file.error_since(file.error_count)[0] is None
+
+
+@pytest.mark.parametrize("error", [Unavailable, IOFailure, NoSpace])
+@pytest.mark.parametrize("applied", [False, True])
+async def test_what_may_pass_keeps_the_data(autojump_clock, error, applied):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"kept")
+        this.metadata.fail("append_slices", error(), applied=applied)
+        with pytest.raises(error):
+            await file.flush()
+        assert file.dirty
+        assert await file.read(0, 10) == b"kept"
+        await file.flush()
+        assert len(this.metadata.publications) == 1
+        await check(this, b"kept")
+
+
+async def test_an_unknown_outcome_followed_by_more_writes_ends_well(autojump_clock):
+    """The batch that is tried again has more in it than the one that was applied."""
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"a" * 10)
+        this.metadata.fail("append_slices", Unavailable(), applied=True)
+        with pytest.raises(Unavailable):
+            await file.flush()
+        await file.write(5, b"b" * 10)
+        await file.flush()
+        await check(this, b"a" * 5 + b"b" * 10)
+
+
+@pytest.mark.parametrize("applied", [False, True])
+async def test_after_a_session_the_data_is_published_under_new_ids(autojump_clock, applied):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(3000))
+        await trio.sleep(0.5)
+        before = set(this.object_names())
+        this.metadata.fail("append_slices", SessionEnded(), applied=applied)
+        await file.flush()
+        await check(this, pattern(3000))
+        assert before.isdisjoint(this.metadata.object_names()[-3:])
+
+
+async def test_ids_of_a_session_that_ended_unnoticed_are_replaced(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(3000))
+        await trio.sleep(0.5)
+        this.metadata.end_session()
+        await file.flush()
+        await check(this, pattern(3000))
+
+
+async def test_a_failing_metaserver_is_not_asked_without_pause(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"data")
+        this.metadata.fail("append_slices", Unavailable(), times=1000)
+        with capture_logs() as logs:
+            await trio.sleep(600)
+        assert this.metadata.count("append_slices") < 40
+        assert len(logs) == 1
+        this.metadata.failures.clear()
+        await file.flush()
+        await check(this, b"data")
+
+
+async def test_already_done_counts_as_published(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"data")
+        this.metadata.fail("append_slices", AlreadyDone(), applied=True)
+        await file.flush()
+        assert not file.dirty
+        await check(this, b"data")
+
+
+async def test_discarding_in_the_middle_of_a_publication_gives_memory_back_once(autojump_clock):
+    async with lab(metadata_delay_s=1.0) as this:
+        file = this.open()
+        await file.write(0, pattern(5000))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(file.flush)
+            await trio.sleep(1.5)
+            this.metadata.remove()
+            file.discard()
+            assert this.data.memory[0] == 0
+            with capture_logs() as logs:
+                await trio.sleep(5)
+        assert logs == []
+        assert file.error_count == 0
+        assert this.data.memory[0] == 0
+
+
+async def test_a_slow_file_does_not_hold_up_another(autojump_clock):
+    async with lab(uploads_max=4) as this:
+        slow, quick = this.open(2), this.open(3)
+        await slow.write(0, b"slow")
+        this.store.plan(Fault("put", times=None, matches=lambda name: "/1001_" in name))  # the first id that is taken
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(slow.flush)
+            await trio.sleep(0.1)
+            await quick.write(0, b"quick")
+            with trio.fail_after(1):
+                await quick.flush()
+            assert (slow.dirty, quick.dirty) == (True, False)
+            this.store.forget_faults()
+        assert not slow.dirty
+
+
+# ---------------------------------------------------------------------------------------------- truncate
+
+
+async def test_what_was_not_uploaded_is_cut_off_without_a_trace(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"x" * 1000)
+        assert (await file.truncate(0)).length == 0
+        assert (file.length, file.dirty, this.data.memory[0]) == (0, False, 0)
+        assert this.object_names() == []
+        assert this.metadata.publications == []
+
+
+async def test_truncate_keeps_what_lies_before(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(9000))
+        await trio.sleep(0.5)
+        await file.truncate(5000)
+        assert file.length == 5000
+        await check(this, pattern(9000)[:5000])
+        await file.truncate(6000)
+        await check(this, pattern(9000)[:5000] + bytes(1000))
+
+
+async def test_writes_after_a_truncate_are_not_cut(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(3000))
+        await file.truncate(0)
+        await file.write(1000, b"new")
+        await file.flush()
+        await check(this, bytes(1000) + b"new")
+
+
+async def test_a_truncate_outlives_the_end_of_the_session(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(100))
+        await file.flush()
+        this.metadata.fail("set_length", SessionEnded(), applied=True)
+        assert (await file.truncate(10)).length == 10
+
+
+# --------------------------------------------------------------------------------------------- the table
+
+
+async def test_all_handles_share_a_file_that_lives_as_long_as_it_is_open_or_dirty(autojump_clock):
+    async with lab() as this:
+        one, other = this.open(), this.open()
+        assert one is other
+        this.data.close_file(one)
+        assert this.data.file(2) is one
+        await one.write(0, b"dirty")
+        this.data.close_file(other)
+        assert this.data.file(2) is one
+        await trio.sleep(10)
+        assert this.data.file(2) is None
+        assert this.metadata.content() == b"dirty"
+
+
+async def test_flush_all_leaves_nothing_dirty(autojump_clock):
+    async with lab() as this:
+        files = [this.open(n) for n in range(2, 50)]
+        for file in files:
+            await file.write(0, b"%d" % file.inode_id)
+        await this.data.flush_all()
+        assert not any(file.dirty for file in files)
+        assert [this.metadata.content(n) for n in range(2, 50)] == [b"%d" % n for n in range(2, 50)]
+
+
+async def test_metrics_tell_of_memory_and_traffic(autojump_clock):
+    async with lab(MIDDLE) as this:
+        file = this.open()
+        await file.write(0, bytes(100 * KIB))
+        value = this.registry.get_sample_value
+        assert (value("curvefs_client_memory_bytes", {"use": "dirty"}) or 0) >= 100 * KIB
+        await file.flush()
+        await file.read(0, 10)
+        assert value("curvefs_client_memory_bytes", {"use": "dirty"}) == 0
+        assert value("curvefs_client_object_bytes_total", {"way": "put"}) == 100 * KIB
+        assert value("curvefs_client_objects_total", {"way": "get"}) == 1
+        assert value("curvefs_client_read_cache_total", {"outcome": "miss"}) == 1
