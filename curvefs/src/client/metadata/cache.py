@@ -140,8 +140,16 @@ class MetadataCache:
         self._put(inode.inode_id, _Attributes(inode.SerializeToString(), inode.change, now + self._attr_timeout_s))
 
     def learn_name(self, parent: int, name: bytes, inode_id: int, now: float) -> None:
-        """Take a name as the server just gave it."""
-        self._put((parent, name), _Name(inode_id, now + self._entry_timeout_s, 0))
+        """Take a name as the server just gave it. It stays in its listing; one that was not in it ends the listing."""
+        generation = 0
+        listing = self._listings.get(parent)
+        if listing is not None:
+            known = self._entries.get((parent, name))
+            if isinstance(known, _Name) and known[0::2] == (inode_id, listing.generation):
+                generation = listing.generation
+            else:
+                del self._listings[parent]
+        self._put((parent, name), _Name(inode_id, now + self._entry_timeout_s, generation))
 
     def learn_absent(self, parent: int, name: bytes, parent_change: int, now: float) -> None:
         """The server just said that there is no such name."""
@@ -161,6 +169,8 @@ class MetadataCache:
     def learn_page(self, parent: int, entries: Iterable[pb.DirectoryEntry], generation: int, now: float) -> None:
         """Take one page of a listing."""
         expires = now + self._entry_timeout_s
+        # The names leave an older listing one by one; it cannot be complete any more.
+        self._listings.pop(parent, None)
         for entry in entries:
             if entry.HasField("inode"):
                 self.learn_attributes(entry.inode, now)
