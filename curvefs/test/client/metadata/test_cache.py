@@ -195,3 +195,26 @@ def test_the_newest_attributes_win_in_any_order(order):
     known = cache.attributes(5, 0.5)
     assert known is not None
     assert known.change == 3
+
+
+def test_a_name_the_server_confirmed_stays_in_its_listing():
+    cache = make()
+    list_directory(cache, 1, 7, {b"a": 10}, 0.0)
+    cache.learn_name(1, b"a", 10, 1.5)  # looked up after the timeout
+    cache.changed_directory(inode(1, 8), 2.0, added=(b"b", 11))  # nobody else changed it: complete again
+    assert cache.lookup(1, b"a", 2.9) == 10
+
+
+def test_a_name_that_was_not_in_a_listing_ends_it():
+    cache = make()
+    list_directory(cache, 1, 7, {b"a": 10}, 0.0)
+    cache.learn_name(1, b"new", 12, 0.5)
+    assert cache.lookup(1, b"other", 0.6) is None
+
+
+def test_a_half_read_listing_ends_the_one_before():
+    cache = make()
+    list_directory(cache, 1, 7, {b"a": 10, b"b": 11}, 0.0)
+    cache.learn_page(1, [entry(b"a", 10)], cache.begin_listing(), 0.9)
+    cache.changed_directory(inode(1, 8), 1.8, added=(b"c", 12))
+    assert cache.lookup(1, b"a", 2.0) is None
