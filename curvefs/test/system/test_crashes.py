@@ -1,0 +1,130 @@
+"""kill -9 of each process in the middle of a workload: what was acknowledged is there, and nothing is half there."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ..support.cluster import wait_until
+from ..support.workload import check, read_story
+
+WORKERS = 4
+
+
+class Workers:
+    """Several workers, each in its own directory of the mount, with their logs outside of it."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.logs = [cluster.root / f"worker{number}.log" for number in range(WORKERS)]
+        self.said = cluster.root / "workers.err"
+        self.processes = []
+
+    def start(self):
+        with self.said.open("ab") as said:
+            for number, log in enumerate(self.logs):
+                words = [self.cluster.mnt / f"w{number}", log, str(number)]
+                self.processes.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "curvefs.test.support.workload", *words],
+                        stdin=subprocess.PIPE,
+                        stderr=said,
+                    )
+                )
+
+    def operations(self):
+        return [log.read_text().count("done") if log.exists() else 0 for log in self.logs]
+
+    def wait_for_progress(self, count):
+        """Wait until every worker has done so many operations more."""
+        goal = [done + count for done in self.operations()]
+
+        def reached():
+            assert all(one.poll() is None for one in self.processes), self.said.read_text()
+            return all(done >= wanted for done, wanted in zip(self.operations(), goal, strict=True))
+
+        wait_until(reached, 120, f"{count} operations more by each worker")
+
+    def stop(self):
+        """Let each finish what it does; returns their exit codes."""
+        for one in self.processes:
+            one.stdin.close()
+        codes = [one.wait(120) for one in self.processes]
+        self.processes = []
+        return codes
+
+    def check(self, mountpoint):
+        for number, log in enumerate(self.logs):
+            check(mountpoint / f"w{number}", read_story(log))
+
+
+@pytest.fixture
+def workers(either_cluster):
+    either_cluster.up()
+    made = Workers(either_cluster)
+    made.start()
+    yield made
+    for one in made.processes:
+        one.kill()
+        one.wait(10)
+
+
+def check_everywhere(workers):
+    """On the mount that went through it, and on a fresh one that knows nothing."""
+    workers.check(workers.cluster.mnt)
+    workers.check(workers.cluster.mount("fresh"))
+
+
+@pytest.mark.parametrize("victim", ["metaserver-1", "mds"])
+def test_a_killed_server_loses_nothing_and_the_mount_works_on(workers, victim):
+    for _ in range(3):
+        workers.wait_for_progress(15)
+        workers.cluster.wait_restarted(victim, workers.cluster.kill9(victim))
+    workers.wait_for_progress(15)
+    assert workers.stop() == [0] * WORKERS, workers.said.read_text()
+    check_everywhere(workers)
+
+
+def test_a_killed_client_loses_nothing_that_returned(workers):
+    workers.wait_for_progress(40)
+    workers.cluster.wait_restarted("client", workers.cluster.kill9("client"))
+    workers.stop()  # they ended with an error when their mount died
+    check_everywhere(workers)
+
+
+def test_the_death_of_everything_at_once_loses_nothing_that_returned(workers):
+    workers.wait_for_progress(40)
+    workers.cluster.kill_everything()
+    workers.stop()
+    workers.cluster.up()
+    check_everywhere(workers)
+
+
+def test_a_process_that_dies_again_and_again_is_started_again(cluster):
+    cluster.up()
+    for _ in range(2):
+        cluster.wait_restarted("metaserver-1", cluster.kill9("metaserver-1"))
+    wait_until(lambda: cluster.status()["healthy"], 60, "the cluster is healthy again")
+    (cluster.mnt / "a").write_text("x")
+
+
+def test_without_restart_a_dead_server_stays_dead_and_status_says_so(cluster):
+    cluster.up("--no-restart")
+    cluster.kill9("metaserver-1")
+    wait_until(lambda: not cluster.status()["healthy"], 90, "status tells of the dead metaserver")
+
+
+def test_a_stopped_server_delays_operations_and_loses_none(cluster):
+    """A process that stands still and goes on: its lease has passed, its clients have waited."""
+    cluster.up()
+    (cluster.mnt / "before").write_text("x")
+    pid = cluster.processes()["metaserver-1"].pid
+    os.kill(pid, signal.SIGSTOP)
+    writer = subprocess.Popen(["sh", "-c", f"mkdir {cluster.mnt}/d && echo y > {cluster.mnt}/d/f"])
+    with pytest.raises(subprocess.TimeoutExpired):
+        writer.wait(2)
+    os.kill(pid, signal.SIGCONT)
+    assert writer.wait(60) == 0
+    assert (cluster.mnt / "d" / "f").read_text() == "y\n"
