@@ -33,6 +33,7 @@ class MetadataClient:
         self.ids = ids
         self._watcher = watcher
         self._stat_fs: tuple[float, pb.StatFsResult] | None = None
+        self._allocating = trio.Lock()
 
     # ---------------------------------------------------------------------------------------------- reads
 
@@ -262,12 +263,13 @@ class MetadataClient:
     async def take_chunk_id(self, inode_id: int) -> int:
         """Return a chunk id of the inode's partition, asking for a range when none is left."""
         partition_id = partition_of(inode_id)
-        while True:
-            chunk_id = self.ids.take(common_pb2.CHUNK, partition_id)
-            if chunk_id:
-                return chunk_id
-            request = pb.AllocateIds(partition_id=partition_id, kind=common_pb2.CHUNK)
-            await self._router.operate(partition_id, pb.Operation(allocate_ids=request), self._take_ranges)
+        while not (chunk_id := self.ids.take(common_pb2.CHUNK, partition_id)):
+            async with self._allocating:  # one request, however many uploads begin at once
+                if self.ids.left(common_pb2.CHUNK, partition_id):
+                    continue
+                request = pb.AllocateIds(partition_id=partition_id, kind=common_pb2.CHUNK)
+                await self._router.operate(partition_id, pb.Operation(allocate_ids=request), self._take_ranges)
+        return chunk_id
 
     # --------------------------------------------------------------------------------------------- shared
 

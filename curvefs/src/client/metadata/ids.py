@@ -45,6 +45,11 @@ class IdRanges:
         mine.next += 1
         return mine.next - 1
 
+    def left(self, kind: int, partition_id: int) -> bool:
+        """True when take() would return an id."""
+        mine = self._ranges.get((kind, partition_id))
+        return mine is not None and (mine.next < mine.end or bool(mine.further))
+
     def clear(self) -> None:
         """The session is over, and its ranges with it."""
         self._ranges.clear()

@@ -58,10 +58,15 @@ def grant_first(scope: Scope, parent: int, result: pb.OperationResult) -> None:
             grant(scope, partition_of(parent), kind, result)
 
 
-def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.OperationResult) -> bool:
-    """Lease a fresh range to the session and say so in the result; False when it has too many."""
-    if _open_ranges(scope, kind, partition_id, OPEN_RANGES_MAX) >= OPEN_RANGES_MAX:
-        return False
+def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.OperationResult) -> None:
+    """Lease a fresh range to the session and say so in the result.
+
+    A session that has many open ranges loses the oldest: some id of it was given up, or its upload takes very long;
+    that one is refused when it comes after all, and the client stores the bytes again under another id.
+    """
+    open_ranges = _open_ranges(scope, kind, partition_id, OPEN_RANGES_MAX)
+    if len(open_ranges) >= OPEN_RANGES_MAX:
+        close_range(scope, *open_ranges[0])
     partition = scope.partition(make_id(partition_id, 0))
     if kind == common_pb2.INODE:
         n = -(-partition.next_inode // INODE_RANGE_SIZE) * INODE_RANGE_SIZE
@@ -78,7 +83,19 @@ def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.O
     )
     scope.txn.put(keys.range_(scope.session_id, kind, first), record.SerializeToString(deterministic=True))
     result.ranges.append(record.range)
-    return True
+
+
+def close_range(scope: Scope, key: bytes, value: bytes) -> None:
+    """Take a range back. Chunk ids that were never published may have objects: the delete queue looks (rule 3)."""
+    record = state_pb2.RangeRecord.FromString(value)
+    if record.range.kind == common_pb2.CHUNK:
+        queued = state_pb2.DeleteRecord(
+            queued_ns=scope.time_ns, never_published=record.range, published=record.published
+        )
+        scope.txn.put(
+            keys.delete(scope.fs_id, scope.time_ns, scope.next_order()), queued.SerializeToString(deterministic=True)
+        )
+    scope.txn.delete(key)
 
 
 def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> None:
@@ -116,11 +133,11 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
 def allocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
     """AllocateIds: a range on demand."""
     request = operation.allocate_ids
-    if not grant(scope, request.partition_id, request.kind, result):
-        raise Refusal(common_pb2.OVERLOADED, "the session has too many open ranges")
+    grant(scope, request.partition_id, request.kind, result)
 
 
-def _open_ranges(scope: Scope, kind: common_pb2.IdKind, partition_id: int, limit: int) -> int:
+def _open_ranges(scope: Scope, kind: common_pb2.IdKind, partition_id: int, limit: int) -> list[tuple[bytes, bytes]]:
+    """Return (key, value) of the session's ranges, the oldest first."""
     start = keys.range_(scope.session_id, kind, make_id(partition_id, 0))
     end = keys.range_(scope.session_id, kind, make_id(partition_id + 1, 0))
-    return sum(1 for _ in scope.txn.scan(start, end, limit))
+    return list(scope.txn.scan(start, end, limit))

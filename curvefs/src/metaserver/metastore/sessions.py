@@ -4,7 +4,7 @@ from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
 from ...rpc.lane import WINDOW
 from ..storage import keys
-from . import namespace
+from . import ids, namespace
 from .scope import Refusal, Scope
 
 TOMBSTONE_NS = 24 * 3600 * 10**9
@@ -90,16 +90,7 @@ def _let_go(scope: Scope, session_id: bytes, key: bytes, _: bytes) -> None:
 
 
 def _close_range(scope: Scope, _: bytes, key: bytes, value: bytes) -> None:
-    """Chunk ids that were never published may have objects: the delete queue looks (rule 3)."""
-    record = state_pb2.RangeRecord.FromString(value)
-    if record.range.kind == common_pb2.CHUNK:
-        queued = state_pb2.DeleteRecord(
-            queued_ns=scope.time_ns, never_published=record.range, published=record.published
-        )
-        scope.txn.put(
-            keys.delete(scope.fs_id, scope.time_ns, scope.next_order()), queued.SerializeToString(deterministic=True)
-        )
-    scope.txn.delete(key)
+    ids.close_range(scope, key, value)
 
 
 def _forget_result(scope: Scope, _: bytes, key: bytes, __: bytes) -> None:
