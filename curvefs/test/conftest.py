@@ -1,3 +1,5 @@
 """Fixtures that every test may use."""
 
-from .support.weed import weed, weed_environment  # noqa: F401
+from curvefs.test.support.weed import weed, weed_of_my_own
+
+__all__ = ["weed", "weed_of_my_own"]

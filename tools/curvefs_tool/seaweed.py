@@ -48,6 +48,7 @@ _GRPC_OFFSET = 10_000
 _PORTS = range(20_000, 22_768)
 _PARTS = ("master", "volume", "filer", "s3", "admin")
 _STARTS_MAX = 3
+_PORTS_GRACE_S = 5.0
 _OUTPUT_LINES = 5
 
 
@@ -188,12 +189,16 @@ class WeedServer:
             self._record = replace(saved, buckets=saved.buckets + added)
 
     def _start_once(self, deadline: float) -> None:
+        # What killed a server of this folder a moment ago may not have waited for its last thread.
+        grace = time.monotonic() + (0.0 if self._fresh else _PORTS_GRACE_S)
         for part, port in self._record.ports.items():
-            if not (_is_free(port) and _is_free(port + _GRPC_OFFSET)):
-                raise StartupError(
-                    f"port {port} or {port + _GRPC_OFFSET}, which SeaweedFS's {part} uses, is taken",
-                    ExitCode.ADDRESS_IN_USE,
-                )
+            while not (_is_free(port) and _is_free(port + _GRPC_OFFSET)):
+                if time.monotonic() >= grace:
+                    raise StartupError(
+                        f"port {port} or {port + _GRPC_OFFSET}, which SeaweedFS's {part} uses, is taken",
+                        ExitCode.ADDRESS_IN_USE,
+                    )
+                time.sleep(0.05)
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         # weed prefers what it remembers there to nothing said; everything it must do is said below.
@@ -343,14 +348,6 @@ class WeedServer:
         with os.fdopen(descriptor, "w") as file:
             json.dump(asdict(self._record), file, indent=1)
         temporary.replace(self.folder / "weed.json")
-
-
-class SeaweedServer(WeedServer):
-    """A WeedServer by the name and arguments of demo.py; ``ports`` are those of the folder all the same."""
-
-    def __init__(self, folder: Path, *, access_key: str, secret_key: str, ports: Sequence[int] | None = None) -> None:
-        super().__init__(folder, buckets=(), access_key=access_key, secret_key=secret_key)
-        self.ports = list(self._record.ports.values()) if ports is None else list(ports)
 
 
 def find_binary() -> Path:

@@ -1,144 +1,186 @@
 """An object store in a plain folder: a key is a path below it.
 
-An object appears whole or not at all: it is written beside its place, synced, and renamed. Names that begin with a
-dot and a hash are temporary files of puts that did not finish; listings leave them out.
+An object appears whole or not at all: it is written in ``.incoming``, synced, and renamed to its place. What a killed
+process left in ``.incoming`` is removed when a store is opened an hour later.
+
+Unlike in S3, no object can lie below another: ``a`` and ``a/b`` exclude each other. Several processes may
+use one folder.
+Shared between threads: only the set of folders known to be durable, under its lock.
 """
 
 import contextlib
 import errno
 import itertools
 import os
+import secrets
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..common.errors import InvalidArgument
+from .keys import check_key
 from .protocol import ObjectInfo, ObjectNotFound, ObjectStoreError, StoreFull, StoreRefused, StoreUnavailable
 
-_TEMPORARY = ".#"
+_INCOMING = ".incoming"
+_INCOMING_AGE_S_MAX = 3600
+_FOLDERS_REMEMBERED_MAX = 10_000
+# How often a put makes its folder again while deletions keep taking the empty folder away.
+_PUT_ATTEMPTS = 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class FolderStore:
-    """Objects as files below a folder, which is made if missing."""
+    """Objects as files below a folder, which is made if missing.
+
+    Raises StoreUnavailable when the folder vanishes later (an unmounted disk): it is never made a second time.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._numbers = itertools.count()
-        self._made: set[Path] = set()
-        self._lock = threading.Lock()
-        with self._translated(str(folder)):
+        self._incoming = folder / _INCOMING
+        self._names = (f"{token}.{n}" for token in [secrets.token_hex(8)] for n in itertools.count())
+        self._durable: set[Path] = set()
+        self._lock = threading.Lock()  # over _names and _durable
+        with self._translated():
             folder.mkdir(parents=True, exist_ok=True)
+            self._incoming.mkdir(exist_ok=True)
+            self._sweep()
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Store an object durably."""
         path = self._path(key)
-        temporary = path.parent / f"{_TEMPORARY}{os.getpid()}.{next(self._numbers)}"
-        with self._translated(key):
-            self._make(path.parent)
+        with self._lock:
+            temporary = self._incoming / next(self._names)
+        with self._translated():
             try:
-                try:
-                    self._write(temporary, data)
-                except FileNotFoundError:  # a delete took the empty folder away
-                    self._forget_made(path.parent)
-                    self._make(path.parent)
-                    self._write(temporary, data)
-                temporary.rename(path)
-            except BaseException:
+                self._incoming.mkdir(exist_ok=True)
+                _write(temporary, data)
+                self._move(temporary, path)
+            except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+                raise InvalidArgument(f"'{key}': no object can lie below another in a folder") from error
+            finally:
                 with contextlib.suppress(OSError):
-                    temporary.unlink()
-                raise
-            _sync_folder(path.parent)
+                    temporary.unlink()  # gone unless something failed
 
     def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
         """Return a range of an object."""
-        with self._translated(key), self._path(key).open("rb", buffering=0) as file:
-            wanted = os.fstat(file.fileno()).st_size - start if size is None else size
-            return os.pread(file.fileno(), max(0, wanted), start)
+        with self._translated():
+            try:
+                with self._path(key).open("rb", buffering=0) as file:
+                    wanted = os.fstat(file.fileno()).st_size - start if size is None else size
+                    return _read(file.fileno(), start, wanted)
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+                self._check_there()
+                raise ObjectNotFound(f"{self._folder}: there is no object {key}") from error
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, and folders that became empty."""
-        for key in keys:
-            path = self._path(key)
-            with self._translated(key):
+        for path in [self._path(key) for key in keys]:
+            with self._translated(), contextlib.suppress(IsADirectoryError, NotADirectoryError):
                 path.unlink(missing_ok=True)
-            for parent in path.parents:
-                if parent == self._folder:
-                    break
-                try:
-                    parent.rmdir()
-                except OSError:
-                    break
-                self._forget_made(parent)
+            self._remove_empty(path.parent)
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> list[ObjectInfo]:
         """Return objects in key order."""
         found: list[ObjectInfo] = []
-        with self._translated(prefix):
+        with self._translated():
+            self._check_there()
             for key, path in self._walk(self._folder, "", prefix, after):
+                if len(found) >= limit:
+                    break
                 with contextlib.suppress(FileNotFoundError):
                     status = path.stat()
                     found.append(ObjectInfo(key, status.st_size, status.st_mtime_ns))
-                if len(found) == limit:
-                    break
         return found
 
     def close(self) -> None:
         """Nothing is held."""
 
+    def _path(self, key: str) -> Path:
+        check_key(key)
+        parts = key.split("/")
+        if parts[0] == _INCOMING:
+            raise InvalidArgument(f"'{key}' is no object key here")
+        return self._folder.joinpath(*parts)
+
     def _walk(self, folder: Path, at: str, prefix: str, after: str) -> Iterator[tuple[str, Path]]:
         """Yield (key, path) in key order. A folder sorts as its name and a slash: 'a-b' comes before 'a/b'."""
         try:
-            entries = [(e.name + "/" if e.is_dir(follow_symlinks=False) else e.name) for e in os.scandir(folder)]
-        except FileNotFoundError:
+            with os.scandir(folder) as entries:
+                names = [one.name + "/" if one.is_dir(follow_symlinks=False) else one.name for one in entries]
+        except FileNotFoundError:  # became empty and was removed
             return
-        for entry in sorted(entries):
-            key = at + entry
-            if entry.endswith("/"):
+        for name in sorted(names):
+            key = at + name
+            if not name.endswith("/"):
+                if key.startswith(prefix) and key > after:
+                    yield key, folder / name
+            elif key != f"{_INCOMING}/":
                 # Everything below begins with `key`: skip it when it cannot match, or all of it was seen.
-                if (prefix.startswith(key) or key.startswith(prefix)) and not (
-                    after > key and not after.startswith(key)
-                ):
-                    yield from self._walk(folder / entry[:-1], key, prefix, after)
-            elif key.startswith(prefix) and key > after and not entry.startswith(_TEMPORARY):
-                yield key, folder / entry
+                matches = prefix.startswith(key) or key.startswith(prefix)
+                if matches and (after < key or after.startswith(key)):
+                    yield from self._walk(folder / name, key, prefix, after)
 
-    def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if not key or any(part in ("", ".", "..") or part.startswith(_TEMPORARY) for part in parts):
-            raise InvalidArgument(f"'{key}' is no object key")
-        return self._folder.joinpath(*parts)
-
-    def _write(self, path: Path, data: bytes | bytearray | memoryview) -> None:
-        with path.open("xb", buffering=0) as file:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
-            os.fdatasync(file.fileno())
+    def _move(self, temporary: Path, path: Path) -> None:
+        """Rename into place, durably."""
+        for left in reversed(range(_PUT_ATTEMPTS)):
+            try:
+                self._make(path.parent)
+                temporary.rename(path)
+                break
+            except FileNotFoundError:  # a delete, of any process, took the empty folder away
+                with self._lock:
+                    self._durable.difference_update(path.parents)
+                if not left:
+                    raise
+        with contextlib.suppress(FileNotFoundError):  # it was put, and deleted again by someone
+            _sync_folder(path.parent)
 
     def _make(self, folder: Path) -> None:
-        """Make a folder and its parents durably; remembered, so that it costs nothing later."""
-        if folder in self._made or folder == self._folder:
+        """Make a folder and its parents below ours durably; remembered, so that it costs nothing later."""
+        if folder == self._folder or folder in self._durable:
             return
         self._make(folder.parent)
-        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # should an object lie there, renaming below it fails
+            folder.mkdir()
         _sync_folder(folder.parent)
         with self._lock:
-            if len(self._made) > 10_000:
-                self._made.clear()
-            self._made.add(folder)
+            if len(self._durable) >= _FOLDERS_REMEMBERED_MAX:
+                self._durable.clear()
+            self._durable.add(folder)
 
-    def _forget_made(self, folder: Path) -> None:
-        with self._lock:
-            self._made = {one for one in self._made if one != folder and folder not in one.parents}
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove a folder and its parents below ours as far as they are empty."""
+        while folder != self._folder:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return
+            with self._lock:
+                self._durable.discard(folder)
+            folder = folder.parent
+
+    def _check_there(self) -> None:
+        if not self._folder.is_dir():
+            raise StoreUnavailable(f"{self._folder}: the folder is gone")
+
+    def _sweep(self) -> None:
+        """Remove what puts of killed processes left; a put under way writes, so its file is young."""
+        oldest = time.time() - _INCOMING_AGE_S_MAX
+        for path in self._incoming.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
 
     @contextlib.contextmanager
-    def _translated(self, key: str) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
+        """Turn the system's errors into ours: the one place."""
         try:
             yield
-        except (FileNotFoundError, IsADirectoryError) as error:
-            raise ObjectNotFound(f"there is no object {key}") from error
         except OSError as error:
             raise _store_error(error.errno)(f"{self._folder}: {error.strerror}") from error
 
@@ -147,6 +189,24 @@ def _store_error(number: int | None) -> type[ObjectStoreError]:
     if number in _FULL:
         return StoreFull
     return StoreRefused if number in _REFUSED else StoreUnavailable
+
+
+def _write(path: Path, data: bytes | bytearray | memoryview) -> None:
+    with path.open("xb", buffering=0) as file:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+        os.fdatasync(file.fileno())
+
+
+def _read(descriptor: int, start: int, size: int) -> bytes:
+    """Return up to ``size`` bytes, short only at the end of the file: Linux gives at most 2 GiB at once."""
+    pieces: list[bytes] = []
+    while size > 0 and (piece := os.pread(descriptor, size, start)):
+        pieces.append(piece)
+        start += len(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _sync_folder(folder: Path) -> None:

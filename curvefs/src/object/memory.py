@@ -1,13 +1,14 @@
-"""An object store in memory: for tests and for looking at what the others should do."""
+"""An object store in memory: for tests, and for looking at what the others should do."""
 
 import threading
 from collections.abc import Sequence
 
+from .keys import check_key
 from .protocol import ObjectInfo, ObjectNotFound
 
 
 class MemoryStore:
-    """Objects in a dictionary."""
+    """Objects in a dictionary. All were modified at the epoch: it has no clock."""
 
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
@@ -15,11 +16,14 @@ class MemoryStore:
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Store an object."""
+        check_key(key)
+        content = bytes(data)
         with self._lock:
-            self._objects[key] = bytes(data)
+            self._objects[key] = content
 
     def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
         """Return a range of an object."""
+        check_key(key)
         with self._lock:
             data = self._objects.get(key)
         if data is None:
@@ -28,8 +32,9 @@ class MemoryStore:
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects."""
+        checked = [check_key(key) for key in keys]
         with self._lock:
-            for key in keys:
+            for key in checked:
                 self._objects.pop(key, None)
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> list[ObjectInfo]:

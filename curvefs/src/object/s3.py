@@ -3,17 +3,22 @@
 Payloads are not signed and checksums are sent only when required: blocks carry checksums of their own, and that halves
 the client's CPU. The SDK does not retry: callers do, with their own policy and deadline. Credentials come from where
 boto3 users expect: the environment, a profile, the instance's role.
+
+Errors say bucket, endpoint and S3's own code, never a credential. AWS answers a get of an absent object with
+AccessDenied, not NoSuchKey, to who may not list the bucket: that permission is needed.
 """
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-from .protocol import ObjectInfo, ObjectNotFound, StoreFull, StoreRefused, StoreUnavailable
+from .keys import check_key
+from .protocol import ObjectInfo, ObjectNotFound, ObjectStoreError, StoreFull, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 30
 DELETE_BATCH = 1000
+LIST_PAGE = 1000
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _REFUSALS = {
@@ -33,7 +39,19 @@ _REFUSALS = {
     "ExpiredToken": "the credentials have expired",
     "InvalidToken": "the credentials are refused",
     "InvalidBucketName": "that is no bucket name",
+    "RequestTimeTooSkewed": "this machine's clock is wrong",
+    "PermanentRedirect": "the bucket is in another region",
+    "AuthorizationHeaderMalformed": "the bucket is in another region",
 }
+_NO_CREDENTIALS = (
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.PartialCredentialsError,
+    botocore.exceptions.ProfileNotFound,
+    botocore.exceptions.ConfigParseError,
+    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.SSOError,
+    botocore.exceptions.TokenRetrievalError,
+)
 
 
 class S3Store:
@@ -69,61 +87,74 @@ class S3Store:
                     tcp_keepalive=True,
                 ),
             )
+        self._client.meta.events.register_last("before-call.s3", _without_expect)
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Store an object."""
         # botocore takes bytes and bytearrays as they are, and would read a memoryview as a file.
         body = data if isinstance(data, bytes | bytearray) else bytes(data)
+        name = check_key(key, self._prefix)
         with self._translated(key):
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body)  # type: ignore[arg-type]  # bytearrays work
+            self._client.put_object(Bucket=self._bucket, Key=name, Body=body)  # type: ignore[arg-type]  # bytearrays work
 
     def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
         """Return a range of an object."""
-        if size == 0:
-            return b""
+        name = check_key(key, self._prefix)
         wanted: dict[str, Any] = {}
         if start or size is not None:
-            wanted["Range"] = f"bytes={start}-" + ("" if size is None else str(start + size - 1))
+            # A range has at least one byte; of a get of none, only whether the object is there counts.
+            wanted["Range"] = f"bytes={start}-" + ("" if size is None else str(start + max(size, 1) - 1))
         with self._translated(key):
             try:
-                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **wanted)
+                answer = self._client.get_object(Bucket=self._bucket, Key=name, **wanted)
             except botocore.exceptions.ClientError as error:
-                if error.response.get("Error", {}).get("Code") in ("InvalidRange", "416"):
+                if _code(error) in ("InvalidRange", "416"):
                     return b""  # begins at or past the end
                 raise
-            body = answer["Body"].read()
-            if len(body) != answer["ContentLength"]:
-                raise StoreUnavailable(f"{self._where}: {key} was cut short")
-            return body
+            with contextlib.closing(answer["Body"]) as body:
+                data = body.read()
+        if len(data) != answer["ContentLength"]:
+            raise StoreUnavailable(f"{self._where}: {key} was cut short")
+        if wanted and not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
+            data = data[start:]  # the server does not know ranges and gave everything
+        return data if size is None else data[:size]
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, a thousand a request."""
-        for first in range(0, len(keys), DELETE_BATCH):
-            batch = [{"Key": self._prefix + key} for key in keys[first : first + DELETE_BATCH]]
+        names = [check_key(key, self._prefix) for key in keys]
+        for first in range(0, len(names), DELETE_BATCH):
+            batch = [{"Key": name} for name in names[first : first + DELETE_BATCH]]
             with self._translated(""):
                 answer = self._client.delete_objects(
                     Bucket=self._bucket,
                     Delete={"Objects": batch, "Quiet": True},  # type: ignore[typeddict-item]  # list of plain dicts
                 )
-            for error in answer.get("Errors", []):
-                if error.get("Code") not in _MISSING:
-                    raise StoreUnavailable(f"{self._where}: {error.get('Key')} was not deleted: {error.get('Code')}")
+            for failed in answer.get("Errors", []):
+                if (code := failed.get("Code", "")) not in _MISSING:
+                    kind = StoreRefused if code in _REFUSALS else StoreUnavailable
+                    raise kind(f"{self._where}: {failed.get('Key')} was not deleted: {_REFUSALS.get(code, code)}")
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> list[ObjectInfo]:
-        """Return objects in key order."""
+        """Return objects in key order. The order is the server's: S3's is by bytes."""
         found: list[ObjectInfo] = []
+        wanted: dict[str, Any] = {"StartAfter": self._prefix + after} if after else {}
         while len(found) < limit:
-            wanted: dict[str, Any] = {"StartAfter": self._prefix + after} if after else {}
             with self._translated(""):
                 page = self._client.list_objects_v2(
-                    Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=min(1000, limit - len(found)), **wanted
+                    Bucket=self._bucket,
+                    Prefix=self._prefix + prefix,
+                    MaxKeys=min(LIST_PAGE, limit - len(found)),
+                    **wanted,
                 )
             for row in page.get("Contents", []):
                 key = row["Key"][len(self._prefix) :]
                 found.append(ObjectInfo(key, row["Size"], int(row["LastModified"].timestamp() * 1e9)))
-            if not page.get("IsTruncated") or not page.get("Contents"):
+            if not page.get("IsTruncated"):
                 break
-            after = found[-1].key
+            token = page.get("NextContinuationToken", "")
+            if not token or token == wanted.get("ContinuationToken"):
+                raise StoreUnavailable(f"{self._where}: the listing does not go on")
+            wanted = {"ContinuationToken": token}
         return found
 
     def close(self) -> None:
@@ -136,23 +167,36 @@ class S3Store:
         try:
             yield
         except botocore.exceptions.ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            if code in _MISSING and key:
-                raise ObjectNotFound(f"{self._where}: there is no object {key}") from None
-            if code in _REFUSALS:
-                raise StoreRefused(f"{self._where}: {_REFUSALS[code]}") from None
-            if status == 507 or code == "InsufficientStorage":
-                raise StoreFull(f"{self._where}: no room left") from None
-            raise StoreUnavailable(f"{self._where}: {code or status}") from error
-        except (
-            botocore.exceptions.NoCredentialsError,
-            botocore.exceptions.PartialCredentialsError,
-            botocore.exceptions.ProfileNotFound,
-            botocore.exceptions.CredentialRetrievalError,
-        ) as error:
-            raise StoreRefused(f"{self._where}: no credentials: {error}") from error
+            raise self._answered(error, key) from None  # its text is S3's, which may quote the access key
+        except _NO_CREDENTIALS as error:
+            raise StoreRefused(f"{self._where}: no credentials: {_line(error)}") from error
         except (botocore.exceptions.ParamValidationError, botocore.exceptions.InvalidRegionError, ValueError) as error:
-            raise StoreRefused(f"{self._where}: {str(error).splitlines()[0]}") from error
+            raise StoreRefused(f"{self._where}: {_line(error)}") from error
         except (botocore.exceptions.BotoCoreError, OSError) as error:
             raise StoreUnavailable(f"{self._where}: {type(error).__name__}") from error
+
+    def _answered(self, error: botocore.exceptions.ClientError, key: str) -> ObjectStoreError:
+        """Return our error for one that S3 answered."""
+        code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in _MISSING and key:
+            return ObjectNotFound(f"{self._where}: there is no object {key}")
+        if code in _REFUSALS:
+            return StoreRefused(f"{self._where}: {_REFUSALS[code]}")
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return StoreRefused(f"{self._where}: access is denied ({code})")
+        if status == HTTPStatus.INSUFFICIENT_STORAGE or code == "InsufficientStorage":
+            return StoreFull(f"{self._where}: no room left")
+        return StoreUnavailable(f"{self._where}: {code or status}")
+
+
+def _without_expect(params: dict[str, Any], **_: Any) -> None:
+    """Send a body at once: asking first (``Expect: 100-continue``) costs every put a round trip."""
+    params["headers"].pop("Expect", None)
+
+
+def _code(error: botocore.exceptions.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -38,10 +38,10 @@ def filesystem_prefix(uuid: UUID) -> str:
 def parse_block_name(name: str) -> BlockName:
     """Read a name back. Raises InvalidArgument for what is no block name."""
     try:
-        uuid, partition, folder, last = name.split("/")
+        uuid, _, _, last = name.split("/")
         chunk_id, compaction, index = (int(part) for part in last.split("_"))
         parsed = BlockName(UUID(uuid), chunk_id, compaction, index)
-        valid = block_name(*parsed) == name and int(partition) >= 0 and int(folder) >= 0
+        valid = min(parsed[1:]) >= 0 and block_name(*parsed) == name
     except ValueError as error:
         raise InvalidArgument(f"'{name}' is no block name") from error
     if not valid:

@@ -1,6 +1,11 @@
-"""Which slice each byte of a chunk comes from: the list is in commit order, later ones win. Pure."""
+"""Which slice each byte of a chunk comes from: the list is in commit order, later ones win. Pure.
 
-from collections.abc import Iterable, Sequence
+What is still uncovered is kept as ranges in order, so that a slice finds its part by bisection, and one
+that others hide costs next to nothing.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...proto import metaserver_pb2 as pb
@@ -16,47 +21,55 @@ class Extent(NamedTuple):
 
 
 def overlay(slices: Sequence[pb.Slice], start: int, end: int) -> list[Extent]:
-    """Return extents that cover chunk bytes [start, end) exactly, in order.
+    """Return extents that cover chunk bytes [start, end) exactly, in order; neighbouring holes are one.
 
-    Walks from the newest slice to the oldest and fills what is still uncovered: a slice that others hide costs
-    a comparison, and the walk ends as soon as everything is covered.
+    Walks from the newest slice to the oldest and fills what is still uncovered; ends as soon as nothing is.
     """
     if start >= end:
         return []
-    missing = [(start, end)]
+    missing = _Ranges(start, end)
     found: list[Extent] = []
     for one in reversed(slices):
-        low, high = one.offset, one.offset + one.length
+        low = one.offset
+        high = low + one.length
         if low >= end or high <= start or low == high:
             continue
-        missing, taken = _take(missing, low, high)
-        for first, last in taken:
-            if one.zero:
-                found.append(Extent(first, last - first, None, 0))
-            else:
-                found.append(Extent(first, last - first, one, one.object.offset + first - low))
-        if not missing:
+        taken = missing.take(low, high)
+        if one.zero:
+            found += [Extent(first, last - first, None, 0) for first, last in taken]
+        elif taken:
+            base = one.object.offset - low
+            found += [Extent(first, last - first, one, base + first) for first, last in taken]
+        if not missing.starts:
             break
-    found.extend(Extent(first, last - first, None, 0) for first, last in missing)
-    found.sort()
+    found += [Extent(first, last - first, None, 0) for first, last in zip(missing.starts, missing.ends, strict=True)]
+    found.sort()  # by offset: no two are equal
     return _joined_holes(found)
 
 
-def _take(
-    missing: Iterable[tuple[int, int]], low: int, high: int
-) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Split the uncovered ranges into what stays uncovered and what [low, high) covers."""
-    left, taken = [], []
-    for first, last in missing:
-        if high <= first or low >= last:
-            left.append((first, last))
-            continue
-        if first < low:
-            left.append((first, low))
-        taken.append((max(first, low), min(last, high)))
-        if high < last:
-            left.append((high, last))
-    return left, taken
+class _Ranges:
+    """Disjoint ranges in order, none empty: range k is [starts[k], ends[k])."""
+
+    __slots__ = ("ends", "starts")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.starts = [start]
+        self.ends = [end]
+
+    def take(self, low: int, high: int) -> list[tuple[int, int]]:
+        """Remove [low, high) and return what of it was there."""
+        first = bisect_right(self.ends, low)
+        last = bisect_left(self.starts, high)
+        if first >= last:
+            return []
+        starts, ends = self.starts[first:last], self.ends[first:last]
+        left_start, right_end = starts[0], ends[-1]
+        starts[0], ends[-1] = max(left_start, low), min(right_end, high)
+        # What sticks out on either side stays.
+        kept = [(left_start, low)] * (left_start < low) + [(high, right_end)] * (high < right_end)
+        self.starts[first:last] = [one for one, _ in kept]
+        self.ends[first:last] = [one for _, one in kept]
+        return list(zip(starts, ends, strict=True))
 
 
 def _joined_holes(extents: list[Extent]) -> list[Extent]:

@@ -1,27 +1,42 @@
-"""A real S3 server for the tests of a run."""
+"""Real S3 servers (SeaweedFS) for tests, with their credentials in the environment of this process and its children.
 
-import os
+``weed`` is shared by the whole run: a test keeps to a prefix of its own (``weed.url(prefix=...)``). What stops,
+freezes or fills a server takes ``weed_of_my_own``.
+"""
+
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from curvefs_tool.seaweed import SeaweedServer
+from curvefs_tool.seaweed import WeedServer
 
-ACCESS, SECRET = "testaccess", "testsecretsecret"
-ENVIRONMENT = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
+__all__ = ["WeedServer", "weed", "weed_of_my_own"]
+
+_OTHER_SOURCES = ("AWS_PROFILE", "AWS_SESSION_TOKEN")
+
+
+def _running(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[WeedServer]:
+    server = WeedServer(folder, dies_with_parent=True)
+    try:
+        server.start()
+        for name in _OTHER_SOURCES:
+            patch.delenv(name, raising=False)
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
-def weed(tmp_path_factory):
-    """A running SeaweedFS; its credentials are in ENVIRONMENT."""
-    server = SeaweedServer(Path(tmp_path_factory.mktemp("weed")), access_key=ACCESS, secret_key=SECRET)
-    server.start()
-    yield server
-    server.stop()
+def weed() -> Iterator[WeedServer]:
+    """A running S3 server with the bucket ``curvefs``."""
+    with tempfile.TemporaryDirectory(prefix="curvefs-weed-") as folder, pytest.MonkeyPatch.context() as patch:
+        yield from _running(Path(folder), patch)
 
 
 @pytest.fixture
-def weed_environment(monkeypatch):
-    """The credentials of the S3 server in this process's environment."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    return os.environ
+def weed_of_my_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WeedServer]:
+    """A running S3 server with the bucket ``curvefs``, for this test alone."""
+    yield from _running(tmp_path / "weed", monkeypatch)
