@@ -1,7 +1,8 @@
 """What a mount is told: ``curvefs NAME MOUNTPOINT -o key=value,...``. Pure; loads nothing heavy.
 
-Mount options that belong to the kernel or to mount(8) are taken and ignored where they change nothing for us; unknown
-ones are refused, so that a typing mistake does not go unnoticed.
+Options of the kernel (nosuid, noexec, ...) are handed on to it, those of mount(8) and fstab are taken and ignored;
+unknown ones are refused, so that a typing mistake does not go unnoticed. Of options that contradict each other the last
+one counts, as everywhere.
 """
 
 import re
@@ -14,15 +15,20 @@ from ..common.exits import ExitCode
 
 _IGNORED = frozenset(
     (
-        *("rw", "dev", "nodev", "suid", "nosuid", "exec", "noexec", "async", "sync", "dirsync"),
-        *("atime", "noatime", "relatime", "norelatime", "strictatime", "lazytime", "diratime", "nodiratime"),
-        *("auto", "noauto", "user", "nouser", "users", "owner", "group", "defaults", "nofail", "_netdev"),
-        *("default_permissions", "noallow_other"),
+        *("atime", "noatime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime"),
+        *("diratime", "nodiratime", "iversion", "noiversion", "silent", "loud", "mand", "nomand", "nosymfollow"),
+        *("auto", "noauto", "user", "nouser", "users", "nousers", "owner", "noowner", "group", "nogroup"),
+        *("defaults", "nofail", "_netdev", "default_permissions"),
     )
 )
+# What the kernel enforces itself, each with the option that it takes back.
+_KERNEL = {"dev": "nodev", "suid": "nosuid", "exec": "noexec", "sync": "async", "dirsync": "nodirsync"}
+_KERNEL_OPPOSITE = _KERNEL | {off: on for on, off in _KERNEL.items()}
 _SIZE = re.compile(r"^([0-9]+)([KMGT]?)(?:i?B)?$", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 MEMORY_MIN = 32 << 20
+SIZE_MAX = 1 << 50
+SECONDS_MAX = 1e9  # thirty years; infinity and nan are no timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class MountConfig:
     mds: list[str]
     read_only: bool = False
     allow_other: bool = True
+    kernel_options: tuple[str, ...] = ()  # of the kernel's own: nosuid, noexec, ...; libfuse adds nosuid and nodev
     attr_timeout: float = field(default=1.0, metadata={"help": "how long attributes are trusted"})
     entry_timeout: float = field(default=1.0, metadata={"help": "how long names are trusted"})
     negative_timeout: float = field(default=0.0, metadata={"help": "how long a single absent name is trusted"})
@@ -44,29 +51,42 @@ class MountConfig:
     uploads: int = field(default=16, metadata={"help": "blocks stored at once"})
     downloads: int = field(default=16, metadata={"help": "blocks fetched at once"})
     profile: str = field(default="", metadata={"help": "profile with the object store's credentials"})
-    log: str = field(default="", metadata={"help": "log file; else syslog's place, standard error with -f"})
+    log: str = field(default="", metadata={"help": "log file; else /var/log/curvefs/NAME.log, standard error with -f"})
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
     metrics: str = field(default="127.0.0.1:0", metadata={"help": "HOST:PORT of the metrics page"})
+
+
+_OWN = {one.name: one for one in fields(MountConfig) if "help" in one.metadata}
+_MINIMUM = {"memory": MEMORY_MIN}
 
 
 def parse_options(fs_name: str, mountpoint: str, text: str, *, mds_fallback: str = "") -> MountConfig:
     """Read ``a=b,c`` options. Raises StartupError (USAGE) with one line that names what is wrong."""
     mds = mds_fallback
     config = MountConfig(fs_name, mountpoint, [])
+    unknown: list[str] = []
     for option in _split(text):
         key, equals, value = option.partition("=")
-        if key == "mds":
-            mds = value
-        elif key == "ro":
-            config = replace(config, read_only=True)
-        elif key == "allow_other":
-            config = replace(config, allow_other=True)
-        elif key == "allow_root":
-            raise StartupError("option 'allow_root' is not supported; allow_other is the default", ExitCode.USAGE)
-        elif key in _IGNORED or key.startswith(("x-", "comment")):
-            continue
-        else:
-            config = _with(config, key, value if equals else None)
+        match key:
+            case "mds":
+                mds = value
+            case "ro" | "rw":
+                config = replace(config, read_only=key == "ro")
+            case "allow_other" | "noallow_other":
+                config = replace(config, allow_other=key == "allow_other")
+            case "allow_root":
+                raise StartupError("option 'allow_root' is not supported; allow_other is the default", ExitCode.USAGE)
+            case _ if key in _KERNEL_OPPOSITE:
+                others = (one for one in config.kernel_options if one not in (key, _KERNEL_OPPOSITE[key]))
+                config = replace(config, kernel_options=(*others, key))
+            case _ if key in _IGNORED or key.startswith(("x-", "X-")) or key == "comment":
+                pass
+            case _ if key in _OWN:
+                config = _with(config, key, value if equals else None)
+            case _:
+                unknown.append(f"'{key}'")
+    if unknown:
+        raise StartupError(f"unknown mount option{'s'[: len(unknown) - 1]} {', '.join(unknown)}", ExitCode.USAGE)
     if not mds:
         raise StartupError("no MDS is given: -o mds=HOST:PORT or CURVEFS_MDS", ExitCode.USAGE)
     parse_address(config.metrics)
@@ -74,16 +94,32 @@ def parse_options(fs_name: str, mountpoint: str, text: str, *, mds_fallback: str
 
 
 def format_options(config: MountConfig) -> str:
-    """Return the options that parse_options reads back to the same configuration."""
+    """Return the options that parse_options reads back to the same configuration.
+
+    Raises StartupError (USAGE) for a value with a comma, which options cannot carry.
+    """
     parts = ["mds=" + "/".join(config.mds)]
     if config.read_only:
         parts.append("ro")
-    default = MountConfig(config.fs_name, config.mountpoint, [])
-    for one in fields(MountConfig):
-        value = getattr(config, one.name)
-        if "help" in one.metadata and value != getattr(default, one.name):
-            parts.append(f"{one.name}={value}")
+    if not config.allow_other:
+        parts.append("noallow_other")
+    parts += config.kernel_options
+    for name, one in _OWN.items():
+        value = getattr(config, name)
+        if value != one.default:
+            if "," in str(value):
+                raise StartupError(f"mount option '{name}': '{value}' has a comma", ExitCode.USAGE)
+            parts.append(f"{name}={value}")
     return ",".join(parts)
+
+
+def describe_options() -> list[tuple[str, str, str]]:
+    """Return (name, default, meaning) of each option of ours, for --help."""
+    return [(name, _show(one.default), one.metadata["help"]) for name, one in _OWN.items()]
+
+
+def _show(default: Any) -> str:
+    return f"{default >> 20}M" if isinstance(default, int) and default >= 1 << 20 else str(default)
 
 
 def parse_size(text: str) -> int:
@@ -107,9 +143,6 @@ def _split(text: str) -> list[str]:
 
 
 def _with(config: MountConfig, key: str, value: str | None) -> MountConfig:
-    known = {one.name: one for one in fields(MountConfig) if "help" in one.metadata}
-    if key not in known:
-        raise StartupError(f"unknown mount option '{key}'", ExitCode.USAGE)
     if not value:
         raise StartupError(f"mount option '{key}' needs a value", ExitCode.USAGE)
     parsed: str | int | float
@@ -123,12 +156,11 @@ def _with(config: MountConfig, key: str, value: str | None) -> MountConfig:
                 parsed = value
     except ValueError:
         raise StartupError(f"mount option '{key}': '{value}' is no number", ExitCode.USAGE) from None
-    if isinstance(parsed, int | float) and (parsed < 0 or parsed != parsed):  # noqa: PLR0124  # nan
+    if isinstance(parsed, float) and not 0 <= parsed <= SECONDS_MAX:
         raise StartupError(f"mount option '{key}': '{value}' is out of range", ExitCode.USAGE)
-    if key == "memory" and isinstance(parsed, int) and parsed < MEMORY_MIN:
-        raise StartupError("mount option 'memory': at least 32M is needed", ExitCode.USAGE)
-    if key in ("uploads", "downloads", "metadata_cache") and not parsed:
-        raise StartupError(f"mount option '{key}': at least 1 is needed", ExitCode.USAGE)
+    if isinstance(parsed, int) and not _MINIMUM.get(key, 1) <= parsed <= SIZE_MAX:
+        least = "32M" if key == "memory" else "1"
+        raise StartupError(f"mount option '{key}': '{value}' is out of range; at least {least}", ExitCode.USAGE)
     if key == "log_level" and value not in ("debug", "info", "warning", "error"):
         raise StartupError(
             f"mount option 'log_level': '{value}' is not one of debug, info, warning, error", ExitCode.USAGE

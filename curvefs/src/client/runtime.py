@@ -1,14 +1,25 @@
-"""Which process serves which mountpoint, written down in /run/curvefs for who unmounts. Loads nothing heavy."""
+"""Which process serves which mountpoint, written down for who unmounts: /run/curvefs, for users their own run folder.
+
+A pid alone does not name a process, since it is used again; together with its start time it does. Loads nothing heavy.
+Mountpoints are given as mountpoints.resolve() returns them.
+"""
 
 import contextlib
 import hashlib
 import json
 import os
+import select
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path("/run/curvefs")
+
+def folder() -> Path:
+    """Return the folder of the records: a system's for root, else the user's."""
+    if os.geteuid() == 0:
+        return Path("/run/curvefs")
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/curvefs-{os.geteuid()}") / "curvefs"  # noqa: S108
 
 
 def start_time(pid: int) -> int | None:
@@ -17,10 +28,10 @@ def start_time(pid: int) -> int | None:
     Together with the pid it names a process for good. A zombie counts as gone.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if stat[0] in "ZX" else int(stat[19])
 
 
 def is_running(pid: int, started: int) -> bool:
@@ -29,18 +40,18 @@ def is_running(pid: int, started: int) -> bool:
 
 
 def record(mountpoint: str) -> None:
-    """Write down that this process serves a mountpoint."""
-    FOLDER.mkdir(mode=0o755, exist_ok=True)
+    """Write down that this process serves a mountpoint. Raises OSError."""
+    folder().mkdir(mode=0o755, parents=True, exist_ok=True)
     path = _path(mountpoint)
     beside = path.with_suffix(f".{os.getpid()}")
-    said = {"mountpoint": _absolute(mountpoint), "pid": os.getpid(), "started": start_time(os.getpid())}
+    said = {"mountpoint": mountpoint, "pid": os.getpid(), "started": start_time(os.getpid())}
     beside.write_text(json.dumps(said))
     beside.rename(path)
 
 
 def forget(mountpoint: str) -> None:
-    """Take that back."""
-    with contextlib.suppress(FileNotFoundError):
+    """Take that back, unless another process has written since."""
+    with contextlib.suppress(OSError):
         if _read(mountpoint).get("pid") == os.getpid():
             _path(mountpoint).unlink()
 
@@ -54,26 +65,46 @@ def client_of(mountpoint: str) -> tuple[int, int] | None:
 
 
 def wait_gone(pid: int, started: int, timeout_s: float | None = None) -> bool:
-    """Wait until a process has ended; False after the timeout (None: for ever). Not its parent, so it has to look."""
+    """Wait until a process has ended; False after the timeout.
+
+    Without a timeout the wait ends when the process does: for a client that stores what was written, which has
+    deadlines of its own.
+    """
     end = None if timeout_s is None else time.monotonic() + timeout_s
-    while is_running(pid, started):
-        if end is not None and time.monotonic() >= end:
-            return False
-        time.sleep(0.05)
-    return True
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        waiter = select.poll()
+        waiter.register(descriptor, select.POLLIN)
+        while is_running(pid, started):  # asked after the descriptor was opened: it is of this process or of none
+            left_ms = None if end is None else max(0.0, end - time.monotonic()) * 1000
+            if not waiter.poll(left_ms) and left_ms is not None:
+                return not is_running(pid, started)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def send_signal(pid: int, started: int, number: signal.Signals) -> None:
+    """Signal exactly this process, if it lives."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            if is_running(pid, started):
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
 
 
 def _read(mountpoint: str) -> dict[str, Any]:
     try:
-        loaded: dict[str, Any] = json.loads(_path(mountpoint).read_text())
-    except (FileNotFoundError, ValueError):
+        said: Any = json.loads(_path(mountpoint).read_text())
+    except (OSError, ValueError):
         return {}
-    return loaded
+    return said if isinstance(said, dict) and {"pid", "started"} <= said.keys() else {}
 
 
 def _path(mountpoint: str) -> Path:
-    return FOLDER / (hashlib.sha256(_absolute(mountpoint).encode()).hexdigest()[:32] + ".json")
-
-
-def _absolute(mountpoint: str) -> str:
-    return os.path.abspath(mountpoint)  # noqa: PTH100  # a dead mount cannot be resolved
+    return folder() / (hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:32] + ".json")
