@@ -37,6 +37,16 @@ class TrioClock:
         return trio.current_time()
 
 
+class OnceStore(MemoryStore):
+    """Holds rule 2: no name is ever put with two contents."""
+
+    def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
+        """Store an object."""
+        if key in self._objects:
+            assert self._objects[key] == bytes(data), f"{key} gets another content"
+        super().put(key, data)
+
+
 @dataclass(slots=True)
 class Lab:
     """What a test works with. ``store`` may fail; ``objects`` is what it holds."""
@@ -70,7 +80,7 @@ async def lab(
     **config: Any,
 ) -> AsyncIterator[Lab]:
     """Run a data path. config: of DataConfig."""
-    objects = MemoryStore()
+    objects = OnceStore()
     store = FaultStore(objects)
     metadata = FakeSliceMetadata(geometry, objects, delay_s=metadata_delay_s)
     registry = CollectorRegistry()

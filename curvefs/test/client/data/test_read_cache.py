@@ -1,0 +1,94 @@
+"""Blocks and pieces in memory."""
+
+import pytest
+import trio
+
+from curvefs.src.client.data.budget import MemoryBudget
+from curvefs.src.client.data.read_cache import ReadCache
+from curvefs.src.client.data.store_calls import StoreCalls
+from curvefs.src.object.fault import FaultStore
+from curvefs.src.object.memory import MemoryStore
+from curvefs.src.slices import framing
+
+from .lab import KIB, MIB, pattern
+
+pytestmark = pytest.mark.trio
+
+BLOCK = MIB + 100
+DATA = pattern(BLOCK)
+
+
+class Cache:
+    """A cache over a store that has blocks a, b, c."""
+
+    def __init__(self, limit: int) -> None:
+        self.store = FaultStore(MemoryStore())
+        for name in "abc":
+            self.store.inner.put(name, framing.encode([DATA]))
+        self.budget = MemoryBudget(limit)
+        calls = StoreCalls(self.store, uploads_max=2, downloads_max=2, random_s=lambda: 0.5)
+        self.cache = ReadCache(self.budget, calls)
+
+    async def read(self, name: str, offset: int, size: int, *, whole: bool = False) -> bytes:
+        return b"".join(await self.cache.read(name, offset, size, BLOCK, trio.current_time() + 10, whole=whole))
+
+
+async def test_every_range_reads_right_from_pieces_and_from_whole_blocks():
+    ranges = [(0, 1), (0, BLOCK), (128 * KIB - 1, 2), (100 * KIB, 300 * KIB), (BLOCK - 101, 101), (BLOCK - 1, 1)]
+    for whole in (False, True):
+        for again in ranges:
+            this = Cache(10 * MIB)
+            for offset, size in (*ranges, again):
+                assert await this.read("a", offset, size, whole=whole) == DATA[offset : offset + size]
+            assert this.budget.cached == BLOCK
+
+
+async def test_neighbouring_pieces_that_came_apart_read_together_without_a_request():
+    this = Cache(10 * MIB)
+    for piece in range(4):
+        await this.read("a", piece * 128 * KIB, 128 * KIB)
+    this.store.counts.clear()
+    assert await this.read("a", 1000, 400 * KIB) == DATA[1000 : 1000 + 400 * KIB]
+    assert this.store.counts == {}
+    assert this.budget.cached == 512 * KIB
+
+
+async def test_the_least_recently_used_block_goes_first():
+    this = Cache(2 * BLOCK)
+    for name in ("a", "b", "a", "c"):
+        await this.read(name, 0, 10, whole=True)
+    this.store.counts.clear()
+    await this.read("a", 0, 10)
+    await this.read("c", 0, 10)
+    assert this.store.counts == {}
+    await this.read("b", 0, 10)
+    assert this.store.counts == {"get": 1}
+    assert this.budget.cached <= 2 * BLOCK
+
+
+async def test_without_room_a_reader_gets_its_pieces_and_nothing_is_kept():
+    this = Cache(BLOCK)
+    this.budget.take_dirty(BLOCK - 10)
+    assert await this.read("a", 500, 100, whole=True) == DATA[500:600]
+    assert this.budget.cached == 0
+    assert this.cache.plan("a", BLOCK) is None
+
+
+async def test_a_block_that_is_planned_is_waited_for():
+    this = Cache(10 * MIB)
+    request = this.cache.plan("a", BLOCK)
+    assert request is not None
+    assert this.cache.plan("a", BLOCK) is None
+    assert this.budget.cached == BLOCK
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(this.cache.fetch_ahead, request, 10.0)
+        assert await this.read("a", 5, 10) == DATA[5:15]
+    assert this.store.counts == {"get": 1}
+
+
+async def test_a_fetch_that_fails_gives_its_room_back(autojump_clock):
+    this = Cache(10 * MIB)
+    request = this.cache.plan("missing", BLOCK)
+    assert request is not None
+    await this.cache.fetch_ahead(request, 10.0)
+    assert this.budget.used == 0
