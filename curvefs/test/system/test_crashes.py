@@ -114,6 +114,7 @@ def test_without_restart_a_dead_server_stays_dead_and_status_says_so(cluster):
     cluster.up("--no-restart")
     cluster.kill9("metaserver-1")
     wait_until(lambda: not cluster.status()["healthy"], 90, "status tells of the dead metaserver")
+    cluster.kill_everything()
 
 
 def test_a_stopped_server_delays_operations_and_loses_none(cluster):

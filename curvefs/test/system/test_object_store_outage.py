@@ -7,7 +7,6 @@ import subprocess
 import threading
 
 import pytest
-from curvefs_tool.seaweed import WeedServer
 
 from ..support.cluster import Cluster, wait_until
 
@@ -17,24 +16,14 @@ COPY_SIZE = 192 << 20
 
 
 @pytest.fixture
-def own_weed(tmp_path):
-    """An S3 server of this test alone, to be stopped and frozen."""
-    server = WeedServer(tmp_path / "weed", dies_with_parent=True)
-    server.start()
-    yield server
-    server.resume()
-    server.stop()
-
-
-@pytest.fixture
-def cluster(own_weed):
-    with Cluster(own_weed.url(), own_weed.environment) as made:
+def cluster(weed_of_my_own):
+    with Cluster(weed_of_my_own.url(), weed_of_my_own.environment) as made:
         made.up(mount=False)
         yield made
 
 
 @pytest.mark.slow
-def test_a_large_copy_waits_for_the_store_and_finishes(cluster, own_weed, tmp_path):
+def test_a_large_copy_waits_for_the_store_and_finishes(cluster, weed_of_my_own, tmp_path):
     place = cluster.mount(options="memory=64M")
     source = tmp_path / "large"
     subprocess.run(
@@ -42,10 +31,10 @@ def test_a_large_copy_waits_for_the_store_and_finishes(cluster, own_weed, tmp_pa
     )
     copy = subprocess.Popen(["cp", source, place / "large"])
     wait_until(lambda: (place / "large").exists() and (place / "large").stat().st_size > 16 << 20, 60)
-    own_weed.kill()
+    weed_of_my_own.kill()
     with pytest.raises(subprocess.TimeoutExpired):
         copy.wait(OUTAGE_S)  # that long is the outage; the copy does not fit into memory, so it cannot have ended
-    own_weed.start()
+    weed_of_my_own.start()
     assert copy.wait(240) == 0
     cluster.umount(place)
     fresh = cluster.mount("fresh")
@@ -54,10 +43,10 @@ def test_a_large_copy_waits_for_the_store_and_finishes(cluster, own_weed, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_store_away_for_longer_than_the_timeout_is_eio_with_a_reason_and_heals(cluster, own_weed):
+def test_a_store_away_for_longer_than_the_timeout_is_eio_with_a_reason_and_heals(cluster, weed_of_my_own):
     place = cluster.mount(options="store_timeout=4")
     (place / "before").write_bytes(b"b" * 1_000_000)
-    own_weed.kill()
+    weed_of_my_own.kill()
     descriptor = os.open(place / "a", os.O_WRONLY | os.O_CREAT)
     os.write(descriptor, b"x" * 100_000)
     with pytest.raises(OSError) as caught:
@@ -68,7 +57,7 @@ def test_a_store_away_for_longer_than_the_timeout_is_eio_with_a_reason_and_heals
     ]
     assert reasons, cluster.log("mnt2")
     assert not [line for line in cluster.log("mnt2").splitlines() if "Traceback" in line]
-    own_weed.start()
+    weed_of_my_own.start()
     wait_until(lambda: synced(descriptor), 60, "fsync works again")
     os.close(descriptor)
     (place / "after").write_bytes(b"c" * 1_000_000)
@@ -88,27 +77,27 @@ def synced(descriptor):
     return True
 
 
-def test_a_read_of_what_cannot_be_fetched_is_eio_after_the_timeout_and_heals(cluster, own_weed):
+def test_a_read_of_what_cannot_be_fetched_is_eio_after_the_timeout_and_heals(cluster, weed_of_my_own):
     place = cluster.mount("writer")
     (place / "a").write_bytes(b"x" * 300_000)
     cluster.umount(place)
     fresh = cluster.mount("fresh", "store_timeout=3")
-    own_weed.kill()
+    weed_of_my_own.kill()
     with pytest.raises(OSError) as caught:
         (fresh / "a").read_bytes()
     assert caught.value.errno == errno.EIO
-    own_weed.start()
+    weed_of_my_own.start()
     assert (fresh / "a").read_bytes() == b"x" * 300_000
 
 
-def test_a_blocked_read_delays_nothing_on_other_files(cluster, own_weed):
+def test_a_blocked_read_delays_nothing_on_other_files(cluster, weed_of_my_own):
     place = cluster.mount("writer")
     for name in ("blocked", "other"):
         (place / name).write_bytes(name.encode() * 50_000)
     cluster.umount(place)
     fresh = cluster.mount("fresh")
     other = (fresh / "other").read_bytes()
-    own_weed.suspend()
+    weed_of_my_own.suspend()
     reader = subprocess.Popen(["md5sum", fresh / "blocked"], stdout=subprocess.DEVNULL)
     done = threading.Event()
 
@@ -130,16 +119,16 @@ def test_a_blocked_read_delays_nothing_on_other_files(cluster, own_weed):
         assert done.wait(10), "an operation on another file waits"
         assert reader.poll() is None, "nothing was blocked: the test shows nothing"
     finally:
-        own_weed.resume()
+        weed_of_my_own.resume()
     worker.join(60)
     assert reader.wait(60) == 0
 
 
-def test_metadata_works_without_the_object_store(cluster, own_weed):
+def test_metadata_works_without_the_object_store(cluster, weed_of_my_own):
     place = cluster.mount()
-    own_weed.kill()
+    weed_of_my_own.kill()
     (place / "d").mkdir()
     os.symlink("x", place / "l")
     os.rename(place / "d", place / "e")
     assert sorted(os.listdir(place)) == ["e", "l"]
-    own_weed.start()
+    weed_of_my_own.start()
