@@ -1,7 +1,8 @@
 """Block format 1: segments of 64 KiB, each followed by its CRC-32, so that a range can be read and verified alone.
 
 A block of n bytes takes n + 4 * ceil(n / 65536) bytes. The checksum is zlib's CRC-32 over the segment, 4 bytes
-big-endian.
+big-endian. It finds damage, not exchange: a segment does not know its place. That an object is the right one follows
+from its name, which is never used twice.
 """
 
 import struct
@@ -43,7 +44,10 @@ def encode(parts: Iterable[bytes | bytearray | memoryview]) -> bytes:
 
 
 def framed_range(offset: int, size: int, block_size: int) -> tuple[int, int]:
-    """Return (offset, size) of the bytes in the object that hold whole segments covering a range of the block."""
+    """Return (offset, size) of the bytes in the object that hold whole segments covering a range of the block.
+
+    What decode returns of them begins ``offset % SEGMENT_SIZE`` bytes before the range.
+    """
     assert 0 <= offset < offset + size <= block_size, (offset, size, block_size)
     first = offset // SEGMENT_SIZE
     end = min(-(-(offset + size) // SEGMENT_SIZE) * SEGMENT_SIZE, block_size)

@@ -21,18 +21,24 @@ from curvefs.test.object.contract import ObjectStoreContract
 pytestmark = pytest.mark.s3
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def prefix():
     return f"test-{secrets.token_hex(8)}/"
 
 
-@pytest.fixture
-def store(weed, prefix):
+@pytest.fixture(scope="module")
+def opened(weed, prefix):
+    """One for all: making a client takes boto3 longer than most tests."""
     store = S3Store("curvefs", prefix=prefix, endpoint=weed.endpoint, connections=10)
     yield store
-    while found := store.list(""):
-        store.delete([info.key for info in found])
     store.close()
+
+
+@pytest.fixture
+def store(opened):
+    yield opened
+    while found := opened.list(""):
+        opened.delete([info.key for info in found])
 
 
 class TestS3Store(ObjectStoreContract):
