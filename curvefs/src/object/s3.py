@@ -135,7 +135,11 @@ class S3Store:
                     raise kind(f"{self._where}: {failed.get('Key')} was not deleted: {_REFUSALS.get(code, code)}")
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> list[ObjectInfo]:
-        """Return objects in key order. The order is the server's: S3's is by bytes."""
+        """Return objects in key order.
+
+        The order is the server's: AWS's is by bytes; SeaweedFS sorts by folder, so that 'a/b' comes before 'a-b' there.
+        Going on after the last key works with either.
+        """
         found: list[ObjectInfo] = []
         wanted: dict[str, Any] = {"StartAfter": self._prefix + after} if after else {}
         while len(found) < limit:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.slices.overlay import Extent, overlay
 
-CHUNK = 120
+CHUNK = 24  # small, so that borders meet
 
 
 @st.composite
