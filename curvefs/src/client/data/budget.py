@@ -1,7 +1,8 @@
 """One memory budget for dirty data, cached blocks and what is being fetched.
 
 Dirty data comes first: when it needs room, cached blocks are evicted; when that is not enough, the writer waits for
-flushing, which is told to hurry. Writers that wait are served in their order, and nobody overtakes them: however
+flushing, which is told to hurry. Room for the framed copies of blocks on their way to the store is set aside by the
+owner of the budget. Writers that wait are served in their order, and nobody overtakes them: however
 small the others' wishes are, each gets its turn. Nothing is ever taken beyond the limit.
 
 Shared across awaits: the counters; every change is made without an await in between.

@@ -18,11 +18,12 @@ from prometheus_client.registry import Collector
 
 from ....proto import metaserver_pb2 as pb
 from ...common.clock import Clock, SystemClock
-from ...common.errors import CurveFSError
+from ...common.errors import CurveFSError, InvalidArgument
 from ...object.protocol import ObjectStore
+from ...slices.framing import framed_size
 from ...slices.geometry import Geometry
 from .budget import MemoryBudget
-from .file_data import FileData, Services
+from .file_data import WRITE_STEP, FileData, Services
 from .interfaces import SliceMetadata
 from .read_cache import ReadCache
 from .store_calls import StoreCalls
@@ -36,7 +37,7 @@ RETRY_S_FIRST, RETRY_S_MAX = 1.0, 30.0  # between drains of a file that fail
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """memory_budget in bytes; store_timeout_s: how long a flush or read keeps trying before EIO."""
+    """memory_budget in bytes, at least 3 MiB; store_timeout_s: how long a flush or read keeps trying before EIO."""
 
     memory_budget: int = 300 << 20
     store_timeout_s: float = 300.0
@@ -68,7 +69,12 @@ class DataPath:
     ) -> None:
         self._files: dict[int, _Open] = {}
         self._nursery: trio.Nursery | None = None
-        self._budget = MemoryBudget(config.memory_budget)
+        self._memory_limit = config.memory_budget
+        # An upload holds a framed copy of its block: room for these is set aside, within reason for a small budget.
+        copies = min(config.uploads_max * framed_size(geometry.block_size), config.memory_budget // 4)
+        self._budget = MemoryBudget(config.memory_budget - copies)
+        if self._budget.limit < 2 * min(WRITE_STEP, geometry.chunk_size):
+            raise InvalidArgument(f"a memory budget of {config.memory_budget} bytes is too small")
         calls = StoreCalls(
             store,
             uploads_max=config.uploads_max,
@@ -90,7 +96,7 @@ class DataPath:
             shifted=self._shifted,
             store_timeout_s=config.store_timeout_s,
         )
-        registry.register(_DataCollector(self._budget, self._cache, calls))
+        registry.register(_DataCollector(self._memory_limit, self._budget, self._cache, calls))
 
     # -------------------------------------------------------------------------------------------- files
 
@@ -115,7 +121,7 @@ class DataPath:
     @property
     def memory(self) -> tuple[int, int, int]:
         """Return bytes of (dirty data, read cache and what is being fetched, the budget)."""
-        return self._budget.dirty, self._budget.cached, self._budget.limit
+        return self._budget.dirty, self._budget.cached, self._memory_limit
 
     async def flush_all(self) -> None:
         """Have everything stored and published; what cannot be within the store's timeout is logged and stays dirty."""
@@ -189,6 +195,7 @@ class DataPath:
 class _DataCollector(Collector):
     """Memory and cache figures, read when scraped."""
 
+    limit: int
     budget: MemoryBudget
     cache: ReadCache
     calls: StoreCalls
@@ -198,7 +205,7 @@ class _DataCollector(Collector):
         memory.add_metric(["dirty"], self.budget.dirty)
         memory.add_metric(["cached"], self.budget.cached)
         yield memory
-        yield GaugeMetricFamily("curvefs_client_memory_limit_bytes", "The memory budget", value=self.budget.limit)
+        yield GaugeMetricFamily("curvefs_client_memory_limit_bytes", "The memory budget", value=self.limit)
         reads = CounterMetricFamily("curvefs_client_read_cache", "Reads of blocks", labels=["outcome"])
         reads.add_metric(["hit"], self.cache.counts.hits)
         reads.add_metric(["miss"], self.cache.counts.misses)

@@ -195,7 +195,7 @@ class Publisher:
             self._inode_id, slices, length, self._mtime_ns(), at_end=at_end
         )
         if not at_end:
-            self._lists.published(inode, slices)
+            self._lists.published(inode, slices, self._geometry.chunk_size)
         else:
             self._lists.drop()
             self._lists.revalidate(inode)

@@ -70,15 +70,20 @@ class SliceLists:
         self._lists.clear()
         self.version += 1
 
-    def published(self, inode: pb.Inode, slices: list[pb.Slice]) -> None:
-        """An own publication: extend the lists, or drop them if somebody else changed the file as well."""
-        if inode.change == self.change + 1:
+    def published(self, inode: pb.Inode, slices: list[pb.Slice], chunk_size: int) -> None:
+        """An own publication: extend the lists, or drop them if somebody else changed the file as well.
+
+        A chunk past the length had no slices: its list is known from now on, without asking.
+        """
+        if inode.change != self.change + 1 or len(self._lists) + len(slices) > CHUNKS_MAX:
+            self.drop()
+        else:
+            self.version += 1
             for one in slices:
+                if one.chunk_index * chunk_size >= self.length and one.chunk_index not in self._lists:
+                    self._lists[one.chunk_index] = _List([], self._now_s())
                 entry = self._lists.get(one.chunk_index)
                 if entry is not None:
                     entry.slices.append(one)
-            self.version += 1
-        else:
-            self.drop()
         if inode.change > self.change:
             self.change, self.length = inode.change, inode.length

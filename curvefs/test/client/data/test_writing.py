@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 
 from curvefs.src.common.errors import (
     AlreadyDone,
+    InvalidArgument,
     IOFailure,
     NoSpace,
     NotFound,
@@ -130,6 +131,12 @@ async def test_one_write_larger_than_the_budget_proceeds(autojump_clock):
         await file.append(pattern(9 * MIB, 2))
         await file.flush()
         assert this.metadata.content() == pattern(9 * MIB) + pattern(9 * MIB, 2)
+
+
+async def test_a_budget_that_no_write_fits_into_is_refused():
+    with pytest.raises(InvalidArgument, match="too small"):
+        async with lab(MIDDLE, memory_budget=2 * MIB):
+            pass
 
 
 async def test_very_many_runs_of_a_file_are_published_in_the_background(autojump_clock):
