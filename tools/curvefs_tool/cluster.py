@@ -10,10 +10,13 @@ from typing import Any, NoReturn, ParamSpec
 
 import click
 
+from curvefs.src.client.daemon import one_line
 from curvefs.src.common.addresses import parse_addresses
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.status import exit_code_of
+
+from .state import load_settings
 
 P = ParamSpec("P")
 
@@ -22,7 +25,7 @@ CALL_DEADLINE_S = 10.0
 
 def fail(error: CurveFSError) -> NoReturn:
     """End with the error's line and exit code."""
-    sys.stderr.write(f"curvefs-tool: {' '.join(str(error).split())}\n")
+    sys.stderr.write(f"curvefs-tool: {one_line(error)}\n")
     sys.exit(exit_code_of(error))
 
 
@@ -42,7 +45,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options by which a command finds its cluster, and --json."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option("--json", is_flag=True, help="Print JSON."),
         click.option("--data", type=click.Path(path_type=Path), help="The data folder of a cluster made by 'up'."),
         click.option("--mds", help="MDS addresses, H:P/H:P; else CURVEFS_MDS, else --data."),
     ):
@@ -55,16 +58,15 @@ def mds_addresses(mds: str | None, data: Path | None) -> list[str]:
 
     Raises StartupError (USAGE, DATA_FOLDER).
     """
-    said = mds or (os.environ.get("CURVEFS_MDS", "") if data is None else "")
+    said = mds or os.environ.get("CURVEFS_MDS", "")
     if said:
         return parse_addresses(said)
     if data is None:
         raise StartupError("which cluster? --mds H:P/H:P, CURVEFS_MDS or --data DIR", ExitCode.USAGE)
     try:
-        ports: dict[str, int] = json.loads((data / "cluster.json").read_text())["ports"]
-    except (OSError, ValueError, KeyError) as error:
+        return [f"127.0.0.1:{load_settings(data).ports['mds']}"]
+    except (FileNotFoundError, KeyError) as error:
         raise StartupError(f"{data} is no data folder of a cluster", ExitCode.DATA_FOLDER) from error
-    return [f"127.0.0.1:{ports['mds']}"]
 
 
 def print_json(value: Any) -> None:

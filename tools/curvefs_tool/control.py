@@ -1,17 +1,36 @@
-"""The supervisor's control socket: one request and one reply, a JSON line each."""
+"""The supervisor's control socket: one request and one reply, a JSON line each.
+
+Unix sockets' names may have 107 bytes and data folders longer ones, so both sides go by the folder's descriptor.
+"""
 
 import json
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 NAME = "control"
+REQUEST_TIMEOUT_S = 5.0
+
+
+class Request:
+    """One request, to be replied to once, now or later."""
+
+    def __init__(self, connection: socket.socket, said: dict[str, Any]) -> None:
+        self.said = said
+        self._connection = connection
+
+    def reply(self, said: dict[str, Any]) -> None:
+        """Answer; nothing happens if nobody waits any more."""
+        with self._connection:
+            try:
+                self._connection.sendall(json.dumps(said).encode() + b"\n")
+            except OSError:
+                return
 
 
 class Control:
-    """The listening side. Addressed through its folder's descriptor: a path may be longer than 107 bytes."""
+    """The listening side."""
 
     def __init__(self, data: Path) -> None:
         self._path = data / "run" / NAME
@@ -20,6 +39,9 @@ class Control:
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             self.socket.bind(f"/proc/self/fd/{folder}/{NAME}")
+        except BaseException:
+            self.socket.close()
+            raise
         finally:
             os.close(folder)
         self._path.chmod(0o600)
@@ -32,43 +54,40 @@ class Control:
         self.socket.close()
         self._path.unlink(missing_ok=True)
 
-    def answer(self, obey: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Take one request and reply to it."""
+    def accept(self) -> Request | None:
+        """Take one request; None for one that makes no sense."""
         connection, _ = self.socket.accept()
-        with connection, connection.makefile("rw", encoding="utf-8") as stream:
-            connection.settimeout(5.0)
-            try:
-                request = json.loads(stream.readline())
-            except (ValueError, OSError):
-                return
-            connection.settimeout(None)
-            reply = obey(request)
-            try:
-                stream.write(json.dumps(reply) + "\n")
-                stream.flush()
-            except OSError:
-                return
+        connection.settimeout(REQUEST_TIMEOUT_S)
+        try:
+            with connection.makefile("rb") as stream:
+                said = json.loads(stream.readline(65536))
+        except (ValueError, OSError):
+            said = None
+        if isinstance(said, dict):
+            return Request(connection, said)
+        connection.close()
+        return None
 
 
 def ask(data: Path, request: dict[str, Any]) -> dict[str, Any] | None:
-    """Send a request to the supervisor and return its reply, however long that takes; None without a supervisor."""
+    """Send a request to the supervisor and return its reply; None if there is no supervisor, or it ended first.
+
+    Waits as long as the supervisor works on it: storing what was written may take its time.
+    """
     try:
         folder = os.open(data / "run", os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             try:
                 connection.connect(f"/proc/self/fd/{folder}/{NAME}")
-            except (FileNotFoundError, ConnectionRefusedError):
+                connection.sendall(json.dumps(request).encode() + b"\n")
+                with connection.makefile("rb") as stream:
+                    line = stream.readline()
+            except (FileNotFoundError, ConnectionError):
                 return None
-            with connection.makefile("rw", encoding="utf-8") as stream:
-                stream.write(json.dumps(request) + "\n")
-                stream.flush()
-                line = stream.readline()
     finally:
         os.close(folder)
-    if not line:
-        return None
-    reply: dict[str, Any] = json.loads(line)
+    reply: dict[str, Any] | None = json.loads(line) if line else None
     return reply

@@ -1,17 +1,21 @@
 """``down``: unmounts, waits for uploads, and stops a cluster made by `up`."""
 
+import os
+import signal
 from pathlib import Path
 
 import click
 
-from curvefs.src.client import mountpoints
+from curvefs.src.client import runtime
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 
-from .cluster import command, mds_addresses
+from .cluster import command
 from .control import ask
-from .state import ClusterState
-from .supervisor import stop_leftovers, unmount_all
+from .shutdown import FORCED_TIMEOUT_S, KernelMounts, Outside, stop_leftovers, unmount_all
+from .state import ClusterState, load_settings
+
+SUPERVISOR_DEADLINE_S = 30.0
 
 
 @click.command("down")
@@ -20,21 +24,32 @@ from .supervisor import stop_leftovers, unmount_all
 @command
 def down(data: Path, *, force: bool) -> None:
     """Unmount (waiting until everything written is stored) and stop the cluster in DATA."""
+    data = Path(os.path.realpath(data))
+    supervisor = ClusterState.load(data).processes.get("supervisor")
     reply = ask(data, {"command": "down", "force": force})
     if reply is not None:
+        if supervisor is not None and reply["code"] != ExitCode.BUSY:  # its lock is free when it has ended
+            runtime.wait_gone(supervisor.pid, supervisor.started, SUPERVISOR_DEADLINE_S)
         if reply["code"]:
-            raise StartupError(reply["message"], ExitCode(reply["code"]))
+            more = "; everything is left running, --force unmounts it all the same"
+            reason = reply["message"] + (more if reply["code"] == ExitCode.BUSY else "")
+            raise StartupError(reason, ExitCode(reply["code"]))
         click.echo("stopped")
         return
-    state = ClusterState.load(data)
-    if not any(one.running for one in state.processes.values()):
+    if not ClusterState.load(data).any_running:
         click.echo("nothing is running")
         return
-    # The supervisor was killed; its children were not.
-    client = state.processes.get("client")
-    own = client.detail if client is not None and client.running else ""
-    if own and mountpoints.mounted_type(own) != mountpoints.FSTYPE:
-        own = ""
-    unmount_all(mds_addresses(None, data)[0], own, force=force)
-    stop_leftovers(data)
+    _stop_orphans(data, force=force)
     click.echo("stopped")
+
+
+def _stop_orphans(data: Path, *, force: bool) -> None:
+    """Stop what a killed supervisor has left. Raises StartupError (BUSY); then all is left running."""
+    outside = Outside(KernelMounts())
+    client = ClusterState.load(data).processes.get("client")
+    mds = f"127.0.0.1:{load_settings(data).ports['mds']}"
+    clients = unmount_all(outside, mds, client.detail if client is not None else "", force=force)
+    for one in clients:
+        if not runtime.wait_gone(*one, FORCED_TIMEOUT_S if force else None):
+            runtime.send_signal(*one, signal.SIGKILL)
+    stop_leftovers(outside, data, force=force)

@@ -12,7 +12,7 @@ from curvefs.src.common.exits import ExitCode
 from .cluster import command
 
 HELPERS = {
-    "mount.fuse.curvefs": "curvefs.src.client.main",
+    "mount.fuse.curvefs": "curvefs_tool.mount",
     "umount.fuse.curvefs": "curvefs_tool.umount",
 }
 
@@ -25,7 +25,7 @@ def install_helpers(folder: Path) -> None:
     for name, module in HELPERS.items():
         path = folder / name
         # mount(8) runs helpers with a PATH of its own: the interpreter is named in full.
-        text = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n'
+        text = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m {module} "$@"\n'
         beside = path.with_name(f".{name}.new")
         try:
             beside.write_text(text)

@@ -13,10 +13,10 @@ class _Lazy(click.Group):
         "up": "up:up",
         "down": "down:down",
         "status": "status:status",
-        "create-fs": "filesystem_commands:create_fs",
-        "list-fs": "filesystem_commands:list_fs",
-        "query-fs": "filesystem_commands:query_fs",
-        "delete-fs": "filesystem_commands:delete_fs",
+        "create-fs": "create_fs:create_fs",
+        "list-fs": "list_fs:list_fs",
+        "query-fs": "query_fs:query_fs",
+        "delete-fs": "delete_fs:delete_fs",
         "install-helpers": "install_helpers:install_helpers",
     }
 

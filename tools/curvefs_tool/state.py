@@ -12,6 +12,8 @@ mds/ metaserver-N/ objects/   the data
 import fcntl
 import json
 import os
+import random
+import shutil
 import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +24,8 @@ from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 
 FORMAT = 1
+PORT_MIN, PORT_MAX = 20000, 65535
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @dataclass(slots=True)
@@ -36,7 +40,7 @@ class Settings:
 
 @dataclass(slots=True)
 class ProcessRecord:
-    """One process; ``started`` in clock ticks since boot."""
+    """One process; ``started`` in clock ticks since boot. detail: the mountpoint of a client."""
 
     pid: int
     started: int
@@ -50,23 +54,34 @@ class ProcessRecord:
 
 @dataclass(slots=True)
 class ClusterState:
-    """run/state.json."""
+    """run/state.json. processes: those that were ready; starting: those that are not yet."""
 
     data: Path
     processes: dict[str, ProcessRecord] = field(default_factory=dict)
+    starting: dict[str, ProcessRecord] = field(default_factory=dict)
 
     @classmethod
     def load(cls, data: Path) -> "ClusterState":
         """Read it; empty when nothing was ever started."""
         try:
             said = json.loads((data / "run" / "state.json").read_text())
-        except (FileNotFoundError, ValueError):
-            said = {}
-        return cls(data, {name: ProcessRecord(**one) for name, one in said.items()})
+            parts = [{name: ProcessRecord(**one) for name, one in said[part].items()} for part in _STATE_PARTS]
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+            return cls(data)
+        return cls(data, *parts)
 
     def save(self) -> None:
-        """Write it, atomically."""
-        write_json(self.data / "run" / "state.json", {name: asdict(one) for name, one in self.processes.items()})
+        """Write it, atomically. Raises OSError."""
+        said = {part: {name: asdict(one) for name, one in getattr(self, part).items()} for part in _STATE_PARTS}
+        write_json(self.data / "run" / "state.json", said)
+
+    @property
+    def any_running(self) -> bool:
+        """True while any of the processes lives."""
+        return any(one.running for one in [*self.processes.values(), *self.starting.values()])
+
+
+_STATE_PARTS = ("processes", "starting")
 
 
 def prepare(data: Path) -> None:
@@ -77,16 +92,16 @@ def prepare(data: Path) -> None:
         if not marker.exists():
             if any(data.iterdir()):
                 raise StartupError(f"{data} is not empty and no data folder of a cluster", ExitCode.DATA_FOLDER)
-            marker.write_text(f"{FORMAT}\n")
-        found = marker.read_text().strip()
-        for folder in ("run", "etc", "log"):
-            (data / folder).mkdir(mode=0o700, exist_ok=True)
+            write_json(marker, FORMAT)
+        found = marker.read_text(errors="replace").strip()
     except OSError as error:
         raise StartupError(f"cannot use {data}: {error.strerror}", ExitCode.DATA_FOLDER) from error
     if not found.isdigit() or int(found) > FORMAT:
         raise StartupError(
             f"{data} is of version {found[:20]}; this version knows up to {FORMAT}", ExitCode.DATA_FOLDER
         )
+    for folder in ("run", "etc", "log"):
+        (data / folder).mkdir(mode=0o700, exist_ok=True)
 
 
 def lock(data: Path) -> int:
@@ -96,46 +111,63 @@ def lock(data: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise StartupError(f"{data} is already in use by a running cluster", ExitCode.DATA_FOLDER) from error
+        raise StartupError(
+            f"{data} is already in use by a running cluster; curvefs-tool down {data} stops it", ExitCode.DATA_FOLDER
+        ) from error
     return descriptor
 
 
 def settle(data: Path, fs: str | None, object_store: str | None, metaservers: int | None) -> Settings:
     """Return the cluster's settings: those kept, which what is asked for must agree with; new ones the first time.
 
-    Raises StartupError (DATA_FOLDER) naming the one that differs.
+    Raises StartupError (DATA_FOLDER) naming the ones that differ.
     """
     try:
         kept = load_settings(data)
     except FileNotFoundError:
-        settings = Settings(fs or "demo", object_store or f"file://{data.resolve() / 'objects'}", metaservers or 1)
+        settings = Settings(fs or "demo", object_store or f"file://{data / 'objects'}", metaservers or 1)
         names = ["mds", *(f"metaserver-{n}" for n in range(1, settings.metaservers + 1))]
-        settings.ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        settings.ports = dict(zip(names, free_ports(len(names), random.SystemRandom()), strict=True))
         write_json(data / "cluster.json", {"format": FORMAT} | asdict(settings))
         return settings
-    for name, asked in (("fs", fs), ("object_store", object_store), ("metaservers", metaservers)):
-        if asked is not None and asked != getattr(kept, name):
-            flag = "--" + name.replace("_", "-")
-            raise StartupError(
-                f"{data} was made with {flag} {getattr(kept, name)}; it cannot be run with {flag} {asked}",
-                ExitCode.DATA_FOLDER,
-            )
+    asked = {"fs": fs, "object_store": object_store, "metaservers": metaservers}
+    differing = [name for name, value in asked.items() if value is not None and value != getattr(kept, name)]
+    if differing:
+        was = " ".join(f"{_flag(name)} {getattr(kept, name)}" for name in differing)
+        now = " ".join(f"{_flag(name)} {asked[name]}" for name in differing)
+        raise StartupError(f"{data} was made with {was}; it cannot be run with {now}", ExitCode.DATA_FOLDER)
     return kept
+
+
+def _flag(setting: str) -> str:
+    return "--" + setting.replace("_", "-")
 
 
 def load_settings(data: Path) -> Settings:
     """Read cluster.json. Raises FileNotFoundError, StartupError (DATA_FOLDER)."""
-    text = (data / "cluster.json").read_text()
     try:
-        said: dict[str, Any] = json.loads(text)
+        said: dict[str, Any] = json.loads((data / "cluster.json").read_text())
         said.pop("format")
         return Settings(**said)
-    except (ValueError, KeyError, TypeError) as error:
-        raise StartupError(f"{data / 'cluster.json'} is damaged", ExitCode.DATA_FOLDER) from error
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StartupError(f"{data / 'cluster.json'} cannot be read", ExitCode.DATA_FOLDER) from error
+
+
+def discard(data: Path, *, folder_too: bool) -> None:
+    """Remove what a first start that failed has made: nothing was ever stored."""
+    for one in data.iterdir():
+        if one.is_dir() and not one.is_symlink():
+            shutil.rmtree(one, ignore_errors=True)
+        else:
+            one.unlink(missing_ok=True)
+    if folder_too:
+        data.rmdir()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file atomically; readable by the owner only."""
+    """Replace a JSON file atomically; readable by the owner only. Raises OSError."""
     beside = path.with_name(path.name + ".new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123
@@ -145,13 +177,23 @@ def write_json(path: Path, value: Any) -> None:
     beside.rename(path)
 
 
-def _free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+def free_ports(count: int, chooser: random.Random) -> list[int]:
+    """Return ports that nobody listens on now, none of those that the kernel gives to outgoing connections.
+
+    They are kept for good: a port of that range could be in use by any connection at the next start.
+    """
+    low, high = map(int, _PORT_RANGE.read_text().split())
+    candidates = [port for port in range(PORT_MIN, PORT_MAX) if not low <= port <= high] or range(PORT_MIN, PORT_MAX)
+    chosen: list[int] = []
+    for port in chooser.sample(candidates, min(len(candidates), 100 * count)):
+        if len(chosen) == count:
+            break
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        chosen.append(port)
+    if len(chosen) < count:
+        raise StartupError("no free ports were found", ExitCode.ADDRESS_IN_USE)
+    return chosen

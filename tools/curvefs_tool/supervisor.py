@@ -1,12 +1,14 @@
 """Runs a cluster on one machine: MDS, metaservers and, if asked, the mount, as child processes.
 
-Servers that die are started again with back-off, unless told otherwise; a client that was unmounted is not. Killing the
-supervisor leaves a working cluster; the next `up` stops what it left, in order, and begins again.
+Servers that die are started again with back-off, unless told otherwise; so is a client that dies, its dead mount taken
+away first. A client that was unmounted ends with 0 and is not. Killing the supervisor leaves a working cluster; the
+next `up` stops what it left, in order, and begins again.
 
-One thread: a loop that looks after the children and answers the control socket.
+One thread and one loop, _turn(): it waits for children, the control socket, signals and its own deadlines, and never
+for a single one of them, so that while a client stores what is left its servers are still looked after. Only the
+creation of the filesystem and the stop of the servers block.
 """
 
-import contextlib
 import json
 import os
 import selectors
@@ -14,238 +16,321 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-from curvefs.proto import mds_pb2, mds_pb2_grpc
-from curvefs.src.client import mountpoints, runtime
+from curvefs.src.client import runtime
+from curvefs.src.client.daemon import client_command, one_line
+from curvefs.src.client.options import MountConfig
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.status import exit_code_of
-from curvefs.src.rpc.blocking import BlockingClient
 
-from .children import Child, stop_recorded
-from .control import Control
-from .filesystem_commands import create_filesystem, filesystem_exists
+from .children import STATUS_FD, Child, Ended, Ready, Stage
+from .control import Control, Request
+from .shutdown import FORCED_TIMEOUT_S, Outside, Process, stop_leftovers, unmount_all
 from .state import ClusterState, ProcessRecord, Settings
 
-TICK_S = 0.2
-CREATE_TIMEOUT_S = 30.0
+LOOK_S = 0.1  # between looks at what has no descriptor: clients that are not our children
+IDLE_S = 5.0
+
+
+@dataclass(slots=True)
+class Programs:
+    """What is run, as the words before the flags; tests put others in their place."""
+
+    mds: list[str] = field(default_factory=lambda: [sys.executable, "-P", "-m", "curvefs.src.mds.main"])
+    metaserver: list[str] = field(default_factory=lambda: [sys.executable, "-P", "-m", "curvefs.src.metaserver.main"])
+    client: Callable[[MountConfig], list[str]] = lambda config: client_command(config, "--status-fd", STATUS_FD)
+
+
+@dataclass(slots=True)
+class _Stopping:
+    """A shutdown under way: the clients still storing, and who asked."""
+
+    force: bool
+    clients: list[Process]
+    deadline_s: float | None
+    requests: list[Request] = field(default_factory=list)
+    lost: bool = False  # a client had to be killed
 
 
 class Supervisor:
-    """See the module."""
+    """See the module. Use as a context manager around start() and run(): the control socket lives that long.
 
-    def __init__(self, data: Path, settings: Settings, mountpoint: str, *, restart: bool) -> None:
+    create: makes the filesystem if it is not there yet, given the address of the MDS. tell: shows a line to a person.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        settings: Settings,
+        mountpoint: str,
+        *,
+        restart: bool,
+        programs: Programs,
+        outside: Outside,
+        create: Callable[[str], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self.mds = f"127.0.0.1:{settings.ports['mds']}"
         self._data = data
         self._settings = settings
         self._mountpoint = mountpoint
         self._restart = restart
+        self._programs = programs
+        self._outside = outside
+        self._create = create
+        self._tell = tell
         self._state = ClusterState(data)
-        self.mds = f"127.0.0.1:{settings.ports['mds']}"
         self._servers: list[Child] = []
         self._client: Child | None = None
-        self._stopping = False
+        self._starting = True
+        self._creating = False  # in a blocking call, which a signal may end
+        self._stopping: _Stopping | None = None
+        self._stopped = False
+        self._control = Control(data)
+        self._signals, self._signals_in = socket.socketpair()
+        self._signals_in.setblocking(False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._control.__exit__()
+        self._signals.close()
+        self._signals_in.close()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Take SIGTERM and SIGINT as the wish to stop; in the main thread only."""
+        signal.set_wakeup_fd(self._signals_in.fileno())
+        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     # --------------------------------------------------------------------------------------------- start
 
     def start(self) -> None:
         """Bring everything up. Raises StartupError; then nothing is left running."""
+        stop_leftovers(self._outside, self._data)
         if self._mountpoint:
-            mountpoints.check_mountpoint(self._mountpoint)
-        stop_leftovers(self._data)
+            self._outside.mounts.check(self._mountpoint)
         try:
-            self._start_servers()
-            self._create_filesystem()
+            self._state.processes["supervisor"] = ProcessRecord(os.getpid(), runtime.start_time(os.getpid()) or 0)
+            self._state.save()
+            for child in self._plan_servers():
+                self._servers.append(child)
+                self._bring_up(child)
+            self._creating = True
+            self._create(self.mds)
+            self._creating = False
             if self._mountpoint:
-                self._start_client()
+                config = MountConfig(self._settings.fs, self._mountpoint, [self.mds])
+                self._client = Child("client", self._programs.client(config), self._log("client"))
+                self._bring_up(self._client)
         except BaseException:
+            self._creating = False
             self._stop_all()
             raise
+        self._starting = False
 
-    def _start_servers(self) -> None:
-        self._state.processes["supervisor"] = ProcessRecord(os.getpid(), runtime.start_time(os.getpid()) or 0)
+    def _interrupt(self, *_: object) -> None:
+        """Be the handler of signals. The loop hears of them by the wake-up descriptor; a blocking call does not."""
+        if self._creating:
+            self._creating = False
+            raise _interrupted()
+
+    def _plan_servers(self) -> Iterator[Child]:
         ports = self._settings.ports
-        plans: list[tuple[str, str, dict[str, str]]] = [("mds", "curvefs.src.mds.main", {})]
-        plans += [
-            (f"metaserver-{n}", "curvefs.src.metaserver.main", {"mds": self.mds})
-            for n in range(1, self._settings.metaservers + 1)
-        ]
-        for name, module, more in plans:
-            config = {"listen": f"127.0.0.1:{ports[name]}", "data": str(self._data / name)} | more
+        for name in ports:
+            config = {"listen": f"127.0.0.1:{ports[name]}", "data": str(self._data / name)}
+            program = self._programs.mds
+            if name != "mds":
+                program, config["mds"] = self._programs.metaserver, self.mds
             path = self._data / "etc" / f"{name}.toml"
             path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items()))
-            child = Child(name, [sys.executable, "-m", module, "--config", str(path)], self._log(name))
-            self._servers.append(child)
-            child.start()
-            child.wait_ready()
-            self._note(child)
+            yield Child(name, [*program, "--config", str(path)], self._log(name))
 
-    def _create_filesystem(self) -> None:
-        """Create the filesystem the first time; metaservers that have just registered need a moment."""
-        client = BlockingClient([self.mds])
-        request = mds_pb2.CreateFilesystemRequest(name=self._settings.fs, object_store=self._settings.object_store)
-        end = time.monotonic() + CREATE_TIMEOUT_S
-        try:
-            while filesystem_exists(client, self._settings.fs) is None:
-                try:
-                    create_filesystem(client, request)
-                except StartupError as error:
-                    if error.exit_code != ExitCode.FAILED or time.monotonic() > end:
-                        raise
-                    time.sleep(TICK_S)
-        finally:
-            client.close()
+    def _bring_up(self, child: Child) -> None:
+        """Start a child and wait until it is ready; any child's end ends the start."""
+        self._begin(child)
+        while child.stage is not Stage.RUNNING:
+            self._turn()
 
-    def _start_client(self) -> None:
-        command = [sys.executable, "-m", "curvefs.src.client.main", "-f", "-o", f"mds={self.mds}"]
-        command += [self._settings.fs, self._mountpoint]
-        self._client = Child("client", command, self._log("client"), status_pipe=True)
-        self._client.start()
-        self._client.wait_ready()
-        self._note(self._client)
-
-    def _note(self, child: Child) -> None:
+    def _begin(self, child: Child) -> None:
+        child.start(time.monotonic())
         record = child.record()
         record.detail = self._mountpoint if child is self._client else ""
-        self._state.processes[child.name] = record
-        self._state.save()
+        self._state.starting[child.name] = record
+        self._save()
 
     def _log(self, name: str) -> Path:
         return self._data / "log" / f"{name}.log"
+
+    def _save(self) -> None:
+        try:
+            self._state.save()
+        except OSError as error:  # a full disk must not take the cluster down
+            self._tell(f"cannot write the state file: {error.strerror}")
 
     # ---------------------------------------------------------------------------------------------- run
 
     def run(self, ready: Callable[[], None]) -> None:
         """Look after the children until told to stop."""
-        wake_reader, wake_writer = socket.socketpair()
-        wake_writer.setblocking(False)
-        signal.set_wakeup_fd(wake_writer.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        control = Control(self._data)
-        with selectors.DefaultSelector() as selector, control, wake_reader, wake_writer:
-            selector.register(wake_reader, selectors.EVENT_READ)
-            selector.register(control.socket, selectors.EVENT_READ)
-            ready()
-            while not self._stopping:
-                for key, _ in selector.select(TICK_S):
-                    if key.fileobj is control.socket:
-                        control.answer(self._obey)
-                    elif self._is_stop_signal(wake_reader.recv(64)):
-                        self._stop_by_signal()
-                self._look_after()
+        ready()
+        while not self._stopped:
+            self._turn()
 
-    @staticmethod
-    def _is_stop_signal(numbers: bytes) -> bool:
-        return any(number in (signal.SIGTERM, signal.SIGINT) for number in numbers)
+    @property
+    def _children(self) -> list[Child]:
+        return [*self._servers, *([self._client] if self._client is not None else [])]
 
-    def _stop_by_signal(self) -> None:
-        try:
-            self._shut_down(force=False)
-        except CurveFSError as error:
-            sys.stderr.write(f"curvefs-tool: {error}; everything is left running\n")
-
-    def _obey(self, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            self._shut_down(force=bool(request.get("force")))
-        except CurveFSError as error:
-            return {"code": int(exit_code_of(error)), "message": str(error)}
-        return {"code": 0}
-
-    def _look_after(self) -> None:
-        if self._stopping:
-            return
+    def _turn(self) -> None:
+        """Wait for something to happen, and see to all that has."""
+        readable = self._wait()
+        if self._signals in readable:
+            self._signals.recv(64)
+            self._stop_by_signal()
+        if self._control.socket in readable and (request := self._control.accept()) is not None:
+            self._obey(request)
         now_s = time.monotonic()
-        children = [*self._servers, *([self._client] if self._client else [])]
-        for child in children:
-            code = child.died(now_s)
-            if code is not None and child is self._client and code == 0:
-                self._client = None  # unmounted: the servers go on
-                self._state.processes.pop("client", None)
-                self._state.save()
-            elif child.restart_at_s is not None and self._restart and now_s >= child.restart_at_s:
-                self._start_again(child)
+        for child in self._children:
+            match child.look(now_s):
+                case Ready():
+                    self._state.processes[child.name] = self._state.starting.pop(child.name)
+                    self._save()
+                case Ended() as ended:
+                    self._on_end(child, ended, now_s)
+                case None:
+                    pass
+            if child.start_at_s is not None and now_s >= child.start_at_s:
+                self._start_again(child, now_s)
+        if self._stopping is not None:
+            self._go_on_stopping(self._stopping, now_s)
 
-    def _start_again(self, child: Child) -> None:
-        sys.stderr.write(f"curvefs-tool: {child.name} has ended; starting it again\n")
+    def _wait(self) -> set[object]:
+        now_s = time.monotonic()
+        due = [one.due_s for one in self._children if one.due_s is not None]
+        limit_s = min([IDLE_S, *(max(0.0, one - now_s) for one in due)])
+        if self._stopping is not None:
+            limit_s = min(limit_s, LOOK_S)
+        with selectors.DefaultSelector() as selector:
+            for source in (self._signals, self._control.socket):
+                selector.register(source, selectors.EVENT_READ)
+            for child in self._children:
+                for descriptor in child.watched:
+                    selector.register(descriptor, selectors.EVENT_READ)
+            return {key.fileobj for key, _ in selector.select(limit_s)}
+
+    # --------------------------------------------------------------------------------- ends and restarts
+
+    def _on_end(self, child: Child, ended: Ended, now_s: float) -> None:
+        self._state.starting.pop(child.name, None)
+        if self._starting:
+            raise ended.error
+        if child is self._client and (ended.code == 0 or self._stopping is not None):
+            self._client = None  # unmounted: the servers go on
+            self._state.processes.pop(child.name, None)
+            self._save()
+        elif self._restart:
+            child.start_at_s = child.backoff.next_start_s(child.started_s, now_s)
+            wait_s = child.start_at_s - now_s
+            self._tell(f"{one_line(ended.error)}; it is started again in {wait_s:.1f} s")
+        else:
+            self._tell(one_line(ended.error))
+
+    def _start_again(self, child: Child, now_s: float) -> None:
+        if child is self._client and self._stopping is not None:
+            child.start_at_s = None
+            return
         try:
             if child is self._client:
-                mountpoints.check_mountpoint(self._mountpoint)
-            child.start()
-            child.wait_ready()
-            self._note(child)
+                self._outside.mounts.check(self._mountpoint)
+            self._begin(child)
         except StartupError as error:
-            sys.stderr.write(f"curvefs-tool: {child.name}: {error}\n")
-            child.stop()
-            child.restart_at_s = time.monotonic() + child.backoff_s
-            child.backoff_s = min(2 * child.backoff_s, 10.0)
+            child.start_at_s = child.backoff.next_start_s(now_s, now_s)
+            self._tell(f"{child.name}: {error}")
 
     # --------------------------------------------------------------------------------------------- stop
 
-    def _shut_down(self, *, force: bool) -> None:
-        """Unmount, waiting for uploads, then stop the servers in order. Raises StartupError when a mount is busy."""
-        unmount_all(self.mds, self._mountpoint if self._client else "", force=force)
-        if self._client is not None and self._client.process is not None:
-            self._client.process.wait()
+    def _stop_by_signal(self) -> None:
+        try:
+            self._begin_to_stop(force=False)
+        except StartupError as error:
+            if self._starting:
+                raise
+            self._tell(f"{error}; everything is left running (curvefs-tool down --force {self._data})")
+
+    def _obey(self, request: Request) -> None:
+        if request.said.get("command") != "down":
+            request.reply({"code": int(ExitCode.USAGE), "message": "an unknown command"})
+            return
+        if self._starting:
+            self._stopping = _Stopping(force=True, clients=[], deadline_s=None, requests=[request])
+            raise _interrupted()
+        try:
+            self._begin_to_stop(force=bool(request.said.get("force"))).requests.append(request)
+        except CurveFSError as error:
+            request.reply({"code": int(exit_code_of(error)), "message": one_line(error)})
+
+    def _begin_to_stop(self, *, force: bool) -> _Stopping:
+        """Unmount; the loop waits for the clients. Raises StartupError (BUSY); then all is as it was."""
+        if self._starting:
+            raise _interrupted()
+        if self._stopping is None or (force and not self._stopping.force):
+            own = self._mountpoint if self._client is not None else ""
+            clients = unmount_all(self._outside, self.mds, own, force=force)
+            if self._client is not None and self._client.process is not None:
+                record = self._client.record()
+                clients.append((record.pid, record.started))
+                if self._client.stage is Stage.STARTING:
+                    runtime.send_signal(*clients[-1], signal.SIGTERM)
+            before = self._stopping or _Stopping(force, [], None)
+            clients += [one for one in before.clients if one not in clients]
+            if force:
+                for one in clients:
+                    runtime.send_signal(*one, signal.SIGTERM)
+            deadline_s = time.monotonic() + FORCED_TIMEOUT_S if force else None
+            self._stopping = _Stopping(force, clients, deadline_s, before.requests)
+        return self._stopping
+
+    def _go_on_stopping(self, stopping: _Stopping, now_s: float) -> None:
+        stopping.clients = [one for one in stopping.clients if runtime.is_running(*one)]
+        if stopping.deadline_s is not None and now_s >= stopping.deadline_s:
+            for one in stopping.clients:
+                runtime.send_signal(*one, signal.SIGKILL)
+                stopping.lost = True
+            stopping.deadline_s = None
+        if not stopping.clients and (self._client is None or self._client.stage is Stage.IDLE):
             self._client = None
-        self._stop_all()
-        self._stopping = True
+            self._stop_all()
+            self._stopped = True
 
     def _stop_all(self) -> None:
+        """Stop whatever runs; a client here is one that is not ready yet, or of a start that failed."""
         if self._client is not None:
-            if mountpoints.mounted_type(self._mountpoint) == mountpoints.FSTYPE:
-                mountpoints.lazy_unmount(self._mountpoint)
+            if self._outside.mounts.is_ours(self._mountpoint):
+                self._outside.mounts.lazy_unmount(self._mountpoint)
             self._client.stop()
         for child in reversed(self._servers):
             child.stop()
         self._state.processes.clear()
-        self._state.save()
+        self._state.starting.clear()
+        self._save()
+        if self._stopping is not None:
+            lost = f"stopped; a mount had not stored everything within {FORCED_TIMEOUT_S:.0f} s"
+            reply = {"code": int(ExitCode.TIMEOUT), "message": lost} if self._stopping.lost else {"code": 0}
+            for request in self._stopping.requests:
+                request.reply(reply)
 
 
-def unmount_all(mds: str, own: str, *, force: bool) -> None:
-    """Unmount what this machine has mounted of a cluster, and wait until every byte is stored.
-
-    Busy mounts are named before anything is unmounted twice over; with ``force`` they are taken away lazily.
-    Raises StartupError (BUSY).
-    """
-    places = [own] if own else []
-    client = BlockingClient([mds], deadline_s=3.0)
-    with contextlib.suppress(CurveFSError):
-        sessions = client.call(mds_pb2_grpc.MdsServiceStub, "ListSessions", mds_pb2.ListSessionsRequest()).sessions
-        here = socket.gethostname()
-        places += [
-            one.mountpoint
-            for one in sessions
-            if one.host == here and one.mountpoint not in places and runtime.client_of(one.mountpoint)
-        ]
-    client.close()
-    for place in places:
-        who = runtime.client_of(place)
-        if mountpoints.mounted_type(place) == mountpoints.FSTYPE:
-            if force:
-                mountpoints.lazy_unmount(place)
-            else:
-                mountpoints.unmount(place)
-        if who is not None:
-            if force:  # a lazily unmounted filesystem lives as long as somebody uses it
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(who[0], signal.SIGTERM)
-            runtime.wait_gone(*who)
-
-
-def stop_leftovers(data: Path) -> None:
-    """Stop what a supervisor that was killed has left: the client first, then the servers."""
-    state = ClusterState.load(data)
-    client = state.processes.pop("client", None)
-    if client is not None and client.running:
-        if mountpoints.mounted_type(client.detail) == mountpoints.FSTYPE:
-            mountpoints.unmount(client.detail)
-        runtime.wait_gone(client.pid, client.started)
-    for name in sorted(state.processes, key=lambda name: (name == "mds", name)):
-        if name != "supervisor":
-            stop_recorded(state.processes[name])
-    state.processes.clear()
-    if (data / "run").exists():
-        state.save()
+def _interrupted() -> StartupError:
+    return StartupError("stopped before it was ready", ExitCode.FAILED)

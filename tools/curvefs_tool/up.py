@@ -1,12 +1,20 @@
-"""``up``: a whole cluster on one machine with one command."""
+"""``up``: a whole cluster on one machine with one command.
+
+With --detach the supervisor is a fresh process of its own, which says on a pipe that it is ready, with the summary, or
+why not, as the client does. A first start that fails because of what it was told leaves nothing behind.
+"""
 
 import os
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from curvefs.src.client.daemon import READY, StatusPipe, error_said, one_line
+from curvefs.src.client.mountpoints import check_mountpoint, resolve
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.fsname import check_fs_name
@@ -14,8 +22,36 @@ from curvefs.src.common.status import exit_code_of
 from curvefs.src.object.url import parse_store_url
 
 from .cluster import command
-from .state import Settings, lock, prepare, settle
-from .supervisor import Supervisor
+from .filesystems import ensure_filesystem
+from .shutdown import KernelMounts, Outside
+from .state import Settings, discard, lock, prepare, settle
+from .status import collect
+from .supervisor import Programs, Supervisor
+
+STOP_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the command line says; None: not said. mountpoint: '' for none."""
+
+    data: Path
+    mountpoint: str
+    fs: str | None
+    object_store: str | None
+    metaservers: int | None
+    restart: bool
+
+    def words(self) -> list[str]:
+        """Return it as a command line again."""
+        flags = {"--fs": self.fs, "--object-store": self.object_store, "--metaservers": self.metaservers}
+        words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+        words += [] if self.restart else ["--no-restart"]
+        return [*words, "--", str(self.data), *([self.mountpoint] if self.mountpoint else [])]
+
+    def settings(self) -> Settings:
+        """Return the settings. Raises StartupError (DATA_FOLDER) when those kept differ."""
+        return settle(self.data, self.fs, self.object_store, self.metaservers)
 
 
 @click.command("up")
@@ -47,71 +83,111 @@ def up(
         check_fs_name(fs)
     if object_store is not None:
         parse_store_url(object_store)
-    data = Path(os.path.abspath(data))  # noqa: PTH100  # without following links
-    place = os.path.abspath(mountpoint) if mountpoint else ""  # noqa: PTH100
+    place = resolve(mountpoint) if mountpoint else ""
+    wanted = _Wanted(Path(os.path.realpath(data)), place, fs, object_store, metaservers, not no_restart)
     if detach:
-        _detached()
+        click.echo(_in_background(wanted))
         return
+    status = StatusPipe(status_fd)
     try:
-        prepare(data)
-        held = lock(data)
-        settings = settle(data, fs, object_store, metaservers)
-        supervisor = Supervisor(data, settings, place, restart=not no_restart)
-        supervisor.start()
+        _run(wanted, None if status_fd is None else status)
     except CurveFSError as error:
-        if status_fd is None:
+        status.failed(error)
+        raise
+    except Exception as error:
+        status.failed(StartupError(f"{type(error).__name__}: {error}", ExitCode.FAILED))
+        raise
+
+
+def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
+    """Be the supervisor until the cluster is taken down. Raises CurveFSError. status: with a parent that waits."""
+    made, first = not wanted.data.exists(), not (wanted.data / "cluster.json").exists()
+    if not first:
+        wanted.settings()
+    elif wanted.mountpoint:
+        check_mountpoint(wanted.mountpoint)
+    prepare(wanted.data)
+    held = lock(wanted.data)
+    settings = wanted.settings()
+    if status is not None:
+        _log_into(wanted.data / "log" / "supervisor.log")
+    supervisor = Supervisor(
+        wanted.data,
+        settings,
+        wanted.mountpoint,
+        restart=wanted.restart,
+        programs=Programs(),
+        outside=Outside(KernelMounts()),
+        create=lambda mds: ensure_filesystem(mds, settings.fs, settings.object_store),
+        tell=_tell,
+    )
+    with supervisor, supervisor.signals():
+        try:
+            supervisor.start()
+        except CurveFSError as error:
+            if first and exit_code_of(error) not in (ExitCode.FAILED, ExitCode.TIMEOUT):
+                discard(wanted.data, folder_too=made)
             raise
-        _say(status_fd, f"{int(exit_code_of(error))} {' '.join(str(error).split())}\n")
-        sys.exit(exit_code_of(error))
-    lines = _summary(data, settings, place, supervisor.mds)
-    supervisor.run(lambda: _say(status_fd, "ready\n" + lines) if status_fd is not None else click.echo(lines))
+        summary = _summary(wanted, settings, supervisor.mds)
+        supervisor.run(lambda: click.echo(summary) if status is None else status.ready(summary))
     os.close(held)
 
 
-def _detached() -> None:
-    """Start the supervisor as a process of its own; relay its word."""
+def _in_background(wanted: _Wanted) -> str:
+    """Start the supervisor as a process of its own; return its summary. Raises StartupError with its reason."""
     reader, writer = os.pipe()
-    arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
-    log_file = open(os.devnull, "ab")  # noqa: SIM115, PTH123  # the servers have logs of their own
-    with log_file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "curvefs_tool.main", *arguments, "--status-fd", str(writer)],
-            stdin=subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=log_file,
-            pass_fds=[writer],
-            start_new_session=True,
-        )
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "curvefs_tool.main", "up", "--status-fd", str(writer), *wanted.words()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[writer],
+        start_new_session=True,
+        cwd="/",
+    )
     os.close(writer)
-    with open(reader, encoding="utf-8") as pipe:  # noqa: PTH123
-        said = pipe.read()
-    first, _, rest = said.partition("\n")
-    if first == "ready":
-        click.echo(rest.rstrip())
-        return
-    code, _, reason = first.partition(" ")
-    if code.isdigit() and reason:
-        raise StartupError(reason, ExitCode(int(code)))
-    raise StartupError("the supervisor ended without a word", ExitCode(process.wait() or ExitCode.FAILED))
+    try:
+        with open(reader, encoding="utf-8", errors="replace") as pipe:  # noqa: PTH123
+            said = pipe.read()  # to its end: every wait of the supervisor's start has a deadline
+    except BaseException:  # interrupted: it must not go on alone
+        process.terminate()
+        process.wait(STOP_DEADLINE_S)
+        raise
+    first, _, summary = said.strip().partition("\n")
+    if first == READY:
+        return summary
+    process.wait(STOP_DEADLINE_S)
+    raise error_said(first, f"the supervisor has ended; see {wanted.data / 'log' / 'supervisor.log'}")
 
 
-def _say(status_fd: int, text: str) -> None:
-    os.write(status_fd, text.encode())
-    os.close(status_fd)
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} curvefs-tool: {line}\n")
+    sys.stderr.flush()
 
 
-def _summary(data: Path, settings: Settings, mountpoint: str, mds: str) -> str:
-    lines = [
-        f"filesystem    {settings.fs}",
-        f"object store  {settings.object_store}",
-        f"MDS           {mds}",
-        *(f"metaserver    127.0.0.1:{port}" for name, port in settings.ports.items() if name.startswith("metaserver")),
-        f"data, logs    {data}",
-    ]
-    if mountpoint:
-        lines.append(f"mountpoint    {mountpoint}")
+def _log_into(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    os.close(descriptor)
+
+
+def _summary(wanted: _Wanted, settings: Settings, mds: str) -> str:
+    """Return what a person wants to know now."""
+    rows = [("filesystem", settings.fs), ("object store", settings.object_store)]
+    try:
+        rows += [
+            (one["role"], f"{one['address']}  {one['metrics']}")
+            for one in collect([mds], None)["processes"]
+            if one["role"] in ("mds", "metaserver")
+        ]
+    except CurveFSError as error:  # it was there a moment ago, and may be again
+        rows.append(("mds", f"{mds}  {one_line(error)}"))
+    rows.append(("data, logs", str(wanted.data)))
+    if wanted.mountpoint:
+        rows.append(("mountpoint", wanted.mountpoint))
     else:
-        lines.append(f"mount with    curvefs {settings.fs} MOUNTPOINT -o mds={mds}")
-    lines.append(f"stop with     curvefs-tool down {data}")
-    lines.append(click.style("ready", fg="green", bold=True))
-    return "\n".join(lines)
+        rows.append(("mount with", f"curvefs {settings.fs} MOUNTPOINT -o mds={mds}"))
+    rows.append(("stop with", f"curvefs-tool down {wanted.data}"))
+    lines = [f"{what:<13} {which}" for what, which in rows]
+    return "\n".join([*lines, click.style("ready", fg="green", bold=True)])

@@ -26,25 +26,25 @@ END_DEADLINE_S = 10.0
 
 
 class StatusPipe:
-    """The writing end, in the client. Says at most one line; nobody listening is no error."""
+    """The writing end, in the client. Speaks once; nobody listening is no error."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
-    def ready(self) -> None:
-        """Say that the mount is live."""
-        self._say(READY)
+    def ready(self, more: str = "") -> None:
+        """Say that the mount is live; more: what the parent wants to know then."""
+        self._say(f"{READY}\n{more}" if more else READY)
 
     def failed(self, error: CurveFSError) -> None:
         """Say why there is no mount."""
         self._say(f"{int(exit_code_of(error))} {one_line(error)}")
 
-    def _say(self, line: str) -> None:
+    def _say(self, text: str) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
         try:
-            os.write(descriptor, line.encode(errors="replace") + b"\n")
+            os.write(descriptor, text.encode(errors="replace") + b"\n")
         except BrokenPipeError:
             pass
         finally:

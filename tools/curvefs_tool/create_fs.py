@@ -1,0 +1,49 @@
+"""``create-fs``: makes a filesystem."""
+
+from pathlib import Path
+from uuid import UUID
+
+import click
+
+from curvefs.proto import mds_pb2
+from curvefs.src.rpc.blocking import BlockingClient
+
+from .cluster import cluster_options, command, mds_addresses, print_json
+from .filesystems import Size, as_json, create_filesystem
+
+
+@click.command("create-fs")
+@click.argument("name")
+@click.option("--object-store", required=True, help="file:///DIR or s3://BUCKET[/PREFIX]?endpoint=URL")
+@click.option("--chunk-size", type=Size(), default=0, help="Default 64M.")
+@click.option("--block-size", type=Size(), default=0, help="Default 4M.")
+@click.option("--capacity", type=Size(), default=0, help="What df shows as the size; default 1024T.")
+@click.option("--inodes", type=Size(), default=0, help="What df -i shows as the number of inodes.")
+@cluster_options
+@command
+def create_fs(
+    name: str,
+    object_store: str,
+    *,
+    chunk_size: int,
+    block_size: int,
+    capacity: int,
+    inodes: int,
+    mds: str | None,
+    data: Path | None,
+    json: bool,
+) -> None:
+    """Create the filesystem NAME with its blocks in an object store."""
+    request = mds_pb2.CreateFilesystemRequest(
+        name=name,
+        object_store=object_store,
+        chunk_size=chunk_size,
+        block_size=block_size,
+        capacity_bytes=capacity,
+        capacity_inodes=inodes,
+    )
+    filesystem = create_filesystem(BlockingClient(mds_addresses(mds, data)), request)
+    if json:
+        print_json(as_json(filesystem))
+    else:
+        click.echo(f"created {name} ({UUID(bytes=filesystem.uuid)})")

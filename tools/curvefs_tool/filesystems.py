@@ -1,0 +1,112 @@
+"""What the commands about filesystems share: creating one, and how one is shown."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import click
+
+from curvefs.proto import mds_pb2, mds_pb2_grpc
+from curvefs.src.client.options import parse_size
+from curvefs.src.common.errors import NoSpace, NotFound, PermissionDenied, StartupError, Unavailable, Unreachable
+from curvefs.src.common.exits import ExitCode
+from curvefs.src.common.fsname import check_fs_name
+from curvefs.src.object.url import parse_store_url
+from curvefs.src.rpc.blocking import BlockingClient
+
+CREATE_DEADLINE_S = 60.0
+JOIN_DEADLINE_S = 30.0  # for metaservers that have just started to register
+_PAUSE_S = 0.2
+
+
+def create_filesystem(client: BlockingClient, request: mds_pb2.CreateFilesystemRequest) -> mds_pb2.Filesystem:
+    """Create a filesystem.
+
+    Raises StartupError (OBJECT_STORE) when its object store is the reason, InvalidArgument, AlreadyExists,
+    Unreachable, Unavailable (no metaserver).
+    """
+    check_fs_name(request.name)
+    parse_store_url(request.object_store)
+    # Whether anybody answers shows within the usual deadline; the creation itself takes as long as the store's check.
+    client.call(mds_pb2_grpc.MdsServiceStub, "GetStatus", mds_pb2.GetStatusRequest())
+    try:
+        reply = client.call(mds_pb2_grpc.MdsServiceStub, "CreateFilesystem", request, deadline_s=CREATE_DEADLINE_S)
+    except (PermissionDenied, NotFound, NoSpace) as error:
+        raise StartupError(str(error), ExitCode.OBJECT_STORE) from error
+    except Unreachable:
+        raise
+    except Unavailable as error:
+        if "metaserver" in str(error):  # the status code alone does not tell which of the two is away
+            raise
+        raise StartupError(str(error), ExitCode.OBJECT_STORE) from error
+    filesystem: mds_pb2.Filesystem = reply.filesystem
+    return filesystem
+
+
+def ensure_filesystem(mds: str, name: str, object_store: str) -> None:
+    """Create a filesystem if it is not there. Raises what create_filesystem() raises.
+
+    Metaservers that have just started need a moment to be known.
+    """
+    client = BlockingClient([mds])
+    end = time.monotonic() + JOIN_DEADLINE_S
+    try:
+        while not _exists(client, name):
+            try:
+                create_filesystem(client, mds_pb2.CreateFilesystemRequest(name=name, object_store=object_store))
+            except Unavailable:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_PAUSE_S)
+    finally:
+        client.close()
+
+
+def _exists(client: BlockingClient, name: str) -> bool:
+    try:
+        client.call(mds_pb2_grpc.MdsServiceStub, "GetFilesystem", mds_pb2.GetFilesystemRequest(name=name))
+    except NotFound:
+        return False
+    return True
+
+
+def as_json(one: mds_pb2.Filesystem) -> dict[str, Any]:
+    """Return what --json shows of a filesystem. Sizes in bytes."""
+    return {
+        "name": one.name,
+        "fs_id": one.fs_id,
+        "uuid": str(UUID(bytes=one.uuid)) if one.uuid else "",
+        "state": state_name(one),
+        "object_store": one.object_store,
+        "chunk_size": one.chunk_size,
+        "block_size": one.block_size,
+        "capacity_bytes": one.capacity_bytes,
+        "capacity_inodes": one.capacity_inodes,
+        "created": time_text(one.created_ns),
+    }
+
+
+def state_name(one: mds_pb2.Filesystem) -> str:
+    """Return active, creating or deleting."""
+    return mds_pb2.FilesystemState.Name(one.state).lower()
+
+
+def time_text(time_ns: int) -> str:
+    """Return a time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic only in new releases
+    """A size such as 64M, for options."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value)
+        except ValueError:
+            self.fail(f"'{value}' is no size such as 64M", param, ctx)
