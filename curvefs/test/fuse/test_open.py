@@ -85,13 +85,14 @@ def test_many_unlinked_files_stay_apart(folder):
     assert os.listdir(folder) == []
 
 
-def test_a_removed_directory_stays_usable_while_open_but_takes_no_names(folder):
+def test_a_removed_directory_that_is_open_takes_no_names(folder):
     (folder / "d").mkdir()
     descriptor = os.open(folder / "d", os.O_RDONLY | os.O_DIRECTORY)
     os.rmdir(folder / "d")
     fails(errno.ENOENT, lambda: os.close(os.open("x", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor)))
-    assert os.listdir(descriptor) == []
+    fails(errno.ENOENT, lambda: os.mkdir("x", dir_fd=descriptor))
     os.close(descriptor)
+    assert os.listdir(folder) == []
 
 
 def test_a_lock_excludes_another_process_on_the_same_mount(folder):

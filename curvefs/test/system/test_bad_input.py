@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -57,16 +58,21 @@ def test_mounting_with_a_name_that_breaks_the_rules(servers):
         refused(ExitCode.USAGE, run(*words, check=False), name)
 
 
-def test_mounting_with_an_mds_that_does_not_answer(cluster):
+@pytest.mark.parametrize("listening", [False, True], ids=["nobody listens", "says nothing"])
+def test_an_mds_that_does_not_answer(cluster, listening):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        done = run(*CLIENT, "demo", cluster.mnt, "-o", f"mds={address}", check=False, timeout=40)
-        refused(ExitCode.UNREACHABLE, done, address)
-        silent.listen()  # takes connections and says nothing
-        done = run(*CLIENT, "demo", cluster.mnt, "-o", f"mds={address}", check=False, timeout=40)
-        refused(ExitCode.UNREACHABLE, done, address)
-        refused(ExitCode.UNREACHABLE, run(*TOOL, "list-fs", "--mds", address, check=False, timeout=40), address)
+        if listening:
+            silent.listen()
+        commands = [
+            [*CLIENT, "demo", cluster.mnt, "-o", f"mds={address}"],
+            [*TOOL, "list-fs", "--mds", address],
+            [*TOOL, "create-fs", "work", "--object-store", f"file://{cluster.root}/objects", "--mds", address],
+        ]
+        with ThreadPoolExecutor() as pool:  # each waits for its deadline
+            for done in pool.map(lambda words: run(*words, check=False, timeout=40), commands):
+                refused(ExitCode.UNREACHABLE, done, address)
     assert nothing_is_mounted(cluster)
 
 

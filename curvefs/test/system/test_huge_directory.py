@@ -9,7 +9,7 @@ import pytest
 
 from ..support.cluster import run
 
-COUNT = 100_000 if os.environ.get("CURVEFS_TEST_LONG") else 12_000
+COUNT = 100_000 if os.environ.get("CURVEFS_TEST_LONG") else 10_000
 BUDGET_MIB, ALLOWED_MIB = 300, 150
 
 

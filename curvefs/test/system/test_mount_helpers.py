@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from curvefs.src.client import runtime
+
 from ..support.cluster import TOOL, run
 
 BARE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -32,7 +34,7 @@ def test_mount_and_umount_by_type_and_umount_waits_for_uploads(cluster, helpers)
     pid = cluster.client_pid()
     run("umount", cluster.mnt, env=environment)
     assert not os.path.ismount(cluster.mnt)
-    assert not Path(f"/proc/{pid}").exists()
+    assert runtime.start_time(pid) is None, "umount returned before the client had stored everything"
     table = cluster.root / "fstab"
     table.write_text(f"{cluster.fs} {cluster.mnt} fuse.curvefs {options},_netdev 0 0\n")
     run("mount", "--fstab", table, cluster.mnt, env=environment)

@@ -124,18 +124,19 @@ def test_exclusive_creation_of_one_name_has_one_winner(two):
 
 
 def test_a_rename_from_both_mounts_moves_a_file_once(two):
+    numbers = sorted(str(number) for number in range(25))
+
     def move(place, source, target):
         os.rename(place / source, place / target)
         return "won"
 
     for number in range(25):
         (two[0] / f"f{number}").touch()
-        wait_until((two[1] / f"f{number}").exists, PATIENCE_S)
+    wait_until(lambda: len(os.listdir(two[1])) == 25, PATIENCE_S)
+    for number in range(25):
         results = at_once(*(partial(move, place, f"f{number}", f"to{who}-{number}") for who, place in enumerate(two)))
         assert sorted(results) == ["ENOENT", "won"]
-        wait_until(
-            lambda number=number: len([n for n in os.listdir(two[1]) if n.endswith(f"-{number}")]) == 1, PATIENCE_S
-        )
+    wait_until(lambda: sorted(name.partition("-")[2] for name in os.listdir(two[1])) == numbers, PATIENCE_S)
 
 
 def test_appends_from_two_mounts_never_overlap(two):
