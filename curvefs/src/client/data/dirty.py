@@ -141,11 +141,16 @@ class DirtyRuns:
         return before - self.memory
 
     def trim(self, end: int) -> int:
-        """Give up what is not frozen at and past a file offset; returns the memory given up."""
+        """Give up what lies at and past a file offset; returns the memory given up.
+
+        A run that begins before keeps what is frozen: it is published, and cut with the file. One that begins there or
+        later goes as a whole, its stored blocks stay unpublished. An append must: where it would lie depends on the
+        bytes before it that are given up here.
+        """
         before = self.memory
+        self.runs = [run for run in self.runs if run.start < end]
         for run in self.runs:
             run.trim(end)
-        self.runs = [run for run in self.runs if run.length]
         self.memory = sum(run.memory for run in self.runs)
         return before - self.memory
 

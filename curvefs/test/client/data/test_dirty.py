@@ -98,7 +98,16 @@ def test_trimming_keeps_what_is_frozen():
     run.frozen = 1024
     assert runs.trim(500) > 1900
     assert (run.length, len(run.blocks)) == (1024, 1)
-    assert runs.trim(0) == 0
+    assert runs.trim(500) == 0
+
+
+def test_trimming_gives_up_runs_that_begin_past_the_end_even_when_they_are_frozen():
+    runs = DirtyRuns(CHUNK, BLOCK)
+    runs.write(0, view(b"a" * 10), 0.0)
+    runs.append(10, view(b"b" * 2000), 0.0).frozen = 1024
+    runs.trim(10)
+    assert [(run.start, run.length) for run in runs.runs] == [(0, 10)]
+    assert runs.memory == sum(run.memory for run in runs.runs)
 
 
 def test_trimming_all_leaves_nothing():

@@ -40,7 +40,7 @@ def scripts(size: int) -> st.SearchStrategy[list[Step]]:
         st.tuples(st.just("session ends"), nothing, nothing),
         st.tuples(st.just("forget blocks"), nothing, nothing),
     )
-    return st.lists(step, max_size=30)
+    return st.lists(step, min_size=8, max_size=50)
 
 
 FAILURES: list[tuple[Callable[[], CurveFSError], bool]] = [

@@ -431,6 +431,16 @@ async def test_truncate_keeps_what_lies_before(autojump_clock):
         await check(this, pattern(9000)[:5000] + bytes(1000))
 
 
+async def test_an_append_under_way_does_not_come_back_before_the_new_end(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"a")
+        await file.write(3, b"b")
+        await file.append(pattern(1024))  # a full block: its upload begins at once
+        await file.truncate(3)
+        assert this.metadata.content() == b"a\0\0"
+
+
 async def test_writes_after_a_truncate_are_not_cut(autojump_clock):
     async with lab() as this:
         file = this.open()
