@@ -2,9 +2,11 @@
 
 import random
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from curvefs.proto import common_pb2, metaserver_pb2 as pb
+from curvefs.proto import common_pb2
+from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.errors import NoSpace, SequenceGap, SessionEnded
 from curvefs.src.rpc.lane import BATCHES_IN_FLIGHT_MAX, NEVER_SENT, WINDOW, Lane
 

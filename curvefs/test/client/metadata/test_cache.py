@@ -1,7 +1,8 @@
 """The metadata cache: what it may answer, for how long, and what ends it."""
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.metadata.cache import ABSENT, MetadataCache
