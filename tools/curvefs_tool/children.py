@@ -192,8 +192,8 @@ class Child:
         last = lines[-1] if lines else "it said nothing"
         if code in {*ExitCode} - {ExitCode.OK, ExitCode.FAILED}:
             return StartupError(f"{self.name}: {last.partition(': ')[2] or last}", ExitCode(code))
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return StartupError(f"{self.name} has ended ({how}): {last}; see {self.log}", ExitCode.FAILED)
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}: {last}"
+        return StartupError(f"{self.name} has ended {how}; see {self.log}", ExitCode.FAILED)
 
 
 def stop_recorded(record: ProcessRecord, timeout_s: float = STOP_TIMEOUT_S) -> None:

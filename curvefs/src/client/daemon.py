@@ -51,8 +51,8 @@ class StatusPipe:
             os.close(descriptor)
 
 
-def start_in_background(config: MountConfig) -> None:
-    """Start the client and return when the mount is live. Raises StartupError; then no process is left."""
+def start_in_background(config: MountConfig) -> subprocess.Popen[bytes]:
+    """Start the client and return it when the mount is live. Raises StartupError; then no process is left."""
     log = _log_file(config)
     if config.log:
         config = replace(config, log=str(log))
@@ -83,6 +83,7 @@ def start_in_background(config: MountConfig) -> None:
     if said != READY:
         _end(process)
         raise error_said(said or "", f"the client ended before the mount was live; see {log}")
+    return process
 
 
 def client_command(config: MountConfig, *flags: str) -> list[str]:
