@@ -45,7 +45,7 @@ coverage: setup ## Unit tests with coverage, as HTML in htmlcov/
 bench: setup ## Compare with other filesystems (FSBENCH: folder of fsbench.py; PEERS: its scripts)
 	@test -n "$(FSBENCH)" || { echo "FSBENCH=folder of fsbench.py is needed"; exit 2; }
 	@FSBENCH_PEERS=$(FSBENCH)/peers $(PYTHON) $(FSBENCH)/fsbench.py matrix \
-	  $(foreach p,$(or $(PEERS),juicefs juicefs-always),$(FSBENCH)/peers/$(p).sh) tools/bench/curvefs.sh --rounds $(or $(ROUNDS),2)
+	  $(foreach p,$(or $(PEERS),juicefs juicefs-always),$(FSBENCH)/peers/$(p).sh) $(CURDIR)/tools/bench/curvefs.sh --rounds $(or $(ROUNDS),2)
 
 clean: ## Remove what was generated
 	rm -rf $(VENV) htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
