@@ -83,6 +83,7 @@ class Router(StreamListener):
         self._read_ids = itertools.count(1)
         self._nursery: trio.Nursery | None = None
         self._session_lost = trio.Event()
+        self._replacing = False
         self._usable = trio.Event()
         self._refresh = trio.Event()
 
@@ -199,6 +200,7 @@ class Router(StreamListener):
     async def _replace_session(self) -> None:
         """The session is over: fail what was sent, open a new one, go on with fresh lanes."""
         self._usable = trio.Event()
+        self._replacing = True
         detached = [stream.detach(group) for stream in self._streams.values() for group in stream.groups]
         for lane, reads in detached:
             lane.end()
@@ -213,6 +215,7 @@ class Router(StreamListener):
                 await trio.sleep(REFRESH_S)
         log.info("a new session is open", filesystem=self._session.filesystem.name)
         self._on_new_session()
+        self._replacing = False
         self._place(self._session.partitions)
         for stream in self._streams.values():
             stream.reconnect()
@@ -241,6 +244,8 @@ class Router(StreamListener):
 
     def _move(self, group_id: int, address: str) -> None:
         """Have a group's lane on the stream of its leader."""
+        if self._replacing:
+            return  # a lane belongs to a session, and there is none
         stream = self._stream_to(address)
         if group_id in stream.groups:
             return
