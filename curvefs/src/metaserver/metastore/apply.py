@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.ids import CHUNK_RANGE_SIZE, FIRST_ORDINARY_N, ROOT_INODE, make_id
+from ...common.ids import CHUNK_RANGE_SIZE, FIRST_ORDINARY_N, PARTITION_SHIFT, ROOT_INODE, make_id
 from ..storage import keys
 from ..storage.transaction import StateTransaction
 from . import attributes, data, ids, namespace, sessions
@@ -13,6 +13,9 @@ from .scope import Refusal, Scope
 
 KEYS_PER_STEP = 900
 ROOT_MODE = 0o040755
+CHUNK_SIZE_MAX = (1 << 32) - 1  # places in a chunk are 32 bits
+HASH_SEED_SIZE_MAX = 64  # blake2b's
+PARTITION_ID_MAX = (1 << 64 - PARTITION_SHIFT) - 2  # so that the id after its last fits 64 bits
 
 
 @dataclass(slots=True)
@@ -66,12 +69,13 @@ def _operations(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
     """Apply a batch in its lane: exactly the next number; lower ones get their stored result."""
     batch = entry.operations.batch
     scope.fs_id, scope.session_id = batch.fs_id, batch.session_id
+    sessions.check_id(batch.session_id, common_pb2.SESSION_UNKNOWN)
     record = sessions.read(scope, batch.session_id)
     if record is None or record.fs_id != batch.fs_id:
         raise Refusal(common_pb2.SESSION_UNKNOWN)
     if record.ended_ns:
         raise Refusal(common_pb2.SESSION_ENDED)
-    sessions.acknowledge(scope, batch.session_id, record, batch.acknowledged)
+    acknowledged = sessions.acknowledge(record, batch.acknowledged)
     results = applied.results = pb.OperationResults(group_id=batch.group_id, first_sequence=batch.first_sequence)
     for sequence, operation in enumerate(batch.operations, batch.first_sequence):
         if sequence < record.expected_sequence:
@@ -80,6 +84,10 @@ def _operations(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
         if sequence > record.expected_sequence:
             results.failure.code = common_pb2.SEQUENCE_GAP
             results.failure.expected_sequence = record.expected_sequence
+            break
+        if scope.is_full:
+            results.failure.code = common_pb2.OVERLOADED
+            results.failure.message = "the batch asks for too much at once"
             break
         if not sessions.has_room(record):
             results.failure.code = common_pb2.OVERLOADED
@@ -90,6 +98,8 @@ def _operations(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
         _operation(scope, operation, result)
         result.sequence = sequence
         scope.txn.put(keys.result(batch.session_id, sequence), result.SerializeToString(deterministic=True))
+    # Last: an operation of this batch may have asked how one of them had ended.
+    sessions.forget(scope, batch.session_id, acknowledged)
     sessions.write(scope, batch.session_id, record)
 
 
@@ -148,6 +158,12 @@ def _create_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     key = keys.partition(spec.fs_id, spec.partition_id)
     if scope.txn.get(key) is not None:
         return
+    if (
+        not 0 < spec.chunk_size <= CHUNK_SIZE_MAX
+        or len(spec.hash_seed) > HASH_SEED_SIZE_MAX
+        or spec.partition_id > PARTITION_ID_MAX
+    ):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "a partition that cannot be")
     record = state_pb2.PartitionRecord(spec=spec, next_inode=FIRST_ORDINARY_N, next_chunk=CHUNK_RANGE_SIZE)
     scope.fs_id = spec.fs_id
     if spec.partition_id == 0:

@@ -64,6 +64,8 @@ def set_xattr(scope: Scope, operation: pb.Operation, result: pb.OperationResult)
         start = keys.of_inode(keys.XATTR, scope.fs_id, request.inode_id)
         end = keys.after_inode(keys.XATTR, scope.fs_id, request.inode_id)
         total = sum(len(k) - keys.XATTR_NAME_AT + len(v) for k, v in scope.txn.scan(start, end))
+        if before is not None:
+            total -= len(request.name) + len(before)
         if total + len(request.name) + len(request.value) > XATTR_BYTES_MAX:
             raise Refusal(common_pb2.NO_SPACE, "too many bytes in extended attributes of one inode")
     scope.txn.put(key, request.value)

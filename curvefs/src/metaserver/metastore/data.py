@@ -29,12 +29,8 @@ def append_slices(scope: Scope, operation: pb.Operation, result: pb.OperationRes
     end = base + request.length
     if end > LENGTH_MAX:
         raise Refusal(common_pb2.FILE_TOO_LARGE)
+    _check_slices(request, chunk_size)
     slices = _placed(request.slices, base, chunk_size) if request.at_end else list(request.slices)
-    if len(slices) > SLICES_PER_ENTRY_MAX:
-        raise Refusal(common_pb2.INVALID_ARGUMENT, "too many slices for one operation")
-    for one in slices:
-        if not one.length or one.offset + one.length > chunk_size or (not one.zero and not one.chunk_id):
-            raise Refusal(common_pb2.INVALID_ARGUMENT, "a slice that does not lie within one chunk")
     chunk_ids = list(dict.fromkeys(one.chunk_id for one in slices if not one.zero))
     ids.publish(scope, chunk_ids, result)
     for one in slices:
@@ -52,6 +48,28 @@ def append_slices(scope: Scope, operation: pb.Operation, result: pb.OperationRes
         inode.mtime_ns = request.mtime_ns
     result.offset = base
     result.inode.CopyFrom(inode)
+
+
+def _check_slices(request: pb.AppendSlices, chunk_size: int) -> None:
+    """Raise Refusal for slices that no reader could read, for too many, and for what lies past the length.
+
+    What lay past the length would come to light when the file grows. A slice at the end may be longer than a chunk: it
+    is split where its place is known.
+    """
+    pieces = sum(one.length // chunk_size + 1 for one in request.slices)
+    if pieces > SLICES_PER_ENTRY_MAX:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "too many slices for one operation")
+    for one in request.slices:
+        if not one.length or (one.offset + one.length > chunk_size and not request.at_end):
+            raise Refusal(common_pb2.INVALID_ARGUMENT, "a slice that does not lie within one chunk")
+        if one.chunk_index * chunk_size + one.offset + one.length > request.length:
+            raise Refusal(common_pb2.INVALID_ARGUMENT, "a slice past the length it is published with")
+        if one.zero:
+            continue
+        if one.WhichOneof("location") == "inline":
+            raise Refusal(common_pb2.UNSUPPORTED, "bytes in the log")
+        if not one.chunk_id or one.object.offset + one.length > one.size:
+            raise Refusal(common_pb2.INVALID_ARGUMENT, "a slice of bytes that are not stored")
 
 
 def fallocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
@@ -98,7 +116,7 @@ def finish_cut(scope: Scope, inode_id: int, order: int) -> None:
     """FinishCut: remove up to SLICES_PER_ENTRY_MAX slices that a cut hides; ask for another entry if more are left."""
     key = keys.cut(scope.fs_id, inode_id, order)
     raw = scope.txn.get(key)
-    if raw is None:
+    if raw is None or not scope.is_served(inode_id):
         return
     if scope.find(inode_id) is None:
         scope.txn.delete(key)  # purged: the delete queue has everything

@@ -64,10 +64,10 @@ def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.O
     A session that has many open ranges loses the oldest: some id of it was given up, or its upload takes very long;
     that one is refused when it comes after all, and the client stores the bytes again under another id.
     """
+    partition = scope.partition(make_id(partition_id, 0))
     open_ranges = _open_ranges(scope, kind, partition_id, OPEN_RANGES_MAX)
     if len(open_ranges) >= OPEN_RANGES_MAX:
         close_range(scope, *open_ranges[0])
-    partition = scope.partition(make_id(partition_id, 0))
     if kind == common_pb2.INODE:
         n = -(-partition.next_inode // INODE_RANGE_SIZE) * INODE_RANGE_SIZE
         size = INODE_RANGE_SIZE
@@ -118,6 +118,7 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
         if done == len(chunk_ids):
             raise Refusal(common_pb2.ALREADY_DONE)
         raise Refusal(common_pb2.ID_REFUSED, "some of the chunk ids were published before")
+    full = []
     for first, (record, bits) in records.items():
         key = keys.range_(scope.session_id, common_pb2.CHUNK, first)
         before = int.from_bytes(record.published, "little").bit_count()
@@ -127,12 +128,17 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
             record.published = bits.to_bytes(CHUNK_RANGE_SIZE // 8, "little")
             scope.txn.put(key, record.SerializeToString(deterministic=True))
         if before < CHUNKS_PUBLISHED_HIGH <= bits.bit_count():
-            grant(scope, partition_of(first), common_pb2.CHUNK, result)
+            full.append(partition_of(first))
+    # Only now: a grant may close a range, and must find in it what this operation published.
+    for partition_id in full:
+        grant(scope, partition_id, common_pb2.CHUNK, result)
 
 
 def allocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
     """AllocateIds: a range on demand."""
     request = operation.allocate_ids
+    if request.kind not in (common_pb2.INODE, common_pb2.CHUNK):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "ids of an unknown kind")
     grant(scope, request.partition_id, request.kind, result)
 
 

@@ -26,6 +26,8 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     type_ = stat.S_IFMT(request.mode)
     if type_ not in _TYPES:
         raise Refusal(common_pb2.INVALID_ARGUMENT, f"mode {request.mode:o} has no known type")
+    if bool(request.symlink_target) != (type_ == stat.S_IFLNK):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "a symlink has a target, nothing else has")
     if len(request.symlink_target) > SYMLINK_TARGET_SIZE_MAX:
         raise Refusal(common_pb2.NAME_TOO_LONG, "the symlink's target")
     existing = scope.txn.get(key)
@@ -211,6 +213,8 @@ def let_go(scope: Scope, session_id: bytes, inode_id: int) -> None:
 
 def purge(scope: Scope, inode: pb.Inode) -> None:
     """Remove an inode that nobody can reach; its slices stay for the delete queue (rule 14)."""
+    if not scope.is_served(inode.inode_id):
+        return
     partition = scope.partition(inode.inode_id)
     partition.inode_count -= 1
     if stat.S_ISREG(inode.mode):

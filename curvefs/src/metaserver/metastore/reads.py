@@ -9,10 +9,12 @@ from ....proto import metaserver_pb2 as pb
 from ...common.ids import NAME_SIZE_MAX
 from ..storage import keys
 from ..storage.transaction import StateReader
+from .data import LENGTH_MAX
 from .scope import Refusal, read_partition
 
 ENTRIES_MAX = 4096
 CHUNKS_MAX = 1024
+ENTRIES_BYTES = 1 << 20  # of a listing's page, about
 
 
 def read(view: StateReader, fs_id: int, request: pb.Read) -> pb.ReadResult:
@@ -74,12 +76,14 @@ def _read_dir(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadRe
     _inode(view, fs_id, wanted.inode_id, result.inode)
     if not stat.S_ISDIR(result.inode.mode):
         raise Refusal(common_pb2.NOT_A_DIRECTORY)
+    if len(wanted.after_name) > NAME_SIZE_MAX:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "a cursor that no listing gave")
     limit = min(wanted.limit or ENTRIES_MAX, ENTRIES_MAX)
     start = keys.dentry(fs_id, wanted.inode_id, wanted.after_hash, wanted.after_name)
     if wanted.after_hash:
         start += b"\0"
     entries = list(view.scan(start, keys.after_inode(keys.DENTRY, fs_id, wanted.inode_id), limit + 1))
-    result.end = len(entries) <= limit
+    room = ENTRIES_BYTES
     for key, value in entries[:limit]:
         inode_id, type_ = keys.unpack_dentry(value)
         entry = result.entries.add(
@@ -92,6 +96,10 @@ def _read_dir(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadRe
             raw = view.get(keys.of_inode(keys.INODE, fs_id, inode_id))
             if raw is not None:
                 entry.inode.ParseFromString(raw)
+        room -= entry.ByteSize()
+        if room <= 0:
+            break
+    result.end = len(result.entries) == len(entries)
 
 
 def _get_slices(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
@@ -99,6 +107,8 @@ def _get_slices(view: StateReader, fs_id: int, request: pb.Read, result: pb.Read
     wanted = request.get_slices
     _inode(view, fs_id, wanted.inode_id, result.inode)
     chunk_size = _partition(view, fs_id, wanted.inode_id).spec.chunk_size
+    if wanted.first_chunk > LENGTH_MAX:
+        return
     cuts = [
         state_pb2.CutRecord.FromString(value)
         for _, value in view.scan(

@@ -17,6 +17,9 @@ from ..storage import keys
 from ..storage.transaction import StateReader, StateTransaction
 
 LINK_COUNT_MAX = (1 << 31) - 1
+# What a batch may put into ordered tables before the rest of it has to come again: a batch of the largest operations
+# would otherwise outgrow both a step of the event loop and the ordinals of one entry.
+ORDERS_PER_ENTRY = 16_384
 
 
 class Refusal(Exception):
@@ -43,6 +46,11 @@ class Scope:
     _changed: set[int] = field(default_factory=set)
     _partitions: dict[int, state_pb2.PartitionRecord] = field(default_factory=dict)
 
+    @property
+    def is_full(self) -> bool:
+        """True when the entry has done so much that no further operation should join it (rule 14)."""
+        return self._ordinal >= ORDERS_PER_ENTRY
+
     def next_order(self) -> int:
         """Return the next place in the commit order."""
         self._ordinal += 1
@@ -52,15 +60,25 @@ class Scope:
 
     def partition(self, inode_id: int) -> state_pb2.PartitionRecord:
         """Return the partition of an inode, to be read or changed. Raises Refusal when it is not served here."""
+        record = self._find_partition(inode_id)
+        if record is None:
+            raise Refusal(common_pb2.WRONG_PARTITION, f"partition {partition_of(inode_id)} is not here")
+        if record.deleting:
+            raise Refusal(common_pb2.NOT_FOUND, "the filesystem is being deleted")
+        return record
+
+    def is_served(self, inode_id: int) -> bool:
+        """False when the partition of an inode is gone or going: what is left of it is removed with it."""
+        record = self._find_partition(inode_id)
+        return record is not None and not record.deleting
+
+    def _find_partition(self, inode_id: int) -> state_pb2.PartitionRecord | None:
         partition_id = partition_of(inode_id)
         record = self._partitions.get(partition_id)
         if record is None:
             raw = self.txn.get(keys.partition(self.fs_id, partition_id))
-            if raw is None:
-                raise Refusal(common_pb2.WRONG_PARTITION, f"partition {partition_id} is not here")
-            record = self._partitions[partition_id] = state_pb2.PartitionRecord.FromString(raw)
-        if record.deleting:
-            raise Refusal(common_pb2.NOT_FOUND, "the filesystem is being deleted")
+            if raw is not None:
+                record = self._partitions[partition_id] = state_pb2.PartitionRecord.FromString(raw)
         return record
 
     # ------------------------------------------------------------------------------------------ inodes

@@ -2,17 +2,21 @@
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
+from ...common.ids import SESSION_ID_SIZE
 from ...rpc.lane import WINDOW
 from ..storage import keys
+from ..storage.transaction import StateReader
 from . import ids, namespace
 from .scope import Refusal, Scope
 
 TOMBSTONE_NS = 24 * 3600 * 10**9
-KEYS_PER_STEP = 200
+KEYS_PER_STEP = 900  # of an end; the last inode may have XATTR_COUNT_MAX more
+KEYS_PER_INODE = 4  # two for who holds it, itself, its place in the delete queue
 
 
 def open_session(scope: Scope, session_id: bytes) -> None:
-    """OpenSession. Idempotent. Raises Refusal SESSION_ENDED."""
+    """OpenSession. Idempotent. Raises Refusal SESSION_ENDED, INVALID_ARGUMENT."""
+    check_id(session_id, common_pb2.INVALID_ARGUMENT)
     record = read(scope, session_id)
     if record is not None:
         if record.ended_ns:
@@ -27,7 +31,11 @@ def open_session(scope: Scope, session_id: bytes) -> None:
 
 
 def end_session(scope: Scope, session_id: bytes) -> None:
-    """EndSession: nothing more is taken from it; its ranges close, what it held is let go. In bounded steps."""
+    """EndSession: nothing more is taken from it; its ranges close, what it held is let go. In bounded steps.
+
+    Raises Refusal INVALID_ARGUMENT.
+    """
+    check_id(session_id, common_pb2.INVALID_ARGUMENT)
     record = read(scope, session_id)
     if record is None:
         # It may still try to open itself here with a token that is valid for a while.
@@ -36,17 +44,18 @@ def end_session(scope: Scope, session_id: bytes) -> None:
         record.ended_ns = scope.time_ns
         write(scope, session_id, record)
     scope.fs_id = record.fs_id
-    more = False
+    left = KEYS_PER_STEP
     for prefix, step in (
         (keys.HOLDING + session_id, _let_go),
         (keys.RANGE + session_id, _close_range),
         (keys.RESULT + session_id, _forget_result),
     ):
-        pairs = list(scope.txn.scan(prefix, keys.after_prefix(prefix), KEYS_PER_STEP + 1))
-        more = more or len(pairs) > KEYS_PER_STEP
-        for key, value in pairs[:KEYS_PER_STEP]:
-            step(scope, session_id, key, value)
-    if more:
+        # An inode with many attributes counts for many: they go with it.
+        for key, value in list(scope.txn.scan(prefix, keys.after_prefix(prefix), max(left, 0))):
+            left -= step(scope, session_id, key, value)
+            if left <= 0:
+                break
+    if has_left(scope.txn, session_id):
         command = state_pb2.EndSessionCommand(session_id=session_id)
         scope.follow_ups.append(state_pb2.Entry(format=1, end_session=command))
     _bury(scope, session_id)
@@ -63,12 +72,24 @@ def write(scope: Scope, session_id: bytes, record: state_pb2.SessionRecord) -> N
     scope.txn.put(keys.session(session_id), record.SerializeToString(deterministic=True))
 
 
-def acknowledge(scope: Scope, session_id: bytes, record: state_pb2.SessionRecord, acknowledged: int) -> None:
-    """Forget the results that the client has; at most WINDOW of them are stored."""
-    upto = min(acknowledged, record.expected_sequence - 1)
-    for sequence in range(record.acknowledged + 1, upto + 1):
+def has_left(view: StateReader, session_id: bytes) -> bool:
+    """Say whether an ended session still has something to be let go."""
+    prefixes = (keys.HOLDING + session_id, keys.RANGE + session_id, keys.RESULT + session_id)
+    return any(True for prefix in prefixes for _ in view.scan(prefix, keys.after_prefix(prefix), 1))
+
+
+def acknowledge(record: state_pb2.SessionRecord, acknowledged: int) -> range:
+    """Note which results the client has; return the numbers to forget, at most WINDOW of them."""
+    upto = max(record.acknowledged, min(acknowledged, record.expected_sequence - 1))
+    known = range(record.acknowledged + 1, upto + 1)
+    record.acknowledged = upto
+    return known
+
+
+def forget(scope: Scope, session_id: bytes, sequences: range) -> None:
+    """Remove stored results."""
+    for sequence in sequences:
         scope.txn.delete(keys.result(session_id, sequence))
-    record.acknowledged = max(record.acknowledged, upto)
 
 
 def stored_result(scope: Scope, session_id: bytes, sequence: int) -> pb.OperationResult:
@@ -84,17 +105,31 @@ def has_room(record: state_pb2.SessionRecord) -> bool:
     return record.expected_sequence - 1 - record.acknowledged < WINDOW
 
 
-def _let_go(scope: Scope, session_id: bytes, key: bytes, _: bytes) -> None:
+def check_id(session_id: bytes, code: common_pb2.StatusCode) -> None:
+    """Raise Refusal for what is no session id: keys rely on its size."""
+    if len(session_id) != SESSION_ID_SIZE:
+        raise Refusal(code, "no session id")
+
+
+# The steps of an end return about how many keys they touched.
+
+
+def _let_go(scope: Scope, session_id: bytes, key: bytes, _: bytes) -> int:
     scope.fs_id, inode_id = keys.unpack_holding(key)
+    inode = scope.find(inode_id)
+    touched = KEYS_PER_INODE + (0 if inode is None else inode.xattr_count)
     namespace.let_go(scope, session_id, inode_id)
+    return touched
 
 
-def _close_range(scope: Scope, _: bytes, key: bytes, value: bytes) -> None:
+def _close_range(scope: Scope, _: bytes, key: bytes, value: bytes) -> int:
     ids.close_range(scope, key, value)
+    return 2
 
 
-def _forget_result(scope: Scope, _: bytes, key: bytes, __: bytes) -> None:
+def _forget_result(scope: Scope, _: bytes, key: bytes, __: bytes) -> int:
     scope.txn.delete(key)
+    return 1
 
 
 def _bury(scope: Scope, near: bytes) -> None:

@@ -3,6 +3,7 @@
 from ....proto import state_pb2
 from ..storage import keys
 from ..storage.transaction import StateReader
+from . import sessions
 from .apply import entry_of
 from .data import finish_cut_entry
 from .reads import partitions
@@ -20,10 +21,9 @@ def unfinished(view: StateReader) -> list[state_pb2.Entry]:
     for key, _ in view.scan(keys.CUT, keys.after_prefix(keys.CUT), LIMIT):
         fs_id, inode_id, order = keys.unpack_cut(key)
         entries.append(finish_cut_entry(fs_id, inode_id, order))
-    holders = {key[1:17] for key, _ in view.scan(keys.HOLDING, keys.after_prefix(keys.HOLDING), LIMIT)}
-    for session_id in sorted(holders):
-        raw = view.get(keys.session(session_id))
-        if raw is not None and state_pb2.SessionRecord.FromString(raw).ended_ns:
+    for key, value in view.scan(keys.SESSION, keys.after_prefix(keys.SESSION)):
+        session_id = key[len(keys.SESSION) :]
+        if state_pb2.SessionRecord.FromString(value).ended_ns and sessions.has_left(view, session_id):
             command = state_pb2.EndSessionCommand(session_id=session_id)
             entries.append(state_pb2.Entry(format=1, end_session=command))
     return entries

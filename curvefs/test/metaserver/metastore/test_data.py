@@ -231,3 +231,42 @@ def test_extended_attributes_are_each_their_own():
     lab.refused(c.NO_ATTRIBUTE, remove_xattr=pb.RemoveXattr(inode_id=file, name=b"user.a"))
     lab.ok(unlink=pb.Unlink(parent=ROOT, name=b"f"))
     assert not lab.table(b"x")
+
+
+def test_an_append_longer_than_a_chunk_is_split_at_every_border():
+    lab = Lab()
+    file = File(lab)
+    file.write(0, 100, 1)
+    file.append(2 * CHUNK + 7, 2)
+    file.check()
+    assert [one.length for one in lab.slices(file.inode_id)][1:] == [CHUNK - 100, CHUNK, 107]
+
+
+def test_no_slice_lies_past_the_length_it_comes_with():
+    """It would come to light when the file grows."""
+    lab = Lab()
+    file = File(lab)
+    late = pb.AppendSlices(inode_id=file.inode_id, slices=[file.slice(50, 100, 1)], length=149)
+    lab.refused(c.INVALID_ARGUMENT, append_slices=late)
+
+
+def test_a_range_that_closes_with_a_publication_knows_what_it_published():
+    """Publishing may bring a new range and so close the oldest: its ids of this very publication stay."""
+    from curvefs.proto import state_pb2
+
+    lab = Lab()
+    file = File(lab)
+    firsts = [lab.ok(allocate_ids=pb.AllocateIds(kind=c.CHUNK)).ranges[0].first for _ in range(64)]
+    oldest = min(int.from_bytes(key[-8:], "big") for key in lab.table(b"g") if key[17] == c.CHUNK)
+
+    def publish(ids):
+        slices = [pb.Slice(chunk_id=n, length=1, size=1, object=pb.ObjectLocation(block_format=1)) for n in ids]
+        return lab.ok(append_slices=pb.AppendSlices(inode_id=file.inode_id, slices=slices, length=1))
+
+    publish(range(firsts[-1], firsts[-1] + 500))
+    result = publish([*range(firsts[-1] + 500, firsts[-1] + 700), oldest + 3])
+    assert len(result.ranges) == 1
+    closed = [state_pb2.DeleteRecord.FromString(value) for key, value in lab.state.pairs.items() if key[:1] == b"q"]
+    (record,) = [one for one in closed if one.never_published.first == oldest]
+    assert int.from_bytes(record.published, "little") == 1 << 3
+    assert oldest not in [int.from_bytes(key[-8:], "big") for key in lab.table(b"g")]

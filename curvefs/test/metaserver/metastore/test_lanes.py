@@ -145,3 +145,22 @@ def test_the_same_entries_make_the_same_state_to_the_byte():
         lab.end()
         states.append(dict(lab.state.pairs))
     assert states[0] == states[1]
+
+
+def test_an_operation_may_depend_on_one_that_is_acknowledged_with_it(lab):
+    lab.batch(1, [create(b"a"), create(b"a")])
+    noop = pb.NoOperation()
+    after_1 = pb.Operation(noop=noop, preconditions=[pb.Precondition(only_if_sequence=1)])
+    after_2 = pb.Operation(noop=noop, preconditions=[pb.Precondition(only_if_sequence=2)])
+    result = lab.batch(3, [after_1, after_2], acknowledged=2)
+    assert [r.status for r in result.results.results] == [c.OK, c.SKIPPED]
+    assert len(lab.table(b"r")) == 2
+
+
+def test_the_successors_of_a_failed_operation_are_skipped(lab):
+    first, second = create(b"a/b"), create(b"b")
+    second.preconditions.add(only_if_sequence=1)
+    third = create(b"c")
+    third.preconditions.add(only_if_sequence=2)
+    result = lab.batch(1, [first, second, third])
+    assert [r.status for r in result.results.results] == [c.INVALID_ARGUMENT, c.SKIPPED, c.SKIPPED]
