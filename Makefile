@@ -48,4 +48,4 @@ bench: setup ## Compare with other filesystems (FSBENCH: folder of fsbench.py; P
 	  $(foreach p,$(or $(PEERS),juicefs juicefs-always),$(FSBENCH)/peers/$(p).sh) $(CURDIR)/tools/bench/curvefs.sh --rounds $(or $(ROUNDS),2)
 
 clean: ## Remove what was generated
-	rm -rf $(VENV) htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .import-linter.log build *.egg-info

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -92,6 +93,36 @@ def test_a_killed_client_loses_nothing_that_returned(workers):
     workers.cluster.wait_restarted("client", workers.cluster.kill9("client"))
     workers.stop()  # they ended with an error when their mount died
     check_everywhere(workers)
+
+
+COMMITS = """
+import sqlite3, sys
+base = sqlite3.connect(sys.argv[1], isolation_level=None)
+base.execute("create table if not exists t (n integer primary key, text)")
+for number in range(1_000_000):
+    base.execute("insert into t values (?, ?)", (number, "x" * (number % 3000)))
+    print(number, flush=True)
+"""
+
+
+def test_a_database_keeps_every_commit_that_returned_when_the_client_is_killed(either_cluster):
+    cluster = either_cluster
+    cluster.up()
+    written = cluster.root / "committed"
+    with written.open("wb") as file:
+        writer = subprocess.Popen(
+            [sys.executable, "-c", COMMITS, cluster.mnt / "base"], stdout=file, stderr=subprocess.DEVNULL
+        )
+    wait_until(lambda: written.read_text().count("\n") > 60, 60, "60 commits")
+    cluster.wait_restarted("client", cluster.kill9("client"))
+    assert writer.wait(60) != 0
+    last = int(written.read_text().rsplit("\n", 2)[-2])
+    base = sqlite3.connect(cluster.mnt / "base")
+    assert base.execute("pragma integrity_check").fetchall() == [("ok",)]
+    found = [number for (number,) in base.execute("select n from t order by n")]
+    assert found[: last + 1] == list(range(last + 1))
+    assert len(found) <= last + 2  # one commit may have happened without having returned
+    base.close()
 
 
 def test_the_death_of_everything_at_once_loses_nothing_that_returned(workers):
