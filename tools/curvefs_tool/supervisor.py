@@ -6,7 +6,7 @@ next `up` stops what it left, in order, and begins again.
 
 One thread and one loop, _turn(): it waits for children, the control socket, signals and its own deadlines, and never
 for a single one of them, so that while a client stores what is left its servers are still looked after. Only the
-creation of the filesystem and the stop of the servers block.
+calls to the MDS during the start and the stop of the servers block.
 """
 
 import json
@@ -61,7 +61,8 @@ class _Stopping:
 class Supervisor:
     """See the module. Use as a context manager around start() and run(): the control socket lives that long.
 
-    create: makes the filesystem if it is not there yet, given the address of the MDS. tell: shows a line to a person.
+    create: makes the filesystem if it is not there yet; confirm: waits until the cluster is healthy; both are given the
+    address of the MDS. tell: shows a line to a person.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Supervisor:
         programs: Programs,
         outside: Outside,
         create: Callable[[str], None],
+        confirm: Callable[[str], None],
         tell: Callable[[str], None],
     ) -> None:
         self.mds = f"127.0.0.1:{settings.ports['mds']}"
@@ -84,12 +86,13 @@ class Supervisor:
         self._programs = programs
         self._outside = outside
         self._create = create
+        self._confirm = confirm
         self._tell = tell
         self._state = ClusterState(data)
         self._servers: list[Child] = []
         self._client: Child | None = None
         self._starting = True
-        self._creating = False  # in a blocking call, which a signal may end
+        self._calling = False  # in a blocking call, which a signal may end
         self._stopping: _Stopping | None = None
         self._stopped = False
         self._control = Control(data)
@@ -129,24 +132,30 @@ class Supervisor:
             for child in self._plan_servers():
                 self._servers.append(child)
                 self._bring_up(child)
-            self._creating = True
-            self._create(self.mds)
-            self._creating = False
+            self._call(self._create)
             if self._mountpoint:
                 config = MountConfig(self._settings.fs, self._mountpoint, [self.mds])
                 self._client = Child("client", self._programs.client(config), self._log("client"))
                 self._bring_up(self._client)
+            self._call(self._confirm)
         except BaseException:
-            self._creating = False
             self._stop_all()
             raise
         self._starting = False
 
     def _interrupt(self, *_: object) -> None:
         """Be the handler of signals. The loop hears of them by the wake-up descriptor; a blocking call does not."""
-        if self._creating:
-            self._creating = False
+        if self._calling:
+            self._calling = False
             raise _interrupted()
+
+    def _call(self, function: Callable[[str], None]) -> None:
+        """Call something that blocks and takes the MDS's address; a signal ends it."""
+        self._calling = True
+        try:
+            function(self.mds)
+        finally:
+            self._calling = False
 
     def _plan_servers(self) -> Iterator[Child]:
         ports = self._settings.ports

@@ -29,6 +29,7 @@ from .status import collect
 from .supervisor import Programs, Supervisor
 
 STOP_DEADLINE_S = 60.0
+HEALTHY_DEADLINE_S = 15.0  # a few heartbeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         programs=Programs(),
         outside=Outside(KernelMounts()),
         create=lambda mds: ensure_filesystem(mds, settings.fs, settings.object_store),
+        confirm=_wait_healthy,
         tell=_tell,
     )
     with supervisor, supervisor.signals():
@@ -158,6 +160,18 @@ def _in_background(wanted: _Wanted) -> str:
         return summary
     process.wait(STOP_DEADLINE_S)
     raise error_said(first, f"the supervisor has ended; see {wanted.data / 'log' / 'supervisor.log'}")
+
+
+def _wait_healthy(mds: str) -> None:
+    """Wait until the MDS has heard from every group, so that ready means healthy; the mount does not depend on it."""
+    end = time.monotonic() + HEALTHY_DEADLINE_S
+    while time.monotonic() < end:
+        try:
+            if collect([mds], None)["healthy"]:
+                return
+        except CurveFSError as error:
+            _tell(one_line(error))
+        time.sleep(0.1)
 
 
 def _tell(line: str) -> None:

@@ -25,13 +25,15 @@ def folder() -> Path:
 def start_time(pid: int) -> int | None:
     """Return when a process began, in clock ticks since boot; None when there is no such process.
 
-    Together with the pid it names a process for good. A zombie counts as gone.
+    Together with the pid it names a process for good. A zombie counts as gone, but not while it has threads that
+    are still ending: those hold its files open, a mount's among them.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if stat[0] in "ZX" else int(stat[19])
+    state, threads, started = stat[0], int(stat[17]), int(stat[19])
+    return None if state in "ZX" and threads <= 1 else started
 
 
 def is_running(pid: int, started: int) -> bool:

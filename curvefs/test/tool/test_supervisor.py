@@ -47,6 +47,7 @@ class Lab:
             ),
             outside=self.outside,
             create=lambda mds: self.create(mds),  # noqa: PLW0108  # tests replace it
+            confirm=self.created.append,
             tell=self.told.append,
         )
 
@@ -99,8 +100,9 @@ class Lab:
 
 
 @pytest.fixture
-def lab_of(tmp_path):
+def lab_of(tmp_path, monkeypatch):
     """Make labs; whatever they started is gone afterwards."""
+    monkeypatch.setattr(module, "IDLE_S", 0.1)  # the other side of the control socket is a thread here
     labs = []
 
     def make(**options):
@@ -115,7 +117,7 @@ def lab_of(tmp_path):
 def test_everything_runs_and_is_written_down_after_the_start(lab_of):
     lab = lab_of(metaservers=2)
     lab.supervisor.start()
-    assert lab.created == ["127.0.0.1:1000"]
+    assert lab.created == ["127.0.0.1:1000", "127.0.0.1:1000"]
     assert set(lab.state.processes) == {"supervisor", "mds", "metaserver-1", "metaserver-2", "client"}
     assert lab.state.starting == {}
     assert all(one.running for one in lab.state.processes.values())

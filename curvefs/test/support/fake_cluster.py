@@ -1,0 +1,76 @@
+"""An MDS as commands see it: answers what it was given, notes what it was asked. Runs in threads of this process."""
+# ruff: noqa: N802
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from curvefs.proto import common_pb2, mds_pb2, mds_pb2_grpc, topology_pb2, topology_pb2_grpc
+
+
+class FakeCluster(mds_pb2_grpc.MdsServiceServicer, topology_pb2_grpc.TopologyServiceServicer):
+    """Use as a context manager. Fill the lists; ``failures`` maps a method's name to the failure it answers."""
+
+    def __init__(self):
+        self.filesystems, self.sessions, self.metaservers, self.partitions = [], [], [], []
+        self.failures, self.requests = {}, []
+        self.status = mds_pb2.GetStatusReply(mds_id="m1", pid=11, leading=True, metrics_address="127.0.0.1:9")
+
+    def __enter__(self):
+        self._threads = ThreadPoolExecutor(2)
+        self._server = grpc.server(self._threads, options=[("grpc.so_reuseport", 0)])
+        mds_pb2_grpc.add_MdsServiceServicer_to_server(self, self._server)
+        topology_pb2_grpc.add_TopologyServiceServicer_to_server(self, self._server)
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.status.address = self.status.leader = self.address
+        self._server.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.stop(0).wait()
+        self._threads.shutdown()
+
+    def fail(self, method, code, message):
+        self.failures[method] = common_pb2.Failure(code=code, message=message)
+
+    def _answer(self, method, request, reply):
+        self.requests.append((method, request))
+        if method in self.failures:
+            reply.failure.CopyFrom(self.failures[method])
+        return reply
+
+    def GetStatus(self, request, context):
+        return self._answer("GetStatus", request, mds_pb2.GetStatusReply.FromString(self.status.SerializeToString()))
+
+    def CreateFilesystem(self, request, context):
+        made = mds_pb2.Filesystem(
+            name=request.name, object_store=request.object_store, fs_id=9, uuid=b"u" * 16, chunk_size=request.chunk_size
+        )
+        return self._answer("CreateFilesystem", request, mds_pb2.FilesystemReply(filesystem=made))
+
+    def GetFilesystem(self, request, context):
+        found = [one for one in self.filesystems if one.name == request.name]
+        reply = mds_pb2.FilesystemReply(partitions=self.partitions)
+        if found:
+            reply.filesystem.CopyFrom(found[0])
+        else:
+            reply.failure.CopyFrom(
+                common_pb2.Failure(code=common_pb2.NOT_FOUND, message=f"no filesystem '{request.name}'")
+            )
+        return self._answer("GetFilesystem", request, reply)
+
+    def DeleteFilesystem(self, request, context):
+        deleting = mds_pb2.Filesystem(name=request.name, state=mds_pb2.DELETING)
+        return self._answer("DeleteFilesystem", request, mds_pb2.FilesystemReply(filesystem=deleting))
+
+    def ListFilesystems(self, request, context):
+        return self._answer("ListFilesystems", request, mds_pb2.ListFilesystemsReply(filesystems=self.filesystems))
+
+    def ListSessions(self, request, context):
+        return self._answer("ListSessions", request, mds_pb2.ListSessionsReply(sessions=self.sessions))
+
+    def ListPartitions(self, request, context):
+        return self._answer("ListPartitions", request, mds_pb2.ListPartitionsReply(partitions=self.partitions))
+
+    def ListMetaservers(self, request, context):
+        return self._answer("ListMetaservers", request, topology_pb2.ListMetaserversReply(metaservers=self.metaservers))

@@ -1,0 +1,275 @@
+"""The commands against an MDS that answers from lists: what they ask, what they print, how they end."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+from click.testing import CliRunner
+from curvefs_tool import cluster as cluster_module
+from curvefs_tool import state, status
+from curvefs_tool.main import main
+
+from curvefs.proto import common_pb2, mds_pb2, topology_pb2
+from curvefs.src.client.runtime import start_time
+from curvefs.src.common.exits import ExitCode
+
+from ..support.fake_cluster import FakeCluster
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A fake cluster that commands find by CURVEFS_MDS."""
+    with FakeCluster() as made:
+        monkeypatch.setenv("CURVEFS_MDS", made.address)
+        yield made
+
+
+def run(*words):
+    return CliRunner().invoke(main, [str(word) for word in words], prog_name="curvefs-tool")
+
+
+def run_json(*words):
+    done = run(*words, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def demo(**more):
+    return mds_pb2.Filesystem(
+        name="demo", fs_id=1, uuid=b"u" * 16, object_store="file:///objects", created_ns=1_000_000_000, **more
+    )
+
+
+def healthy(cluster):
+    cluster.filesystems = [demo()]
+    cluster.partitions = [mds_pb2.Partition(fs_id=1, group_id=4, leader="127.0.0.1:5", inode_count=3, used_bytes=70)]
+    cluster.metaservers = [
+        topology_pb2.Metaserver(metaserver_id=7, pid=22, address="127.0.0.1:5", leader_count=2, copyset_count=3)
+    ]
+    cluster.sessions = [
+        mds_pb2.MountSession(
+            session_id=b"\1" * 16, host="elsewhere", pid=33, mountpoint="/mnt", metrics_address="127.0.0.1:6"
+        )
+    ]
+
+
+def test_every_command_has_help():
+    listed = run("--help").stdout
+    for name in ("up", "down", "status", "create-fs", "list-fs", "query-fs", "delete-fs", "install-helpers"):
+        assert name in listed
+        done = run(name, "--help")
+        assert done.exit_code == 0
+        assert "Usage: curvefs-tool" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------- finding the cluster
+
+
+def test_the_mds_is_the_flags_then_the_environments_then_the_data_folders(tmp_path, monkeypatch):
+    settings = state.settle(tmp_path, None, None, None)
+    assert cluster_module.mds_addresses("a:1/b:2", tmp_path) == ["a:1", "b:2"]
+    monkeypatch.delenv("CURVEFS_MDS", raising=False)
+    assert cluster_module.mds_addresses(None, tmp_path) == [f"127.0.0.1:{settings.ports['mds']}"]
+    monkeypatch.setenv("CURVEFS_MDS", "c:3")
+    assert cluster_module.mds_addresses(None, tmp_path) == ["c:3"]
+    assert cluster_module.mds_addresses("a:1", None) == ["a:1"]
+
+
+def test_without_a_cluster_a_command_says_how_to_name_one(monkeypatch):
+    monkeypatch.delenv("CURVEFS_MDS", raising=False)
+    done = run("list-fs")
+    assert (done.exit_code, done.stdout) == (ExitCode.USAGE, "")
+    assert done.stderr == "curvefs-tool: which cluster? --mds H:P/H:P, CURVEFS_MDS or --data DIR\n"
+
+
+def test_a_folder_that_is_no_cluster_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("CURVEFS_MDS", raising=False)
+    done = run("list-fs", "--data", tmp_path)
+    assert done.exit_code == ExitCode.DATA_FOLDER
+    assert done.stderr == f"curvefs-tool: {tmp_path} is no data folder of a cluster\n"
+
+
+def test_an_unreachable_mds_is_named_after_the_deadline():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        done = run("list-fs", "--mds", address)
+    assert done.exit_code == ExitCode.UNREACHABLE
+    assert f"no answer from {address} within 10 s" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# --------------------------------------------------------------------------------------------------- filesystems
+
+
+def test_a_filesystem_is_created_as_asked(cluster):
+    words = ("create-fs", "media", "--object-store", "file:///o", "--chunk-size", "128M", "--capacity", "2T")
+    said = run_json(*words, "--block-size", "1M", "--inodes", "1000")
+    assert (said["name"], said["object_store"], said["chunk_size"]) == ("media", "file:///o", 128 << 20)
+    method, request = cluster.requests[-1]
+    assert method == "CreateFilesystem"
+    assert (request.block_size, request.capacity_bytes, request.capacity_inodes) == (1 << 20, 2 << 40, 1000)
+    assert run(*words).stdout == f"created media ({said['uuid']})\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "exit_code"),
+    [
+        (common_pb2.ALREADY_EXISTS, "it exists", ExitCode.EXISTS),
+        (common_pb2.INVALID_ARGUMENT, "odd sizes", ExitCode.USAGE),
+        (common_pb2.PERMISSION_DENIED, "wrong credentials", ExitCode.OBJECT_STORE),
+        (common_pb2.NOT_FOUND, "no such bucket", ExitCode.OBJECT_STORE),
+        (common_pb2.NO_SPACE, "the store is full", ExitCode.OBJECT_STORE),
+        (common_pb2.UNAVAILABLE, "the store does not answer", ExitCode.OBJECT_STORE),
+        (common_pb2.UNAVAILABLE, "no metaserver is online", ExitCode.FAILED),
+    ],
+)
+def test_a_refused_creation_ends_with_its_reason_and_a_code_of_its_own(cluster, code, message, exit_code):
+    cluster.fail("CreateFilesystem", code, message)
+    done = run("create-fs", "media", "--object-store", "file:///o")
+    assert (done.exit_code, done.stderr, done.stdout) == (exit_code, f"curvefs-tool: {message}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("Media", "--object-store", "file:///o"), "'Media' is no filesystem name"),
+        (("media", "--object-store", "ftp://o"), "'ftp://o' is no object store"),
+        (("media", "--object-store", "s3://user:secret@bucket"), "must not carry credentials"),
+        (("media", "--object-store", "file:///o", "--chunk-size", "big"), "'big' is no size"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anybody_is_asked(cluster, words, reason):
+    done = run("create-fs", *words)
+    assert done.exit_code == ExitCode.USAGE
+    assert reason in done.stderr
+    assert "secret" not in done.stderr
+    assert cluster.requests == []
+
+
+def test_filesystems_are_listed(cluster):
+    assert run_json("list-fs") == []
+    cluster.filesystems = [demo(), mds_pb2.Filesystem(name="old", state=mds_pb2.DELETING)]
+    said = run_json("list-fs")
+    assert [(one["name"], one["state"]) for one in said] == [("demo", "active"), ("old", "deleting")]
+    assert said[0]["created"] == "1970-01-01T00:00:01Z"
+    assert "demo  active" in run("list-fs").stdout
+
+
+def test_one_filesystem_is_shown_with_its_use_partitions_and_mounts(cluster):
+    healthy(cluster)
+    said = run_json("query-fs", "demo")
+    assert (said["inodes"], said["used_bytes"]) == (3, 70)
+    assert said["partitions"][0]["leader"] == "127.0.0.1:5"
+    assert said["mounts"] == [{"host": "elsewhere", "pid": 33, "mountpoint": "/mnt", "read_only": False}]
+    assert "mountpoint=/mnt" in run("query-fs", "demo").stdout
+
+
+def test_an_unknown_filesystem_has_a_code_of_its_own(cluster):
+    done = run("query-fs", "demo")
+    assert (done.exit_code, done.stderr) == (ExitCode.NOT_FOUND, "curvefs-tool: no filesystem 'demo'\n")
+
+
+def test_a_filesystem_is_deleted_unless_it_is_mounted(cluster):
+    assert run_json("delete-fs", "demo")["state"] == "deleting"
+    assert run("delete-fs", "demo").stdout == "deleting demo\n"
+    cluster.fail("DeleteFilesystem", common_pb2.RESOURCE_BUSY, "it is mounted at h:/mnt")
+    done = run("delete-fs", "demo")
+    assert (done.exit_code, done.stderr) == (ExitCode.BUSY, "curvefs-tool: it is mounted at h:/mnt\n")
+
+
+# -------------------------------------------------------------------------------------------------------- status
+
+
+def test_the_status_of_a_healthy_cluster_has_the_promised_shape(cluster):
+    healthy(cluster)
+    said = run_json("status")
+    assert said["healthy"] is True
+    assert said["mds"] == cluster.address
+    promised = [{key: one[key] for key in ("role", "id", "pid", "address", "leaders")} for one in said["processes"]]
+    assert promised == [
+        {"role": "mds", "id": "m1", "pid": 11, "address": cluster.address, "leaders": 1},
+        {"role": "metaserver", "id": "7", "pid": 22, "address": "127.0.0.1:5", "leaders": 2},
+        {"role": "client", "id": "01" * 16, "pid": 33, "address": "127.0.0.1:6", "leaders": 0},
+    ]
+    assert run("status").stdout.startswith("healthy\n")
+
+
+@pytest.mark.parametrize(
+    ("hurt", "problem"),
+    [
+        (lambda c: c.metaservers.clear(), "there is no metaserver"),
+        (lambda c: setattr(c.metaservers[0], "health", topology_pb2.UNSTABLE), "metaserver 7 is unstable"),
+        (lambda c: setattr(c.metaservers[0], "health", topology_pb2.OFFLINE), "metaserver 7 is offline"),
+        (lambda c: setattr(c.partitions[0], "leader", ""), "partition 0 of demo has no leader"),
+    ],
+)
+def test_what_is_wrong_makes_the_cluster_unhealthy_and_is_said(cluster, hurt, problem):
+    healthy(cluster)
+    hurt(cluster)
+    said = run_json("status")
+    assert (said["healthy"], said["problems"]) == (False, [problem])
+    assert problem in run("status").stdout
+
+
+def test_a_client_of_this_machine_that_is_gone_is_not_listed(cluster):
+    healthy(cluster)
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", ""]) as gone:
+        pass
+    cluster.sessions = [
+        mds_pb2.MountSession(session_id=b"\1", host=socket.gethostname(), pid=gone.pid),
+        mds_pb2.MountSession(session_id=b"\2", host=socket.gethostname(), pid=os.getpid()),
+        mds_pb2.MountSession(session_id=b"\3", host="elsewhere", pid=gone.pid),
+        mds_pb2.MountSession(session_id=b"\4", host="elsewhere", pid=gone.pid, ending=True),
+    ]
+    assert [one["id"] for one in run_json("status")["processes"] if one["role"] == "client"] == ["02", "03"]
+
+
+def test_with_a_data_folder_its_processes_count_too(cluster, tmp_path):
+    healthy(cluster)
+    (tmp_path / "run").mkdir()
+    said = run_json("status", "--data", tmp_path)
+    assert said["problems"] == ["the supervisor is not running"]
+    kept = state.ClusterState(tmp_path)
+    me = state.ProcessRecord(os.getpid(), start_time(os.getpid()))
+    kept.processes = {"supervisor": me, "mds": me}
+    kept.save()
+    said = run_json("status", "--data", tmp_path)
+    assert said["healthy"] is True
+    assert (said["processes"][-1]["role"], said["processes"][-1]["pid"]) == ("supervisor", os.getpid())
+    kept.processes["metaserver-1"] = state.ProcessRecord(os.getpid(), 1)
+    kept.starting["client"] = me
+    kept.save()
+    assert run_json("status", "--data", tmp_path)["problems"] == [
+        "metaserver-1 is not running",
+        "client is starting",
+    ]
+
+
+def test_a_cluster_of_this_machine_that_does_not_answer_is_unhealthy_and_no_error(tmp_path, monkeypatch):
+    monkeypatch.delenv("CURVEFS_MDS", raising=False)
+    monkeypatch.setattr(status, "BlockingClient", partial(status.BlockingClient, deadline_s=0.5))
+    (tmp_path / "run").mkdir()
+    state.settle(tmp_path, None, None, None)
+    said = run_json("status", "--data", tmp_path)
+    assert (said["healthy"], said["mds"], said["processes"]) == (False, "", [])
+    assert "no answer from" in said["problems"][0]
+
+
+def test_helpers_run_this_interpreter_by_its_full_path(tmp_path):
+    done = run("install-helpers", "--dir", tmp_path)
+    assert done.stdout.splitlines() == [str(tmp_path / name) for name in ("mount.fuse.curvefs", "umount.fuse.curvefs")]
+    for name in ("mount.fuse.curvefs", "umount.fuse.curvefs"):
+        said = subprocess.run([tmp_path / name, "--help"], capture_output=True, text=True, check=True, env={}, cwd="/")
+        assert f"usage: {name}" in said.stdout
+    assert run("install-helpers", "--dir", tmp_path / "missing").exit_code == ExitCode.FAILED
+
+
+def test_down_where_nothing_runs_is_no_error(tmp_path):
+    for place in (tmp_path, tmp_path / "missing"):
+        done = run("down", place)
+        assert (done.exit_code, done.stdout) == (0, "nothing is running\n")
