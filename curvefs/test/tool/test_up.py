@@ -272,7 +272,7 @@ def test_a_mount_whose_client_was_killed_is_replaced(running):
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: runtime.start_time(pid) is None)
     with pytest.raises(OSError, match="not connected"):
-        place.stat()
+        os.statvfs(place)
     assert running.mount("killed") == place
     running.umount(place)
 
@@ -305,3 +305,21 @@ def test_the_helpers_mount_by_name_and_umount_waits_until_everything_is_stored(r
     running.more_mounts.remove(place)
     again = subprocess.run(umount, check=False, env={}, cwd="/", capture_output=True, text=True)
     assert again.returncode == 32
+
+
+# ---------------------------------------------------------------------------------------------- object stores
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(
+    ("bucket", "secret"), [("no-such-bucket", None), (None, "wrong")], ids=["missing bucket", "wrong credentials"]
+)
+def test_a_bucket_that_cannot_be_used_is_refused_and_no_filesystem_is_left(weed, bucket, secret):
+    url = weed.url(bucket) if bucket else weed.url()
+    with Cluster(env=weed.environment | ({"AWS_SECRET_ACCESS_KEY": secret} if secret else {})) as cluster:
+        cluster.up(mount=False)
+        done = cluster.tool("create-fs", "media", "--object-store", url, "--mds", cluster.mds, check=False)
+        refused(done, ExitCode.OBJECT_STORE, "bucket")
+        assert "wrong" not in done.stderr
+        listed = json.loads(cluster.tool("list-fs", "--json", "--mds", cluster.mds).stdout)
+        assert [one["name"] for one in listed] == ["demo"]
