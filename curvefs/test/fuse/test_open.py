@@ -85,14 +85,27 @@ def test_many_unlinked_files_stay_apart(folder):
     assert os.listdir(folder) == []
 
 
-def test_a_removed_directory_that_is_open_takes_no_names(folder):
+def test_a_removed_directory_that_is_open_is_empty_and_takes_no_names(folder):
     (folder / "d").mkdir()
     descriptor = os.open(folder / "d", os.O_RDONLY | os.O_DIRECTORY)
     os.rmdir(folder / "d")
     fails(errno.ENOENT, lambda: os.close(os.open("x", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor)))
     fails(errno.ENOENT, lambda: os.mkdir("x", dir_fd=descriptor))
+    assert os.fstat(descriptor).st_nlink == 0
+    assert os.listdir(descriptor) == []
     os.close(descriptor)
     assert os.listdir(folder) == []
+
+
+def test_a_directory_that_a_rename_replaced_stays_readable_while_open(folder):
+    (folder / "old").mkdir()
+    (folder / "new").mkdir()
+    descriptor = os.open(folder / "old", os.O_RDONLY | os.O_DIRECTORY)
+    os.rename(folder / "new", folder / "old")
+    assert os.fstat(descriptor).st_nlink == 0
+    assert os.listdir(descriptor) == []
+    os.close(descriptor)
+    assert (folder / "old").stat().st_nlink == 2
 
 
 def test_a_lock_excludes_another_process_on_the_same_mount(folder):

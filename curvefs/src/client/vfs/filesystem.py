@@ -28,7 +28,8 @@ from ...common.ids import NAME_SIZE_MAX, SYMLINK_TARGET_SIZE_MAX
 from ..data.data_path import DataPath
 from ..metadata.client import MetadataClient
 from .directories import DirectoryHandle, entries_after
-from .files import FileHandle, OpenFiles
+from .files import FileHandle
+from .handles import OpenHandles
 from .kernel_view import KernelView
 
 CAPACITY_BYTES_DEFAULT = 1 << 50
@@ -59,9 +60,8 @@ class Vfs:
         self._data = data
         self.view = view
         self.drop_inode: DropInode | None = None
-        self._files = OpenFiles()
-        self._directories: dict[int, DirectoryHandle] = {}
-        self._last_directory = 0
+        self._files: OpenHandles[FileHandle] = OpenHandles()
+        self._directories: OpenHandles[DirectoryHandle] = OpenHandles()
 
     # --------------------------------------------------------------------------------------- attributes
 
@@ -138,9 +138,10 @@ class Vfs:
         self._note_orphan(await self._metadata.unlink(parent, name, held))
 
     async def rmdir(self, parent: int, name: bytes) -> None:
-        """Remove an empty directory."""
+        """Remove an empty directory; one that is open stays there, empty, until its last close."""
         _check_name(name)
-        await self._metadata.rmdir(parent, name, 0)
+        held = await self._held(parent, name)
+        self._note_orphan(await self._metadata.rmdir(parent, name, held))
 
     async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
         """Rename, as renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE."""
@@ -240,20 +241,20 @@ class Vfs:
 
     async def opendir(self, inode_id: int) -> int:
         """Open a directory for reading."""
-        self._last_directory += 1
-        self._directories[self._last_directory] = DirectoryHandle(inode_id)
-        return self._last_directory
+        return self._directories.add(DirectoryHandle(inode_id))
 
     async def readdir(self, number: int, cursor: int) -> list[pb.DirectoryEntry]:
         """Return entries with attributes after a cursor (0: the beginning); an empty list is the end.
 
         An entry's ``hash`` is the cursor after it.
         """
-        return await entries_after(self._directories[number], cursor, self._metadata)
+        return await entries_after(self._directories.get(number), cursor, self._metadata)
 
     async def releasedir(self, number: int) -> None:
         """Close a directory."""
-        self._directories.pop(number, None)
+        handle, last_of_orphan = self._directories.remove(number)
+        if last_of_orphan:
+            await self._metadata.release(handle.inode_id)
 
     # ---------------------------------------------------------------------------------------- attributes
 
@@ -320,21 +321,22 @@ class Vfs:
     async def _held(self, parent: int, name: bytes) -> int:
         """Return the inode under a name if this mount has it open, else 0."""
         inode_id = self._metadata.cache.last_known(parent, name)
-        if not inode_id and self._files.numbers():
+        if not inode_id and (self._files.numbers() or self._directories.numbers()):
             try:
                 inode_id = (await self._metadata.lookup(parent, name)).inode_id
             except CurveFSError:
                 return 0  # the operation itself will say what is wrong
-        return inode_id if self._files.is_open(inode_id) else 0
+        return inode_id if self._files.is_open(inode_id) or self._directories.is_open(inode_id) else 0
 
     def _note_orphan(self, result: pb.OperationResult) -> None:
         if not result.HasField("replaced") or result.replaced.nlink:
             return
         inode_id = result.replaced.inode_id
-        if result.held and self._files.is_open(inode_id):
-            self._files.orphaned(inode_id)
-        else:
-            self.view.forget(inode_id)
+        for handles in (self._files, self._directories):
+            if result.held and handles.is_open(inode_id):
+                handles.orphaned(inode_id)
+                return
+        self.view.forget(inode_id)
 
 
 def _check_name(name: bytes) -> None:
