@@ -20,6 +20,7 @@ def cluster(weed_of_my_own):
     with Cluster(weed_of_my_own.url(), weed_of_my_own.environment) as made:
         made.up(mount=False)
         yield made
+    weed_of_my_own.kill()  # asked to end, it takes its time
 
 
 def digest(path):

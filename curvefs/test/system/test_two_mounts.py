@@ -16,16 +16,23 @@ PATIENCE_S = TIMEOUT_S + 9.0  # a busy machine
 
 
 @pytest.fixture
-def two(either_cluster):
-    """Two mounts."""
+def two(cluster):
+    """Two mounts; names do not concern the object store."""
+    cluster.up()
+    return cluster.mnt, cluster.mount()
+
+
+@pytest.fixture
+def two_with_data(either_cluster):
+    """Two mounts, on each kind of object store."""
     either_cluster.up()
     return either_cluster.mnt, either_cluster.mount()
 
 
-def test_what_one_closed_the_other_reads_at_its_next_open(two):
+def test_what_one_closed_the_other_reads_at_its_next_open(two_with_data):
     rng = random.Random(5)
     for number in range(60):
-        writer, reader = two if number % 2 else two[::-1]
+        writer, reader = two_with_data if number % 2 else two_with_data[::-1]
         data = rng.randbytes(rng.choice([10, 4096, 4097, 100_000]))
         with open(writer / "a", "r+b" if number else "wb") as file:
             file.write(data)
@@ -35,8 +42,8 @@ def test_what_one_closed_the_other_reads_at_its_next_open(two):
             assert os.fstat(file.fileno()).st_size == len(data)
 
 
-def test_a_change_of_the_same_size_is_seen_though_the_reader_has_the_pages(two):
-    first, second = two
+def test_a_change_of_the_same_size_is_seen_though_the_reader_has_the_pages(two_with_data):
+    first, second = two_with_data
     (first / "a").write_bytes(b"0" * 50_000)
     for number in range(1, 20):
         assert (second / "a").read_bytes() == b"%d" % ((number - 1) % 10) * 50_000
@@ -139,9 +146,9 @@ def test_a_rename_from_both_mounts_moves_a_file_once(two):
     wait_until(lambda: sorted(name.partition("-")[2] for name in os.listdir(two[1])) == numbers, PATIENCE_S)
 
 
-def test_appends_from_two_mounts_never_overlap(two):
-    (two[0] / "log").touch()
-    wait_until((two[1] / "log").exists, PATIENCE_S)
+def test_appends_from_two_mounts_never_overlap(two_with_data):
+    (two_with_data[0] / "log").touch()
+    wait_until((two_with_data[1] / "log").exists, PATIENCE_S)
 
     def append(place, who):
         for number in range(60):
@@ -149,8 +156,8 @@ def test_appends_from_two_mounts_never_overlap(two):
             os.write(descriptor, b"%s %04d\n" % (who, number))
             os.close(descriptor)
 
-    assert at_once(lambda: append(two[0], b"one"), lambda: append(two[1], b"two")) == [None, None]
-    lines = (two[0] / "log").read_text().splitlines()
+    assert at_once(lambda: append(two_with_data[0], b"one"), lambda: append(two_with_data[1], b"two")) == [None, None]
+    lines = (two_with_data[0] / "log").read_text().splitlines()
     assert sorted(lines) == sorted(f"{who} {number:04d}" for who in ("one", "two") for number in range(60))
     assert [line for line in lines if line.startswith("one")] == [f"one {number:04d}" for number in range(60)]
 
@@ -181,10 +188,10 @@ def test_truncation_on_one_is_seen_on_the_other(two):
     assert (second / "a").read_bytes() == b"x" * 1000 + bytes(4000)
 
 
-def test_a_read_only_mount_refuses_changes_and_reads(either_cluster):
-    either_cluster.up()
-    (either_cluster.mnt / "a").write_text("x")
-    place = either_cluster.mount("readonly", "ro")
+def test_a_read_only_mount_refuses_changes_and_reads(cluster):
+    cluster.up()
+    (cluster.mnt / "a").write_text("x")
+    place = cluster.mount("readonly", "ro")
     assert (place / "a").read_text() == "x"
     fails(errno.EROFS, os.mkdir, place / "d")
     fails(errno.EROFS, os.open, place / "a", os.O_WRONLY)
