@@ -186,7 +186,8 @@ class Child:
 
     def _why(self, code: int) -> StartupError:
         """Return the error of a program that ended: its own last line and code if it gave one of ours."""
-        with self.log.open("rb") as file:
+        lines: list[str] = []
+        with contextlib.suppress(OSError), self.log.open("rb") as file:  # somebody may have removed it
             file.seek(self._log_offset)
             lines = file.read()[-_SAID_MAX:].decode(errors="replace").strip().splitlines()
         last = lines[-1] if lines else "it said nothing"

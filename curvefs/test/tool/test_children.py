@@ -86,6 +86,13 @@ def test_words_of_an_earlier_run_are_not_given_as_the_reason(child_of, tmp_path)
     assert event.error.exit_code == ExitCode.FAILED
 
 
+def test_a_log_that_somebody_removed_is_no_obstacle(child_of, tmp_path):
+    child = child_of("import sys; sys.stdin.read(); sys.exit(1)")
+    child.start(time.monotonic())
+    (tmp_path / "thing.log").unlink()
+    assert "it said nothing" in str(next_event(child).error)
+
+
 def test_a_program_that_ends_well_before_it_is_ready_has_failed(child_of):
     child = child_of("")
     child.start(time.monotonic())
