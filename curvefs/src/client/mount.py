@@ -77,7 +77,7 @@ def run_mount(config: MountConfig, ready: Callable[[], None]) -> None:
     session = _open_session(config, metrics_address)
     try:
         parts = _wire(config, session, metrics, registry)
-        options = {"ro"} if config.read_only else set()
+        options = set(config.kernel_options) | ({"ro"} if config.read_only else set())
         if config.allow_other:
             options.add("allow_other")
         try:
