@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -250,3 +251,38 @@ def test_full_disk_is_said_and_heals(tmp_path, monkeypatch):
     full[0] = False
     store.put("k", b"x")
     assert store.get("k") == b"x"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_really_full_disk_keeps_what_is_there_and_takes_more_after_a_deletion(small_disk):
+    """No fault is injected: the write itself runs out of room, halfway through the object."""
+    store = FolderStore(small_disk)
+    store.put("a/large", bytes(600 << 10))
+    for _ in range(3):
+        with pytest.raises(StoreFull):
+            store.put("a/more", bytes(600 << 10))
+    assert list((small_disk / ".incoming").iterdir()) == []
+    assert [info.key for info in store.list("")] == ["a/large"]
+    assert store.get("a/large") == bytes(600 << 10)
+    store.delete(["a/large"])
+    store.put("a/more", bytes(600 << 10))
+    assert store.get("a/more") == bytes(600 << 10)
+
+
+@pytest.mark.parametrize("key", ["../out", "a/../../out", "/out", "./../out", "a/./b"])
+def test_keys_cannot_reach_outside_the_folder(tmp_path, key):
+    store = FolderStore(tmp_path / "store")
+    (tmp_path / "out").write_bytes(b"foreign")
+    for call in (lambda: store.put(key, b"x"), lambda: store.get(key), lambda: store.delete([key])):
+        with pytest.raises(InvalidArgument):
+            call()
+    assert (tmp_path / "out").read_bytes() == b"foreign"
+    assert files_below(tmp_path) == ["out", "store"]

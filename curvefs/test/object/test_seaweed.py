@@ -2,12 +2,12 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import stat
 import subprocess
 import sys
-import time
 
 import pytest
 from curvefs_tool import seaweed
@@ -147,9 +147,9 @@ def test_server_dies_with_the_process_that_started_it(tmp_path):
         server = WeedServer(tmp_path / "weed")
         pid = server.pid
         assert pid
+        ended = os.pidfd_open(pid)  # readable when the process is gone
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while server.pid and time.monotonic() < deadline:
-        time.sleep(0.02)
+    assert select.select([ended], [], [], 30)[0]
+    os.close(ended)
     assert server.pid == 0
     server.stop()

@@ -78,6 +78,17 @@ def test_any_flipped_bit_is_found(size, draw):
         decode(bytes(framed), size)
 
 
+def test_each_flipped_bit_of_a_short_block_is_found():
+    """All of them, the checksum's own bits too."""
+    framed = bytearray(encode([content(300)]))
+    for bit in range(len(framed) * 8):
+        framed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CorruptData, match="checksum"):
+            decode(bytes(framed), 300)
+        framed[bit // 8] ^= 1 << bit % 8
+    assert b"".join(decode(bytes(framed), 300)) == content(300)
+
+
 @settings(deadline=None)
 @given(SIZES.filter(bool), st.data())
 def test_object_of_another_length_is_found(size, draw):
