@@ -46,6 +46,7 @@ class StatusCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WRONG_PARTITION: _ClassVar[StatusCode]
     VERSION_UNSUPPORTED: _ClassVar[StatusCode]
     NOT_APPENDED: _ClassVar[StatusCode]
+    CROSS_PARTITION: _ClassVar[StatusCode]
     INTERNAL: _ClassVar[StatusCode]
 
 class IdKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -91,6 +92,7 @@ ALREADY_DONE: StatusCode
 WRONG_PARTITION: StatusCode
 VERSION_UNSUPPORTED: StatusCode
 NOT_APPENDED: StatusCode
+CROSS_PARTITION: StatusCode
 INTERNAL: StatusCode
 INODE: IdKind
 CHUNK: IdKind

@@ -8,24 +8,28 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateCopysetRequest(_message.Message):
-    __slots__ = ("mds_epoch", "group_id", "peers")
+    __slots__ = ("mds_epoch", "group_id", "peers", "first_metaserver_id")
     MDS_EPOCH_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
     mds_epoch: int
     group_id: int
     peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
-    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ...) -> None: ...
+    first_metaserver_id: int
+    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., first_metaserver_id: _Optional[int] = ...) -> None: ...
 
 class RemoveCopysetRequest(_message.Message):
-    __slots__ = ("mds_epoch", "group_id", "configuration_index")
+    __slots__ = ("mds_epoch", "group_id", "configuration_index", "damaged")
     MDS_EPOCH_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
     mds_epoch: int
     group_id: int
     configuration_index: int
-    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., configuration_index: _Optional[int] = ...) -> None: ...
+    damaged: bool
+    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., configuration_index: _Optional[int] = ..., damaged: _Optional[bool] = ...) -> None: ...
 
 class ChangePeersRequest(_message.Message):
     __slots__ = ("mds_epoch", "group_id", "configuration_index", "peers")
@@ -40,14 +44,16 @@ class ChangePeersRequest(_message.Message):
     def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., configuration_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ...) -> None: ...
 
 class TransferLeaderRequest(_message.Message):
-    __slots__ = ("mds_epoch", "group_id", "to_metaserver_id")
+    __slots__ = ("mds_epoch", "group_id", "to_metaserver_id", "configuration_index")
     MDS_EPOCH_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     TO_METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
     mds_epoch: int
     group_id: int
     to_metaserver_id: int
-    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., to_metaserver_id: _Optional[int] = ...) -> None: ...
+    configuration_index: int
+    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., to_metaserver_id: _Optional[int] = ..., configuration_index: _Optional[int] = ...) -> None: ...
 
 class RebuildReplicaRequest(_message.Message):
     __slots__ = ("mds_epoch", "group_id")
@@ -58,21 +64,25 @@ class RebuildReplicaRequest(_message.Message):
     def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ...) -> None: ...
 
 class CopysetReply(_message.Message):
-    __slots__ = ("failure",)
+    __slots__ = ("failure", "configuration_index")
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
     failure: _common_pb2.Failure
-    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
+    configuration_index: int
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., configuration_index: _Optional[int] = ...) -> None: ...
 
 class GetCopysetStatusRequest(_message.Message):
-    __slots__ = ("group_id", "with_digest")
+    __slots__ = ("group_id", "with_digest", "at_index")
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     WITH_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    AT_INDEX_FIELD_NUMBER: _ClassVar[int]
     group_id: int
     with_digest: bool
-    def __init__(self, group_id: _Optional[int] = ..., with_digest: _Optional[bool] = ...) -> None: ...
+    at_index: int
+    def __init__(self, group_id: _Optional[int] = ..., with_digest: _Optional[bool] = ..., at_index: _Optional[int] = ...) -> None: ...
 
 class GetCopysetStatusReply(_message.Message):
-    __slots__ = ("failure", "term", "leader_id", "committed_index", "applied_index", "first_index", "last_index", "configuration_index", "peers", "digest", "checkpoint_index")
+    __slots__ = ("failure", "term", "leader_id", "committed_index", "applied_index", "first_index", "last_index", "configuration_index", "peers", "digest", "checkpoint_index", "outgoing_peers", "progress", "damaged", "damage")
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +94,10 @@ class GetCopysetStatusReply(_message.Message):
     PEERS_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    OUTGOING_PEERS_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
     failure: _common_pb2.Failure
     term: int
     leader_id: int
@@ -95,4 +109,18 @@ class GetCopysetStatusReply(_message.Message):
     peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
     digest: bytes
     checkpoint_index: int
-    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., term: _Optional[int] = ..., leader_id: _Optional[int] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., first_index: _Optional[int] = ..., last_index: _Optional[int] = ..., configuration_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., digest: _Optional[bytes] = ..., checkpoint_index: _Optional[int] = ...) -> None: ...
+    outgoing_peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
+    progress: _containers.RepeatedCompositeFieldContainer[ReplicaProgress]
+    damaged: bool
+    damage: str
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., term: _Optional[int] = ..., leader_id: _Optional[int] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., first_index: _Optional[int] = ..., last_index: _Optional[int] = ..., configuration_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., digest: _Optional[bytes] = ..., checkpoint_index: _Optional[int] = ..., outgoing_peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., progress: _Optional[_Iterable[_Union[ReplicaProgress, _Mapping]]] = ..., damaged: _Optional[bool] = ..., damage: _Optional[str] = ...) -> None: ...
+
+class ReplicaProgress(_message.Message):
+    __slots__ = ("metaserver_id", "match_index", "state")
+    METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    MATCH_INDEX_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    metaserver_id: int
+    match_index: int
+    state: str
+    def __init__(self, metaserver_id: _Optional[int] = ..., match_index: _Optional[int] = ..., state: _Optional[str] = ...) -> None: ...

@@ -28,28 +28,32 @@ SYMLINK: FileType
 SOCKET: FileType
 
 class ClientFrame(_message.Message):
-    __slots__ = ("hello", "operations", "reads", "notice_answers")
+    __slots__ = ("hello", "operations", "reads", "notice_answers", "transactions")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     READS_FIELD_NUMBER: _ClassVar[int]
     NOTICE_ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTIONS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     operations: _containers.RepeatedCompositeFieldContainer[OperationBatch]
     reads: _containers.RepeatedCompositeFieldContainer[ReadBatch]
     notice_answers: _containers.RepeatedCompositeFieldContainer[NoticeAnswer]
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., operations: _Optional[_Iterable[_Union[OperationBatch, _Mapping]]] = ..., reads: _Optional[_Iterable[_Union[ReadBatch, _Mapping]]] = ..., notice_answers: _Optional[_Iterable[_Union[NoticeAnswer, _Mapping]]] = ...) -> None: ...
+    transactions: _containers.RepeatedCompositeFieldContainer[TransactionRequest]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., operations: _Optional[_Iterable[_Union[OperationBatch, _Mapping]]] = ..., reads: _Optional[_Iterable[_Union[ReadBatch, _Mapping]]] = ..., notice_answers: _Optional[_Iterable[_Union[NoticeAnswer, _Mapping]]] = ..., transactions: _Optional[_Iterable[_Union[TransactionRequest, _Mapping]]] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ("welcome", "operations", "reads", "notices")
+    __slots__ = ("welcome", "operations", "reads", "notices", "transactions")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     READS_FIELD_NUMBER: _ClassVar[int]
     NOTICES_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTIONS_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     operations: _containers.RepeatedCompositeFieldContainer[OperationResults]
     reads: _containers.RepeatedCompositeFieldContainer[ReadResults]
     notices: _containers.RepeatedCompositeFieldContainer[Notice]
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., operations: _Optional[_Iterable[_Union[OperationResults, _Mapping]]] = ..., reads: _Optional[_Iterable[_Union[ReadResults, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ...) -> None: ...
+    transactions: _containers.RepeatedCompositeFieldContainer[TransactionReply]
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., operations: _Optional[_Iterable[_Union[OperationResults, _Mapping]]] = ..., reads: _Optional[_Iterable[_Union[ReadResults, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., transactions: _Optional[_Iterable[_Union[TransactionReply, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol_version", "fs_id", "session_id", "token", "groups")
@@ -112,6 +116,34 @@ class OperationResults(_message.Message):
     results: _containers.RepeatedCompositeFieldContainer[OperationResult]
     not_appended: bool
     def __init__(self, group_id: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., first_sequence: _Optional[int] = ..., results: _Optional[_Iterable[_Union[OperationResult, _Mapping]]] = ..., not_appended: _Optional[bool] = ...) -> None: ...
+
+class TransactionRequest(_message.Message):
+    __slots__ = ("fs_id", "session_id", "group_id", "number", "acknowledged", "operation")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    session_id: bytes
+    group_id: int
+    number: int
+    acknowledged: int
+    operation: Operation
+    def __init__(self, fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ..., group_id: _Optional[int] = ..., number: _Optional[int] = ..., acknowledged: _Optional[int] = ..., operation: _Optional[_Union[Operation, _Mapping]] = ...) -> None: ...
+
+class TransactionReply(_message.Message):
+    __slots__ = ("group_id", "number", "failure", "result")
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    group_id: int
+    number: int
+    failure: _common_pb2.Failure
+    result: OperationResult
+    def __init__(self, group_id: _Optional[int] = ..., number: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., result: _Optional[_Union[OperationResult, _Mapping]] = ...) -> None: ...
 
 class ReadBatch(_message.Message):
     __slots__ = ("fs_id", "group_id", "reads")
@@ -240,9 +272,8 @@ class ObjectLocation(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., block_format: _Optional[int] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("preconditions", "transaction_id", "credential", "noop", "create", "unlink", "rmdir", "link", "rename", "set_attr", "append_slices", "set_xattr", "remove_xattr", "release_inode", "allocate_ids", "fallocate")
+    __slots__ = ("preconditions", "credential", "noop", "create", "unlink", "rmdir", "link", "rename", "set_attr", "append_slices", "set_xattr", "remove_xattr", "release_inode", "allocate_ids", "fallocate")
     PRECONDITIONS_FIELD_NUMBER: _ClassVar[int]
-    TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     NOOP_FIELD_NUMBER: _ClassVar[int]
     CREATE_FIELD_NUMBER: _ClassVar[int]
@@ -258,7 +289,6 @@ class Operation(_message.Message):
     ALLOCATE_IDS_FIELD_NUMBER: _ClassVar[int]
     FALLOCATE_FIELD_NUMBER: _ClassVar[int]
     preconditions: _containers.RepeatedCompositeFieldContainer[Precondition]
-    transaction_id: bytes
     credential: Credential
     noop: NoOperation
     create: Create
@@ -273,7 +303,7 @@ class Operation(_message.Message):
     release_inode: ReleaseInode
     allocate_ids: AllocateIds
     fallocate: Fallocate
-    def __init__(self, preconditions: _Optional[_Iterable[_Union[Precondition, _Mapping]]] = ..., transaction_id: _Optional[bytes] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., noop: _Optional[_Union[NoOperation, _Mapping]] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., rmdir: _Optional[_Union[Rmdir, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., rename: _Optional[_Union[Rename, _Mapping]] = ..., set_attr: _Optional[_Union[SetAttr, _Mapping]] = ..., append_slices: _Optional[_Union[AppendSlices, _Mapping]] = ..., set_xattr: _Optional[_Union[SetXattr, _Mapping]] = ..., remove_xattr: _Optional[_Union[RemoveXattr, _Mapping]] = ..., release_inode: _Optional[_Union[ReleaseInode, _Mapping]] = ..., allocate_ids: _Optional[_Union[AllocateIds, _Mapping]] = ..., fallocate: _Optional[_Union[Fallocate, _Mapping]] = ...) -> None: ...
+    def __init__(self, preconditions: _Optional[_Iterable[_Union[Precondition, _Mapping]]] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., noop: _Optional[_Union[NoOperation, _Mapping]] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., rmdir: _Optional[_Union[Rmdir, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., rename: _Optional[_Union[Rename, _Mapping]] = ..., set_attr: _Optional[_Union[SetAttr, _Mapping]] = ..., append_slices: _Optional[_Union[AppendSlices, _Mapping]] = ..., set_xattr: _Optional[_Union[SetXattr, _Mapping]] = ..., remove_xattr: _Optional[_Union[RemoveXattr, _Mapping]] = ..., release_inode: _Optional[_Union[ReleaseInode, _Mapping]] = ..., allocate_ids: _Optional[_Union[AllocateIds, _Mapping]] = ..., fallocate: _Optional[_Union[Fallocate, _Mapping]] = ...) -> None: ...
 
 class Credential(_message.Message):
     __slots__ = ("uid", "gid")
@@ -316,7 +346,7 @@ class NoOperation(_message.Message):
     def __init__(self) -> None: ...
 
 class Create(_message.Message):
-    __slots__ = ("parent", "name", "inode_id", "mode", "rdev", "symlink_target", "exclusive")
+    __slots__ = ("parent", "name", "inode_id", "mode", "rdev", "symlink_target", "exclusive", "partition_id")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -324,6 +354,7 @@ class Create(_message.Message):
     RDEV_FIELD_NUMBER: _ClassVar[int]
     SYMLINK_TARGET_FIELD_NUMBER: _ClassVar[int]
     EXCLUSIVE_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
     parent: int
     name: bytes
     inode_id: int
@@ -331,7 +362,8 @@ class Create(_message.Message):
     rdev: int
     symlink_target: bytes
     exclusive: bool
-    def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., mode: _Optional[int] = ..., rdev: _Optional[int] = ..., symlink_target: _Optional[bytes] = ..., exclusive: _Optional[bool] = ...) -> None: ...
+    partition_id: int
+    def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., mode: _Optional[int] = ..., rdev: _Optional[int] = ..., symlink_target: _Optional[bytes] = ..., exclusive: _Optional[bool] = ..., partition_id: _Optional[int] = ...) -> None: ...
 
 class Unlink(_message.Message):
     __slots__ = ("parent", "name", "held_inode")

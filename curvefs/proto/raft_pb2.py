@@ -22,33 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from curvefs.proto import common_pb2 as curvefs_dot_proto_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63urvefs/proto/raft.proto\x12\x0c\x63urvefs.raft\"S\n\tRaftFrame\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12,\n\x08messages\x18\x02 \x03(\x0b\x32\x1a.curvefs.raft.GroupMessage\"H\n\x0cGroupMessage\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12&\n\x07message\x18\x02 \x01(\x0b\x32\x15.curvefs.raft.Message\"\xc3\x02\n\x07Message\x12\'\n\x04type\x18\x01 \x01(\x0e\x32\x19.curvefs.raft.MessageType\x12\x0c\n\x04\x66rom\x18\x02 \x01(\x04\x12\n\n\x02to\x18\x03 \x01(\x04\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x10\n\x08log_term\x18\x05 \x01(\x04\x12\x11\n\tlog_index\x18\x06 \x01(\x04\x12$\n\x07\x65ntries\x18\x07 \x03(\x0b\x32\x13.curvefs.raft.Entry\x12\x11\n\tcommitted\x18\x08 \x01(\x04\x12\x10\n\x08rejected\x18\t \x01(\x08\x12\x12\n\nhint_index\x18\n \x01(\x04\x12\x11\n\thint_term\x18\x0b \x01(\x04\x12-\n\x08snapshot\x18\x0c \x01(\x0b\x32\x1b.curvefs.raft.SnapshotChunk\x12\x0f\n\x07\x63ontext\x18\r \x01(\x0c\x12\x10\n\x08transfer\x18\x0e \x01(\x08\"Y\n\x05\x45ntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\x04\x12%\n\x04type\x18\x03 \x01(\x0e\x32\x17.curvefs.raft.EntryType\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"o\n\rSnapshotChunk\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x0c\n\x04last\x18\x05 \x01(\x08\x12\x15\n\rconfiguration\x18\x06 \x01(\x0c\"^\n\rConfiguration\x12\x0e\n\x06voters\x18\x01 \x03(\x04\x12\x17\n\x0foutgoing_voters\x18\x02 \x03(\x04\x12\x10\n\x08learners\x18\x03 \x03(\x04\x12\x12\n\nauto_leave\x18\x04 \x01(\x08\":\n\tHardState\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0c\n\x04vote\x18\x02 \x01(\x04\x12\x11\n\tcommitted\x18\x03 \x01(\x04*\xfb\x01\n\x0bMessageType\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\n\n\x06\x41PPEND\x10\x01\x12\x10\n\x0c\x41PPEND_REPLY\x10\x02\x12\x08\n\x04VOTE\x10\x03\x12\x0e\n\nVOTE_REPLY\x10\x04\x12\x0c\n\x08PRE_VOTE\x10\x05\x12\x12\n\x0ePRE_VOTE_REPLY\x10\x06\x12\r\n\tHEARTBEAT\x10\x07\x12\x13\n\x0fHEARTBEAT_REPLY\x10\x08\x12\x12\n\x0eSNAPSHOT_CHUNK\x10\t\x12\x12\n\x0eSNAPSHOT_REPLY\x10\n\x12\x0f\n\x0bTIMEOUT_NOW\x10\x0b\x12\x0e\n\nREAD_INDEX\x10\x0c\x12\x14\n\x10READ_INDEX_REPLY\x10\r**\n\tEntryType\x12\n\n\x06NORMAL\x10\x00\x12\x11\n\rCONFIGURATION\x10\x01\x32O\n\x0bRaftService\x12@\n\x08Messages\x12\x17.curvefs.raft.RaftFrame\x1a\x17.curvefs.raft.RaftFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63urvefs/proto/raft.proto\x12\x0c\x63urvefs.raft\x1a\x1a\x63urvefs/proto/common.proto\"a\n\tRaftFrame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.curvefs.raft.PeerHello\x12,\n\x08messages\x18\x02 \x03(\x0b\x32\x1a.curvefs.raft.GroupMessage\"\x84\x01\n\tPeerHello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x0c\n\x04\x66rom\x18\x03 \x01(\x04\x12\n\n\x02to\x18\x04 \x01(\x04\x12\x0f\n\x07time_ns\x18\x05 \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\r\n\x05proof\x18\x07 \x01(\x0c\"H\n\x0cGroupMessage\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12&\n\x07message\x18\x02 \x01(\x0b\x32\x15.curvefs.raft.Message\"\xde\x02\n\x07Message\x12\'\n\x04type\x18\x01 \x01(\x0e\x32\x19.curvefs.raft.MessageType\x12\x0c\n\x04\x66rom\x18\x02 \x01(\x04\x12\n\n\x02to\x18\x03 \x01(\x04\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x10\n\x08log_term\x18\x05 \x01(\x04\x12\x11\n\tlog_index\x18\x06 \x01(\x04\x12$\n\x07\x65ntries\x18\x07 \x03(\x0b\x32\x13.curvefs.raft.Entry\x12\x11\n\tcommitted\x18\x08 \x01(\x04\x12\x10\n\x08rejected\x18\t \x01(\x08\x12\x12\n\nhint_index\x18\n \x01(\x04\x12\x11\n\thint_term\x18\x0b \x01(\x04\x12-\n\x08snapshot\x18\x0c \x01(\x0b\x32\x1b.curvefs.raft.SnapshotChunk\x12\r\n\x05round\x18\r \x01(\x04\x12\x0e\n\x06\x66orced\x18\x0e \x01(\x08\x12\r\n\x05quiet\x18\x0f \x01(\x08\x12\x0e\n\x06offset\x18\x10 \x01(\x04\"Y\n\x05\x45ntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\x04\x12%\n\x04type\x18\x03 \x01(\x0e\x32\x17.curvefs.raft.EntryType\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"o\n\rSnapshotChunk\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x0c\n\x04last\x18\x05 \x01(\x08\x12\x15\n\rconfiguration\x18\x06 \x01(\x0c\"o\n\rConfiguration\x12\x0e\n\x06voters\x18\x01 \x03(\x04\x12\x17\n\x0foutgoing_voters\x18\x02 \x03(\x04\x12\x10\n\x08learners\x18\x03 \x03(\x04\x12#\n\x05peers\x18\x04 \x03(\x0b\x32\x14.curvefs.common.Peer\":\n\tHardState\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0c\n\x04vote\x18\x02 \x01(\x04\x12\x11\n\tcommitted\x18\x03 \x01(\x04*\xd5\x01\n\x0bMessageType\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\n\n\x06\x41PPEND\x10\x01\x12\x10\n\x0c\x41PPEND_REPLY\x10\x02\x12\x08\n\x04VOTE\x10\x03\x12\x0e\n\nVOTE_REPLY\x10\x04\x12\x0c\n\x08PRE_VOTE\x10\x05\x12\x12\n\x0ePRE_VOTE_REPLY\x10\x06\x12\r\n\tHEARTBEAT\x10\x07\x12\x13\n\x0fHEARTBEAT_REPLY\x10\x08\x12\x12\n\x0eSNAPSHOT_CHUNK\x10\t\x12\x12\n\x0eSNAPSHOT_REPLY\x10\n\x12\x0f\n\x0bTIMEOUT_NOW\x10\x0b**\n\tEntryType\x12\n\n\x06NORMAL\x10\x00\x12\x11\n\rCONFIGURATION\x10\x01\x32O\n\x0bRaftService\x12@\n\x08Messages\x12\x17.curvefs.raft.RaftFrame\x1a\x17.curvefs.raft.RaftFrame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'curvefs.proto.raft_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MESSAGETYPE']._serialized_start=888
-  _globals['_MESSAGETYPE']._serialized_end=1139
-  _globals['_ENTRYTYPE']._serialized_start=1141
-  _globals['_ENTRYTYPE']._serialized_end=1183
-  _globals['_RAFTFRAME']._serialized_start=42
-  _globals['_RAFTFRAME']._serialized_end=125
-  _globals['_GROUPMESSAGE']._serialized_start=127
-  _globals['_GROUPMESSAGE']._serialized_end=199
-  _globals['_MESSAGE']._serialized_start=202
-  _globals['_MESSAGE']._serialized_end=525
-  _globals['_ENTRY']._serialized_start=527
-  _globals['_ENTRY']._serialized_end=616
-  _globals['_SNAPSHOTCHUNK']._serialized_start=618
-  _globals['_SNAPSHOTCHUNK']._serialized_end=729
-  _globals['_CONFIGURATION']._serialized_start=731
-  _globals['_CONFIGURATION']._serialized_end=825
-  _globals['_HARDSTATE']._serialized_start=827
-  _globals['_HARDSTATE']._serialized_end=885
-  _globals['_RAFTSERVICE']._serialized_start=1185
-  _globals['_RAFTSERVICE']._serialized_end=1264
+  _globals['_MESSAGETYPE']._serialized_start=1109
+  _globals['_MESSAGETYPE']._serialized_end=1322
+  _globals['_ENTRYTYPE']._serialized_start=1324
+  _globals['_ENTRYTYPE']._serialized_end=1366
+  _globals['_RAFTFRAME']._serialized_start=70
+  _globals['_RAFTFRAME']._serialized_end=167
+  _globals['_PEERHELLO']._serialized_start=170
+  _globals['_PEERHELLO']._serialized_end=302
+  _globals['_GROUPMESSAGE']._serialized_start=304
+  _globals['_GROUPMESSAGE']._serialized_end=376
+  _globals['_MESSAGE']._serialized_start=379
+  _globals['_MESSAGE']._serialized_end=729
+  _globals['_ENTRY']._serialized_start=731
+  _globals['_ENTRY']._serialized_end=820
+  _globals['_SNAPSHOTCHUNK']._serialized_start=822
+  _globals['_SNAPSHOTCHUNK']._serialized_end=933
+  _globals['_CONFIGURATION']._serialized_start=935
+  _globals['_CONFIGURATION']._serialized_end=1046
+  _globals['_HARDSTATE']._serialized_start=1048
+  _globals['_HARDSTATE']._serialized_end=1106
+  _globals['_RAFTSERVICE']._serialized_start=1368
+  _globals['_RAFTSERVICE']._serialized_end=1447
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from curvefs.proto import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -21,8 +22,6 @@ class MessageType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SNAPSHOT_CHUNK: _ClassVar[MessageType]
     SNAPSHOT_REPLY: _ClassVar[MessageType]
     TIMEOUT_NOW: _ClassVar[MessageType]
-    READ_INDEX: _ClassVar[MessageType]
-    READ_INDEX_REPLY: _ClassVar[MessageType]
 
 class EntryType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -40,18 +39,33 @@ HEARTBEAT_REPLY: MessageType
 SNAPSHOT_CHUNK: MessageType
 SNAPSHOT_REPLY: MessageType
 TIMEOUT_NOW: MessageType
-READ_INDEX: MessageType
-READ_INDEX_REPLY: MessageType
 NORMAL: EntryType
 CONFIGURATION: EntryType
 
 class RaftFrame(_message.Message):
-    __slots__ = ("protocol_version", "messages")
-    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("hello", "messages")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
-    protocol_version: int
+    hello: PeerHello
     messages: _containers.RepeatedCompositeFieldContainer[GroupMessage]
-    def __init__(self, protocol_version: _Optional[int] = ..., messages: _Optional[_Iterable[_Union[GroupMessage, _Mapping]]] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[PeerHello, _Mapping]] = ..., messages: _Optional[_Iterable[_Union[GroupMessage, _Mapping]]] = ...) -> None: ...
+
+class PeerHello(_message.Message):
+    __slots__ = ("protocol_version", "cluster_id", "to", "time_ns", "address", "proof")
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    protocol_version: int
+    cluster_id: str
+    to: int
+    time_ns: int
+    address: str
+    proof: bytes
+    def __init__(self, protocol_version: _Optional[int] = ..., cluster_id: _Optional[str] = ..., to: _Optional[int] = ..., time_ns: _Optional[int] = ..., address: _Optional[str] = ..., proof: _Optional[bytes] = ..., **kwargs) -> None: ...
 
 class GroupMessage(_message.Message):
     __slots__ = ("group_id", "message")
@@ -62,7 +76,7 @@ class GroupMessage(_message.Message):
     def __init__(self, group_id: _Optional[int] = ..., message: _Optional[_Union[Message, _Mapping]] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("type", "to", "term", "log_term", "log_index", "entries", "committed", "rejected", "hint_index", "hint_term", "snapshot", "context", "transfer")
+    __slots__ = ("type", "to", "term", "log_term", "log_index", "entries", "committed", "rejected", "hint_index", "hint_term", "snapshot", "round", "forced", "quiet", "offset")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
@@ -75,8 +89,10 @@ class Message(_message.Message):
     HINT_INDEX_FIELD_NUMBER: _ClassVar[int]
     HINT_TERM_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
-    CONTEXT_FIELD_NUMBER: _ClassVar[int]
-    TRANSFER_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
+    QUIET_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
     type: MessageType
     to: int
     term: int
@@ -88,9 +104,11 @@ class Message(_message.Message):
     hint_index: int
     hint_term: int
     snapshot: SnapshotChunk
-    context: bytes
-    transfer: bool
-    def __init__(self, type: _Optional[_Union[MessageType, str]] = ..., to: _Optional[int] = ..., term: _Optional[int] = ..., log_term: _Optional[int] = ..., log_index: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., committed: _Optional[int] = ..., rejected: _Optional[bool] = ..., hint_index: _Optional[int] = ..., hint_term: _Optional[int] = ..., snapshot: _Optional[_Union[SnapshotChunk, _Mapping]] = ..., context: _Optional[bytes] = ..., transfer: _Optional[bool] = ..., **kwargs) -> None: ...
+    round: int
+    forced: bool
+    quiet: bool
+    offset: int
+    def __init__(self, type: _Optional[_Union[MessageType, str]] = ..., to: _Optional[int] = ..., term: _Optional[int] = ..., log_term: _Optional[int] = ..., log_index: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., committed: _Optional[int] = ..., rejected: _Optional[bool] = ..., hint_index: _Optional[int] = ..., hint_term: _Optional[int] = ..., snapshot: _Optional[_Union[SnapshotChunk, _Mapping]] = ..., round: _Optional[int] = ..., forced: _Optional[bool] = ..., quiet: _Optional[bool] = ..., offset: _Optional[int] = ..., **kwargs) -> None: ...
 
 class Entry(_message.Message):
     __slots__ = ("term", "index", "type", "data")
@@ -121,16 +139,16 @@ class SnapshotChunk(_message.Message):
     def __init__(self, index: _Optional[int] = ..., term: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., last: _Optional[bool] = ..., configuration: _Optional[bytes] = ...) -> None: ...
 
 class Configuration(_message.Message):
-    __slots__ = ("voters", "outgoing_voters", "learners", "auto_leave")
+    __slots__ = ("voters", "outgoing_voters", "learners", "peers")
     VOTERS_FIELD_NUMBER: _ClassVar[int]
     OUTGOING_VOTERS_FIELD_NUMBER: _ClassVar[int]
     LEARNERS_FIELD_NUMBER: _ClassVar[int]
-    AUTO_LEAVE_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
     voters: _containers.RepeatedScalarFieldContainer[int]
     outgoing_voters: _containers.RepeatedScalarFieldContainer[int]
     learners: _containers.RepeatedScalarFieldContainer[int]
-    auto_leave: bool
-    def __init__(self, voters: _Optional[_Iterable[int]] = ..., outgoing_voters: _Optional[_Iterable[int]] = ..., learners: _Optional[_Iterable[int]] = ..., auto_leave: _Optional[bool] = ...) -> None: ...
+    peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
+    def __init__(self, voters: _Optional[_Iterable[int]] = ..., outgoing_voters: _Optional[_Iterable[int]] = ..., learners: _Optional[_Iterable[int]] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ...) -> None: ...
 
 class HardState(_message.Message):
     __slots__ = ("term", "vote", "committed")

@@ -45,7 +45,8 @@ class RaftServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Messages(self, request_iterator, context):
-        """Missing associated documentation comment in .proto file."""
+        """Both sides send on it. The metaserver with the lower id opens it; the first frame each way is a hello.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

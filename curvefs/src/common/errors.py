@@ -200,6 +200,10 @@ class NotAppended(ClusterError):
     """Refused before it entered the log; surely not applied."""
 
 
+class CrossPartition(ClusterError):
+    """It concerns several partitions; nothing was done. Send it as a transaction."""
+
+
 class InternalError(ClusterError):
     """A bug of ours, on the other side."""
 

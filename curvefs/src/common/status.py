@@ -48,6 +48,7 @@ _ERROR_OF: dict[int, type[e.CurveFSError]] = {
     pb.WRONG_PARTITION: e.WrongPartition,
     pb.VERSION_UNSUPPORTED: e.VersionUnsupported,
     pb.NOT_APPENDED: e.NotAppended,
+    pb.CROSS_PARTITION: e.CrossPartition,
     pb.INTERNAL: e.InternalError,
 }
 _CODE_OF = {error: code for code, error in _ERROR_OF.items()}
