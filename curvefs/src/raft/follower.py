@@ -1,0 +1,146 @@
+"""A follower: takes what the leader of its term sends (section 5.3), and its snapshots (section 7).
+
+Snapshots come in chunks, one after the other; the shell stores each and installs the whole. While one is being
+installed the log is left alone.
+"""
+
+from typing import NamedTuple
+
+from .configuration import Configuration
+from .log import Base
+from .messages import Append, AppendReply, Heartbeat, HeartbeatReply, SnapshotChunk, SnapshotReply
+from .state import State
+
+
+class StoreChunk(NamedTuple):
+    """Work for the shell: store a chunk; with the last, install the snapshot. Then chunk_stored(), or installed()."""
+
+    chunk: SnapshotChunk
+
+
+class Follower:
+    """Also a server that knows no leader yet."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._receiving: SnapshotChunk | None = None  # a chunk of the snapshot that is coming in
+        self._offset = 0  # its bytes stored
+        self._storing = False
+        self.quiet = False
+        self.work: list[StoreChunk] = []
+
+    @property
+    def is_installing(self) -> bool:
+        """True while the last chunk is with the shell."""
+        return self._storing and self._receiving is not None and self._receiving.last
+
+    def on_append(self, message: Append) -> None:
+        """Take entries, or say where the logs may agree."""
+        self.quiet = False
+        if self.is_installing:
+            return
+        state, log = self._state, self._state.log
+        if message.previous_index < log.committed:
+            # Committed entries agree with every later leader's: no need to look.
+            self._accept(message, log.committed)
+        elif log.term_of(message.previous_index) == message.previous_term:
+            self._accept(message, message.previous_index)
+        else:
+            hint_index, hint_term = log.agreement(message.previous_index, message.previous_term)
+            state.send(
+                AppendReply(
+                    state.id,
+                    message.source,
+                    state.term,
+                    message.previous_index,
+                    rejected=True,
+                    hint_index=hint_index,
+                    hint_term=hint_term,
+                    forgetful=state.forgetful,
+                )
+            )
+
+    def _accept(self, message: Append, agreed: int) -> None:
+        state, log = self._state, self._state.log
+        log.accept([entry for entry in message.entries if entry.index > agreed])
+        last = max(agreed, message.previous_index + len(message.entries))
+        log.commit(min(message.committed, last))
+        if state.forgetful:
+            state.remember()
+        state.send_when_durable(AppendReply(state.id, message.source, state.term, last))
+
+    def on_heartbeat(self, message: Heartbeat) -> None:
+        """Note the commit index and answer."""
+        state, log = self._state, self._state.log
+        log.commit(message.committed)
+        if state.forgetful:
+            state.remember()
+        self.quiet = message.quiet and log.last_index == log.committed == message.committed and not state.forgetful
+        state.send(HeartbeatReply(state.id, message.source, state.term, message.round, self.quiet))
+
+    # ----------------------------------------------------------------------------------------- snapshots
+
+    def on_chunk(self, message: SnapshotChunk) -> None:
+        """Have the next chunk stored; say how much is there when it is another one."""
+        self.quiet = False
+        state = self._state
+        if state.log.term_of(message.index) == message.snapshot_term:
+            state.log.commit(message.index)  # it has all of it
+        if message.index <= state.log.committed:
+            state.send_when_durable(AppendReply(state.id, message.source, state.term, state.log.committed))
+            return
+        if self._storing:
+            return  # it is answered when it is stored
+        if not self._is_of_the_same(message):
+            self._receiving, self._offset = message, 0
+        if message.offset != self._offset:
+            self._say_offset(message)
+            return
+        self._receiving = message
+        self._storing = True
+        self.work.append(StoreChunk(message))
+
+    def chunk_stored(self, index: int) -> None:
+        """The chunk is stored (and it was not the last)."""
+        message = self._receiving
+        if not self._storing or message is None or message.index != index:
+            return
+        self._storing = False
+        self._offset += len(message.data)
+        self._say_offset(message)
+
+    def installed(self, base: Base, configuration: Configuration) -> None:
+        """The snapshot has replaced the state, durably, and the log begins behind it."""
+        message = self._receiving
+        self.forget_snapshot()
+        if base.index <= self._state.log.committed:
+            return
+        self._state.log.reset(base, configuration)
+        if message is not None and message.term == self._state.term:
+            self._state.send_when_durable(AppendReply(self._state.id, message.source, self._state.term, base.index))
+
+    def snapshot_failed(self) -> None:
+        """It cannot be used: it was damaged on its way, or there is no room."""
+        message = self._receiving
+        self.forget_snapshot()
+        if message is not None:
+            state = self._state
+            state.send(SnapshotReply(state.id, message.source, state.term, message.index, 0, rejected=True))
+
+    def forget_snapshot(self) -> None:
+        """Nothing is coming in."""
+        self._receiving = None
+        self._offset = 0
+        self._storing = False
+
+    def _is_of_the_same(self, message: SnapshotChunk) -> bool:
+        current = self._receiving
+        return current is not None and (current.source, current.term, current.index) == (
+            message.source,
+            message.term,
+            message.index,
+        )
+
+    def _say_offset(self, message: SnapshotChunk) -> None:
+        state = self._state
+        state.send(SnapshotReply(state.id, message.source, state.term, message.index, self._offset))
