@@ -47,6 +47,7 @@ class StatusCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERSION_UNSUPPORTED: _ClassVar[StatusCode]
     NOT_APPENDED: _ClassVar[StatusCode]
     CROSS_PARTITION: _ClassVar[StatusCode]
+    OBJECT_STORE_UNAVAILABLE: _ClassVar[StatusCode]
     INTERNAL: _ClassVar[StatusCode]
 
 class IdKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -93,6 +94,7 @@ WRONG_PARTITION: StatusCode
 VERSION_UNSUPPORTED: StatusCode
 NOT_APPENDED: StatusCode
 CROSS_PARTITION: StatusCode
+OBJECT_STORE_UNAVAILABLE: StatusCode
 INTERNAL: StatusCode
 INODE: IdKind
 CHUNK: IdKind

@@ -56,12 +56,16 @@ class TransferLeaderRequest(_message.Message):
     def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., to_metaserver_id: _Optional[int] = ..., configuration_index: _Optional[int] = ...) -> None: ...
 
 class RebuildReplicaRequest(_message.Message):
-    __slots__ = ("mds_epoch", "group_id")
+    __slots__ = ("mds_epoch", "group_id", "metaserver_id", "configuration_index")
     MDS_EPOCH_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
     mds_epoch: int
     group_id: int
-    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ...) -> None: ...
+    metaserver_id: int
+    configuration_index: int
+    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., metaserver_id: _Optional[int] = ..., configuration_index: _Optional[int] = ...) -> None: ...
 
 class CopysetReply(_message.Message):
     __slots__ = ("failure", "configuration_index")

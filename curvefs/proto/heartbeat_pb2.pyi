@@ -26,7 +26,7 @@ class HeartbeatRequest(_message.Message):
     def __init__(self, metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., highest_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., copysets: _Optional[_Iterable[_Union[CopysetReport, _Mapping]]] = ...) -> None: ...
 
 class CopysetReport(_message.Message):
-    __slots__ = ("group_id", "leading", "term", "configuration_index", "peers", "committed_index", "applied_index", "loading", "partitions", "sessions")
+    __slots__ = ("group_id", "leading", "term", "configuration_index", "peers", "committed_index", "applied_index", "loading", "partitions", "sessions", "damaged")
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     LEADING_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class CopysetReport(_message.Message):
     LOADING_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
     group_id: int
     leading: bool
     term: int
@@ -47,7 +48,8 @@ class CopysetReport(_message.Message):
     loading: bool
     partitions: _containers.RepeatedCompositeFieldContainer[PartitionReport]
     sessions: _containers.RepeatedCompositeFieldContainer[SessionReport]
-    def __init__(self, group_id: _Optional[int] = ..., leading: _Optional[bool] = ..., term: _Optional[int] = ..., configuration_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., loading: _Optional[bool] = ..., partitions: _Optional[_Iterable[_Union[PartitionReport, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionReport, _Mapping]]] = ...) -> None: ...
+    damaged: bool
+    def __init__(self, group_id: _Optional[int] = ..., leading: _Optional[bool] = ..., term: _Optional[int] = ..., configuration_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., loading: _Optional[bool] = ..., partitions: _Optional[_Iterable[_Union[PartitionReport, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionReport, _Mapping]]] = ..., damaged: _Optional[bool] = ...) -> None: ...
 
 class PartitionReport(_message.Message):
     __slots__ = ("fs_id", "partition_id", "inode_count", "used_bytes", "delete_queue_length")

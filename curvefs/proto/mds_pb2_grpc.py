@@ -91,7 +91,7 @@ class MdsServiceServicer:
 
     def CreateFilesystem(self, request, context):
         """Checks the object store by a real put, get and delete first. Errors: ALREADY_EXISTS, INVALID_ARGUMENT (name),
-        PERMISSION_DENIED or NOT_FOUND (object store), UNAVAILABLE (no metaserver, store unreachable).
+        PERMISSION_DENIED or NOT_FOUND (object store), OBJECT_STORE_UNAVAILABLE, UNAVAILABLE (too few metaservers).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

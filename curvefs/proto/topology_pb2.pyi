@@ -94,7 +94,7 @@ class Metaserver(_message.Message):
     def __init__(self, format: _Optional[int] = ..., metaserver_id: _Optional[int] = ..., address: _Optional[str] = ..., token: _Optional[bytes] = ..., server_id: _Optional[int] = ..., registered_ns: _Optional[int] = ..., pid: _Optional[int] = ..., health: _Optional[_Union[Health, str]] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., leader_count: _Optional[int] = ..., copyset_count: _Optional[int] = ..., metrics_address: _Optional[str] = ..., retired: _Optional[bool] = ...) -> None: ...
 
 class Copyset(_message.Message):
-    __slots__ = ("format", "group_id", "pool_id", "configuration_index", "peers", "leader_id", "candidate")
+    __slots__ = ("format", "group_id", "pool_id", "configuration_index", "peers", "leader_id", "candidate", "sealed", "partition_count", "replicas")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +102,9 @@ class Copyset(_message.Message):
     PEERS_FIELD_NUMBER: _ClassVar[int]
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     format: int
     group_id: int
     pool_id: int
@@ -109,7 +112,32 @@ class Copyset(_message.Message):
     peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
     leader_id: int
     candidate: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
-    def __init__(self, format: _Optional[int] = ..., group_id: _Optional[int] = ..., pool_id: _Optional[int] = ..., configuration_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., leader_id: _Optional[int] = ..., candidate: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ...) -> None: ...
+    sealed: bool
+    partition_count: int
+    replicas: _containers.RepeatedCompositeFieldContainer[Replica]
+    def __init__(self, format: _Optional[int] = ..., group_id: _Optional[int] = ..., pool_id: _Optional[int] = ..., configuration_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., leader_id: _Optional[int] = ..., candidate: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., sealed: _Optional[bool] = ..., partition_count: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ...) -> None: ...
+
+class Replica(_message.Message):
+    __slots__ = ("metaserver_id", "heard", "leading", "term", "committed_index", "applied_index", "configuration_index", "loading", "damaged")
+    METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
+    LEADING_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURATION_INDEX_FIELD_NUMBER: _ClassVar[int]
+    LOADING_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
+    metaserver_id: int
+    heard: bool
+    leading: bool
+    term: int
+    committed_index: int
+    applied_index: int
+    configuration_index: int
+    loading: bool
+    damaged: bool
+    def __init__(self, metaserver_id: _Optional[int] = ..., heard: _Optional[bool] = ..., leading: _Optional[bool] = ..., term: _Optional[int] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., configuration_index: _Optional[int] = ..., loading: _Optional[bool] = ..., damaged: _Optional[bool] = ...) -> None: ...
 
 class RegisterMetaserverRequest(_message.Message):
     __slots__ = ("cluster_id", "metaserver_id", "token", "address", "pid", "metrics_address")

@@ -86,6 +86,7 @@ def _encode_append(message: m.Append) -> pb.Message:
         log_term=message.previous_term,
         entries=entries,
         committed=message.committed,
+        token=message.token,
     )
 
 
@@ -94,10 +95,10 @@ def _encode_append_reply(message: m.AppendReply) -> pb.Message:
         pb.APPEND_REPLY,
         message,
         log_index=message.index,
+        token=message.token,
         rejected=message.rejected,
         hint_index=message.hint_index,
         hint_term=message.hint_term,
-        forgetful=message.forgetful,
     )
 
 
@@ -118,7 +119,7 @@ def _encode_chunk(message: m.SnapshotChunk) -> pb.Message:
         last=message.last,
         configuration=encode_configuration(message.configuration),
     )
-    return _pb(pb.SNAPSHOT_CHUNK, message, snapshot=chunk)
+    return _pb(pb.SNAPSHOT_CHUNK, message, snapshot=chunk, token=message.token)
 
 
 def _encode_snapshot_reply(message: m.SnapshotReply) -> pb.Message:
@@ -136,14 +137,25 @@ def _decode_append(said: pb.Message) -> m.Append:
         raise CorruptData("a raft message with an entry of unknown type") from error
     if any(entry.index != said.log_index + i for i, entry in enumerate(entries, 1)):
         raise CorruptData("a raft message with a hole in its entries")
-    return m.Append(_source(said), said.to, said.term, said.log_index, said.log_term, entries, said.committed)
+    return m.Append(
+        _source(said), said.to, said.term, said.log_index, said.log_term, entries, said.committed, said.token
+    )
 
 
 def _decode_chunk(said: pb.Message) -> m.SnapshotChunk:
     chunk = said.snapshot
     configuration = decode_configuration(chunk.configuration)
     return m.SnapshotChunk(
-        _source(said), said.to, said.term, chunk.index, chunk.term, configuration, chunk.offset, chunk.data, chunk.last
+        _source(said),
+        said.to,
+        said.term,
+        chunk.index,
+        chunk.term,
+        configuration,
+        chunk.offset,
+        chunk.data,
+        chunk.last,
+        said.token,
     )
 
 
@@ -166,7 +178,7 @@ _DECODERS: dict[int, Callable[[pb.Message], m.Message]] = {
     pb.PRE_VOTE_REPLY: lambda s: m.VoteReply(_source(s), s.to, s.term, pre=True, granted=not s.rejected),
     pb.APPEND: _decode_append,
     pb.APPEND_REPLY: lambda s: m.AppendReply(
-        _source(s), s.to, s.term, s.log_index, s.rejected, s.hint_index, s.hint_term, s.forgetful
+        _source(s), s.to, s.term, s.log_index, s.token, s.rejected, s.hint_index, s.hint_term
     ),
     pb.HEARTBEAT: lambda s: m.Heartbeat(_source(s), s.to, s.term, s.committed, s.round, s.quiet),
     pb.HEARTBEAT_REPLY: lambda s: m.HeartbeatReply(_source(s), s.to, s.term, s.round, s.quiet),

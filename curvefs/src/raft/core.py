@@ -34,17 +34,13 @@ SnapshotWork = MakeSnapshot | ReadChunk | StoreChunk
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What recovery found. configuration: at ``applied``. entries: behind ``base``, all durable.
-
-    forgetful: entries that this server acknowledged may be gone (its replica was rebuilt).
-    """
+    """What recovery found. configuration: at ``applied``. entries: behind ``base``, all durable."""
 
     hard_state: HardState = field(default_factory=HardState)
     base: Base = field(default_factory=Base)
     applied: int = 0
     configuration: Configuration = field(default_factory=Configuration)
     entries: Sequence[Entry] = field(default_factory=tuple)
-    forgetful: bool = False
 
 
 class Ready(NamedTuple):
@@ -72,11 +68,10 @@ class Raft:
             hard_state.term,
             hard_state.vote,
             promised_until,
-            forgetful=start.forgetful,
         )
         self._state.await_leader(now)
         self._role: Follower | Candidate | Leader = Follower(self._state)
-        if self._state.log.configuration.voters == (id_,) and self.may_campaign:
+        if log.configuration.voters == (id_,) and not log.configuration.is_joint and self.may_campaign:
             self._campaign(now, pre=False)
 
     # ------------------------------------------------------------------------------------------- looking
@@ -122,11 +117,6 @@ class Raft:
         return type(self._role).__name__.lower()
 
     @property
-    def is_forgetful(self) -> bool:
-        """True while this server must not vote."""
-        return self._state.forgetful
-
-    @property
     def is_quiet(self) -> bool:
         """True when tick() has nothing to do until something happens."""
         return not isinstance(self._role, Candidate) and self._role.quiet
@@ -144,7 +134,14 @@ class Raft:
     def may_campaign(self) -> bool:
         """True when this server's candidature makes sense."""
         state = self._state
-        return state.may_lead and not state.forgetful and state.log.configuration.is_voter(state.id)
+        if isinstance(self._role, Follower) and self._role.is_installing:
+            return False
+        return state.may_lead and state.log.configuration.is_voter(state.id)
+
+    @property
+    def needs_write(self) -> bool:
+        """True when take_write() has something to hand out."""
+        return self._state.needs_write
 
     @property
     def leadership(self) -> Leader | None:
@@ -213,12 +210,12 @@ class Raft:
         """Time has come on. Call it a few times per heartbeat interval."""
         role, state = self._role, self._state
         if isinstance(role, Leader):
-            if role.has_lost_contact(now) or (role.transfer is None and not state.may_lead and not role._is_alone):  # noqa: SLF001
+            if role.has_lost_contact(now) or (role.transfer is None and not state.may_lead and not role.is_alone):
                 self._become_follower(now)
             else:
                 role.tick(now)
         elif not self.is_quiet and now >= state.election_due:
-            if self.may_campaign and not (isinstance(role, Follower) and role.is_installing):
+            if self.may_campaign:
                 self._campaign(now, pre=True)
             else:
                 state.await_leader(now)
@@ -264,7 +261,7 @@ class Raft:
         state = self._state
         match message:
             case m.Append() | m.Heartbeat() | m.SnapshotChunk() | m.TimeoutNow():
-                state.send(m.AppendReply(state.id, message.source, state.term, 0, rejected=True))
+                state.send(m.AppendReply(state.id, message.source, state.term, 0, 0, rejected=True))
             case m.Vote(pre=True):
                 state.send(m.VoteReply(state.id, message.source, state.term, pre=True, granted=False))
             case _:
@@ -275,7 +272,7 @@ class Raft:
         if isinstance(self._role, Follower) and self._role.quiet:
             self.wake(now)
         free = message.term > state.term or state.vote == message.source or (not state.vote and not state.leader)
-        granted = free and not state.forgetful and state.log.is_up_to_date(message.last_index, message.last_term)
+        granted = free and state.log.is_up_to_date(message.last_index, message.last_term)
         if message.pre:
             term = message.term if granted else state.term
             state.send(m.VoteReply(state.id, message.source, term, pre=True, granted=granted))
@@ -365,8 +362,6 @@ class Raft:
             self._after_commit(now)
         elif isinstance(self._role, Candidate):
             self._decide(self._role, self._role.count(), now)
-        elif self._state.forgetful and self._state.leader:
-            self._state.remember()
 
     def not_written(self) -> None:
         """Nothing of what take_write() handed out was kept."""

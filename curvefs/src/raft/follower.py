@@ -53,10 +53,10 @@ class Follower:
                     message.source,
                     state.term,
                     message.previous_index,
+                    message.token,
                     rejected=True,
                     hint_index=hint_index,
                     hint_term=hint_term,
-                    forgetful=state.forgetful,
                 )
             )
 
@@ -65,17 +65,14 @@ class Follower:
         log.accept([entry for entry in message.entries if entry.index > agreed])
         last = max(agreed, message.previous_index + len(message.entries))
         log.commit(min(message.committed, last))
-        if state.forgetful:
-            state.remember()
-        state.send_when_durable(AppendReply(state.id, message.source, state.term, last))
+        state.send_when_durable(AppendReply(state.id, message.source, state.term, last, message.token))
 
     def on_heartbeat(self, message: Heartbeat) -> None:
         """Note the commit index and answer."""
         state, log = self._state, self._state.log
-        log.commit(message.committed)
-        if state.forgetful:
-            state.remember()
-        self.quiet = message.quiet and log.last_index == log.committed == message.committed and not state.forgetful
+        if not self.is_installing:
+            log.commit(message.committed)
+        self.quiet = message.quiet and log.last_index == log.committed == message.committed
         state.send(HeartbeatReply(state.id, message.source, state.term, message.round, self.quiet))
 
     # ----------------------------------------------------------------------------------------- snapshots
@@ -87,7 +84,9 @@ class Follower:
         if state.log.term_of(message.index) == message.snapshot_term:
             state.log.commit(message.index)  # it has all of it
         if message.index <= state.log.committed:
-            state.send_when_durable(AppendReply(state.id, message.source, state.term, state.log.committed))
+            state.send_when_durable(
+                AppendReply(state.id, message.source, state.term, state.log.committed, message.token)
+            )
             return
         if self._storing:
             return  # it is answered when it is stored
@@ -113,11 +112,11 @@ class Follower:
         """The snapshot has replaced the state, durably, and the log begins behind it."""
         message = self._receiving
         self.forget_snapshot()
-        if base.index <= self._state.log.committed:
-            return
+        assert base.index > self._state.log.committed, "nothing is committed while a snapshot is being installed"
         self._state.log.reset(base, configuration)
         if message is not None and message.term == self._state.term:
-            self._state.send_when_durable(AppendReply(self._state.id, message.source, self._state.term, base.index))
+            state = self._state
+            state.send_when_durable(AppendReply(state.id, message.source, state.term, base.index, message.token))
 
     def snapshot_failed(self) -> None:
         """It cannot be used: it was damaged on its way, or there is no room."""

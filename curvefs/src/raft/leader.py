@@ -72,6 +72,7 @@ class Leader:
         self._heartbeat_due = now
         self._active_at = now
         self._progress: dict[int, Progress] = {}
+        self._next_token = 1
         self._outgoing: dict[int, _Outgoing] = {}
         self._asked_to_leave = False  # TimeoutNow was sent in this term: no lease any more
         self._now = now
@@ -106,16 +107,17 @@ class Leader:
         settings = self._state.settings
         if not settings.lease or self._asked_to_leave or not self.is_established:
             return float("-inf")
-        if self._is_alone:
+        if self.is_alone:
             return float("inf")
         return self._rounds.contact + settings.lease_ratio * settings.election_timeout_s
 
     def has_lost_contact(self, now: float) -> bool:
         """Say whether no majority answered for an election timeout (check-quorum, thesis section 6.2)."""
-        return not self.quiet and not self._is_alone and now - self._rounds.contact >= self._timeout_s
+        return not self.quiet and not self.is_alone and now - self._rounds.contact >= self._timeout_s
 
     @property
-    def _is_alone(self) -> bool:
+    def is_alone(self) -> bool:
+        """True when this server is the only voter."""
         configuration = self._state.log.configuration
         return configuration.voters == (self._state.id,) and not configuration.outgoing
 
@@ -167,7 +169,7 @@ class Leader:
         """Have a read confirmed."""
         self.wake(now)
         self._rounds.ask(read_id, self._state.log.committed)
-        if self._is_alone:
+        if self.is_alone:
             self._rounds.answered(self._rounds.begin(now))
 
     def take_confirmed_reads(self) -> list[tuple[int, int]]:
@@ -219,7 +221,7 @@ class Leader:
             self.quiet = True
             return
         round_ = self._rounds.begin(now)
-        if self._is_alone:
+        if self.is_alone:
             self._rounds.answered(round_)
         committed = state.log.committed
         for to, progress in self._progress.items():
@@ -242,17 +244,12 @@ class Leader:
         """A follower has entries, or differs."""
         to = message.source
         progress = self._progress.get(to)
-        if progress is None:
+        if progress is None or message.token != progress.token:
             return
         if message.rejected:
             agreement, _ = self._state.log.agreement(message.hint_index, message.hint_term)
-            if message.forgetful:
-                progress.match = 0
-                progress.probe()
-                progress.next = agreement + 1
-            elif not progress.rejected(message.index, agreement):
-                return
-            self._replicate(to)
+            if progress.rejected(message.index, agreement):
+                self._replicate(to)
             return
         news = progress.accepted(message.index)
         if progress.sending is Sending.PROBE:
@@ -262,6 +259,8 @@ class Leader:
             progress.replicate()
         if news:
             self._advance()
+        if to not in self._progress:
+            return  # its answer has committed the change that removes it
         self._replicate(to)
         if self.transfer is not None and self.transfer.to == to:
             self._hand_over(to)
@@ -307,7 +306,8 @@ class Leader:
         members = log.configuration.members
         for server in members:
             if server != state.id and server not in self._progress:
-                self._progress[server] = Progress(next=log.last_index)
+                self._progress[server] = Progress(log.last_index, self._next_token)
+                self._next_token += 1
         for server in self._progress.keys() - set(members):
             del self._progress[server]
             self._outgoing.pop(server, None)
@@ -349,7 +349,7 @@ class Leader:
         entries = log.entries(progress.next, state.settings.append_bytes_max)
         if not entries and not also_empty:
             return False
-        state.send(Append(state.id, to, state.term, previous, previous_term, entries, log.committed))
+        state.send(Append(state.id, to, state.term, previous, previous_term, entries, log.committed, progress.token))
         if entries:
             progress.sent(entries[-1].index, sum(len(entry.data) for entry in entries))
         elif progress.sending is Sending.PROBE:
@@ -391,7 +391,18 @@ class Leader:
         state = self._state
         progress.chunk_sent_at = self._now
         state.send(
-            SnapshotChunk(state.id, to, state.term, index, outgoing.term, outgoing.configuration, offset, data, last)
+            SnapshotChunk(
+                state.id,
+                to,
+                state.term,
+                index,
+                outgoing.term,
+                outgoing.configuration,
+                offset,
+                data,
+                last,
+                progress.token,
+            )
         )
 
     def on_snapshot_reply(self, message: SnapshotReply) -> None:

@@ -63,7 +63,11 @@ class VoteReply:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """AppendEntries (section 5.3): entries that follow the one at previous_index."""
+    """AppendEntries (section 5.3): entries that follow the one at previous_index.
+
+    token: names what the leader knows of this follower; the reply repeats it. A server that left the group and came
+    back is known anew, so that no late reply speaks for what it has lost.
+    """
 
     source: int
     to: int
@@ -72,6 +76,7 @@ class Append:
     previous_term: int
     entries: tuple[Entry, ...]
     committed: int
+    token: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +84,16 @@ class AppendReply:
     """Accepted: the log equals the leader's up to ``index``, durably.
 
     Rejected: nothing at ``index`` has the term that was asked for; the hint is the last place where the logs may agree.
-    forgetful: entries that were acknowledged before may be gone.
     """
 
     source: int
     to: int
     term: int
     index: int
+    token: int
     rejected: bool = False
     hint_index: int = 0
     hint_term: int = 0
-    forgetful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class SnapshotChunk:
     offset: int
     data: bytes
     last: bool
+    token: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,13 @@ class Sending(Enum):
 
 @dataclass(slots=True)
 class Progress:
-    """One follower. match: the log is known to agree, durably, up to here. next: the first entry to send next."""
+    """One follower. match: the log is known to agree, durably, up to here. next: the first entry to send next.
+
+    token: names this knowledge in messages.
+    """
 
     next: int
+    token: int
     match: int = 0
     sending: Sending = Sending.PROBE
     paused: bool = False  # probing: a message is under way

@@ -56,8 +56,6 @@ class State:
     election_due: float = 0.0
     leader: int = 0
     may_lead: bool = True  # the shell's word: not with a clock that is off (rule 19)
-    # It lost entries it may have acknowledged: it grants no votes until it has everything that was committed before.
-    forgetful: bool = False
     outbox: list[Message] = field(default_factory=list)
     _held: list[Message] = field(default_factory=list)  # until what is unwritten now is durable
     _held_in_flight: list[Message] = field(default_factory=list)  # until the write under way is
@@ -94,9 +92,14 @@ class State:
         known = self._durable if self._in_flight is None else self._in_flight[0]
         return self.log.has_unwritten or (self.term, self.vote) != (known.term, known.vote)
 
+    @property
+    def needs_write(self) -> bool:
+        """True when there is something to be made durable, and no write is under way."""
+        return self._in_flight is None and self._must_write
+
     def take_write(self) -> Write | None:
         """Hand out what is to be made durable; None when there is nothing, or a write is under way."""
-        if self._in_flight is not None or not self._must_write:
+        if not self.needs_write:
             return None
         entries = self.log.take_unwritten()
         hard_state = self.hard_state
@@ -144,13 +147,3 @@ class State:
         self.term = term
         self.vote = vote
         self.leader = 0
-
-    def remember(self) -> None:
-        """Leave forgetfulness once everything committed before it is here again.
-
-        The leader's commit index covers an entry of its own term, so by leader completeness (section 5.4) it covers all
-        that this server ever acknowledged and that was committed; and it is in this log, durably.
-        """
-        log = self.log
-        if log.committed <= log.durable and log.term_of(log.committed) == self.term:
-            self.forgetful = False
