@@ -136,6 +136,10 @@ class Unreachable(Unavailable):
     """Nobody answered before the deadline."""
 
 
+class ObjectStoreUnavailable(Unavailable):
+    """The object store does not answer."""
+
+
 class Overloaded(ClusterError):
     """Alive, but asks for less."""
 

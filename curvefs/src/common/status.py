@@ -49,6 +49,7 @@ _ERROR_OF: dict[int, type[e.CurveFSError]] = {
     pb.VERSION_UNSUPPORTED: e.VersionUnsupported,
     pb.NOT_APPENDED: e.NotAppended,
     pb.CROSS_PARTITION: e.CrossPartition,
+    pb.OBJECT_STORE_UNAVAILABLE: e.ObjectStoreUnavailable,
     pb.INTERNAL: e.InternalError,
 }
 _CODE_OF = {error: code for code, error in _ERROR_OF.items()}
@@ -86,6 +87,7 @@ _EXIT_OF: dict[type[e.CurveFSError], ExitCode] = {
     e.InvalidArgument: ExitCode.USAGE,
     e.ResourceBusy: ExitCode.BUSY,
     e.Unreachable: ExitCode.UNREACHABLE,
+    e.StaleEpoch: ExitCode.REFUSED,
 }
 
 

@@ -97,7 +97,10 @@ class MdsLink:
             time_ns=self._clock.time_ns(),
             disk_total_bytes=disk.total,
             disk_used_bytes=disk.used,
-            copysets=[report(group) for group in self._copysets.all()],
+            copysets=[
+                *(report(group) for group in self._copysets.all()),
+                *(pb.CopysetReport(group_id=group_id, damaged=True) for group_id in self._copysets.damaged),
+            ],
         )
         stub = heartbeat_pb2_grpc.HeartbeatServiceStub
         reply: pb.HeartbeatReply = await self._client.call(stub, "Heartbeat", request, deadline_s=self._deadline_s)
@@ -129,7 +132,8 @@ class MdsLink:
             try:
                 match kind:
                     case "create_copyset":
-                        await self._copysets.create(order.group_id, order.create_copyset.peers)
+                        first = order.create_copyset.first_metaserver_id == self.identity.metaserver_id
+                        await self._copysets.create(order.group_id, order.create_copyset.peers, first=first)
                     case "end_session":
                         await end_session(self._copysets, order.group_id, order.end_session.session_id)
                     case "remove_copyset":
@@ -148,22 +152,27 @@ class MdsLink:
 
 
 def report(group: Group) -> pb.CopysetReport:
-    """Return what a heartbeat says of a group."""
+    """Return what a heartbeat says of a group; what only the leader knows, from the leader."""
+    log = group.raft.log
+    addresses = dict(log.configuration.addresses)
     said = pb.CopysetReport(
         group_id=group.group_id,
-        leading=True,
+        leading=group.is_leader,
         term=group.term,
-        peers=group.peers,
-        committed_index=group.committed_index,
+        configuration_index=log.configuration_index,
+        committed_index=log.committed,
         applied_index=group.applied_index,
+        damaged=group.broken is not None,
     )
-    try:
-        with group.view() as view:
-            partitions = reads.partitions(view)
-            sessions = reads.open_sessions(view, SESSIONS_REPORTED_MAX)
-    except CurveFSError:
-        said.leading = False  # stopped
+    for id_ in log.configuration.voters:
+        said.peers.add(metaserver_id=id_, address=addresses.get(id_, ""))
+    for id_ in log.configuration.learners:
+        said.peers.add(metaserver_id=id_, address=addresses.get(id_, ""), learner=True)
+    if not group.is_leader:
         return said
+    with group.view() as view:
+        partitions = reads.partitions(view)
+        sessions = reads.open_sessions(view, SESSIONS_REPORTED_MAX)
     for record in partitions:
         said.partitions.add(
             fs_id=record.spec.fs_id,

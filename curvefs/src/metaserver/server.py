@@ -1,9 +1,9 @@
 """One metaserver: its parts put together, brought up in order, and taken down in order.
 
 Up: data folder, groups (recovered from log and state), the port, registration, and then it is ready. It serves from
-the moment it listens; a restarted one knows the secret of sessions from its identity. Down: streams answer what is
-under way and end, background work is cancelled, groups are closed cleanly, folder. Background work has one owner, the
-task group in serve().
+the moment it listens; a restarted one knows who it is, and the cluster's secret, from its identity. Down: streams
+answer what is under way and end, background work is cancelled, groups are closed cleanly, folder. Background work has
+one owner, the task group in serve().
 """
 
 import asyncio
@@ -23,14 +23,19 @@ from ..common.clock import Clock
 from ..common.errors import StartupError
 from ..process.data_folder import DataFolder
 from ..process.metrics_page import MetricsPage
+from ..raft.state import Settings as RaftSettings
 from ..rpc.asyncio_client import AsyncClient
 from ..rpc.asyncio_server import start_server
 from .config import MetaserverConfig
 from .copyset.manager import CopysetManager, CopysetSettings
+from .copyset.membership import Membership
 from .copyset.service import CopysetService
 from .epochs import Epochs
 from .heartbeat import MdsLink
 from .metrics import Metrics
+from .peers.metrics import PeerMetrics
+from .peers.peers import Peers
+from .peers.settings import PeerSettings
 from .service import MetaServerService
 from .wal.segments import LogSettings
 
@@ -57,7 +62,18 @@ def settings_of(config: MetaserverConfig) -> CopysetSettings:
         checkpoint_log_size=config.checkpoint_log_size_bytes,
         log_size_max=config.wal_size_bytes_max,
         log=LogSettings(config.wal_segment_size_bytes, config.disk_reserve_bytes),
+        raft=RaftSettings(
+            election_timeout_s=config.election_timeout_ms / 1000,
+            heartbeat_s=config.election_timeout_ms / 5000,
+            lease=config.reads == "lease",
+        ),
     )
+
+
+def peer_settings_of(config: MetaserverConfig) -> PeerSettings:
+    """Return what the streams between metaservers are told."""
+    election_timeout_s = config.election_timeout_ms / 1000
+    return PeerSettings(alive_interval_s=election_timeout_s / 5, silence_s=2 * election_timeout_s)
 
 
 async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
@@ -71,11 +87,24 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
         stack.callback(folder.close)
         epochs = Epochs(folder)
         metrics = Metrics()
-        copysets = CopysetManager(
-            config.data, settings_of(config), boot_id=world.boot_id, clock=world.clock, metrics=metrics
+        listening: list[str] = []
+        peers = Peers(
+            lambda: link.identity,
+            lambda: listening[0] if listening else "",
+            lambda from_id, messages: copysets.receive(from_id, messages),  # noqa: PLW0108 -- it is made below
+            clock=world.clock,
+            metrics=PeerMetrics(metrics.registry),
+            settings=peer_settings_of(config),
         )
-        stack.push_async_callback(copysets.close)
-        copysets.open()
+        copysets = CopysetManager(
+            config.data,
+            settings_of(config),
+            boot_id=world.boot_id,
+            clock=world.clock,
+            metrics=metrics,
+            me=lambda: link.identity.metaserver_id,
+            peers=peers,
+        )
         page = MetricsPage(metrics.registry, config.metrics_listen)
         stack.callback(page.close)
         client = AsyncClient(mds, deadline_s=config.mds_deadline_s)
@@ -89,6 +118,8 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             interval_ms=config.heartbeat_interval_ms,
             deadline_s=config.mds_deadline_s,
         )
+        stack.push_async_callback(copysets.close)
+        copysets.open()
         service = MetaServerService(
             copysets,
             epochs,
@@ -96,17 +127,26 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             clock=world.clock,
             metrics=metrics,
         )
-        groups = CopysetService(copysets, epochs, lambda: link.identity.metaserver_id)
+        membership = Membership(world.clock, peers.know)
+        groups = CopysetService(copysets, membership, epochs, lambda: link.identity.metaserver_id)
         server = await start_server(
             folder.address_to_listen(config.listen),
             [
                 partial(add_MetaServerServiceServicer_to_server, service),
                 partial(add_CopysetServiceServicer_to_server, groups),
+                peers.servicer,
             ],
         )
+        listening.append(server.address)
         stack.push_async_callback(server.stop, 0.0)
         folder.remember_address(server.address)
-        await _run([copysets.run(), _watch_lag(metrics), _introduce(link, server.address, page.address, ready)], stop)
+        works = [
+            copysets.run(),
+            peers.run(),
+            _watch_lag(metrics),
+            _introduce(link, server.address, page.address, ready),
+        ]
+        await _run(works, stop)
         _log.info("stopping")
         await service.stop(_GRACE_S)
         await server.stop(_GRACE_S)

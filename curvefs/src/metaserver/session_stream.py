@@ -6,8 +6,10 @@ return as soon as they are applied. What is ready while a frame is being written
 The token is checked when the session presents itself (Hello). What ends a session afterwards is the EndSession entry
 in each group's log, not the token's time.
 
+Reads are answered at once under the leader's lease, else as soon as a majority confirmed that it leads still.
+
 Bounds: the operations of a lane by its window, those of a group by its queue; unsent reads by UNSENT_BYTES_MAX, above
-which no more frames are taken from the client.
+which no more frames are taken from the client; reads to be confirmed by UNCONFIRMED_READS_MAX.
 
 Shared across awaits: `_results`, `_read_results` and `_unsent_bytes`: filled by the reader and by groups' callbacks,
 emptied by the writer, each between awaits.
@@ -25,6 +27,7 @@ from ..common.clock import Clock
 from ..common.errors import (
     CurveFSError,
     InvalidArgument,
+    Overloaded,
     ReadOnly,
     SessionUnknown,
     TokenRefused,
@@ -34,7 +37,7 @@ from ..common.errors import (
 from ..common.ids import SESSION_ID_SIZE
 from ..common.status import failure_of
 from ..common.tokens import verify
-from .calls import CALL_DEADLINE_S, check
+from .calls import check
 from .copyset.group import Group
 from .copyset.manager import CopysetManager
 from .metastore import reads
@@ -47,6 +50,8 @@ PROTOCOL_VERSION = 1
 BATCH_OPERATIONS_MAX = 256
 FRAME_BYTES = 4 << 20
 UNSENT_BYTES_MAX = 16 << 20
+UNCONFIRMED_READS_MAX = 10_000
+_LANE_DEADLINE_S = 2.0
 # Reads that look at many keys: the event loop takes a breath after each.
 _HEAVY = frozenset({"read_dir", "get_slices", "stat_fs", "list_xattr"})
 _READS_PER_STEP = 64
@@ -77,6 +82,7 @@ class SessionStream:
         self._results: deque[pb.OperationResults] = deque()
         self._read_results: deque[tuple[pb.ReadResult, int]] = deque()
         self._unsent_bytes = 0
+        self._unconfirmed = 0
         self._something = asyncio.Event()
         self._room = asyncio.Event()
         self._settled = asyncio.Event()
@@ -88,7 +94,7 @@ class SessionStream:
             writer = tasks.create_task(self._write_loop(), name="stream writer")
             self._reader = tasks.create_task(self._read_loop(frames), name="stream reader")
             await asyncio.wait([self._reader])
-            while self._in_flight or self._results or self._read_results:
+            while self._in_flight or self._unconfirmed or self._results or self._read_results:
                 self._settled.clear()
                 await self._settled.wait()
             writer.cancel()
@@ -143,11 +149,11 @@ class SessionStream:
         """Open the session in a group, unless it is open there; say where its lane stands."""
         try:
             group = self._copysets.get(group_id)
-            record = _session(group, self._session_id)
+            record = await _session(group, self._session_id)
             if record is None or record.ended_ns:  # the entry of an ended one is refused
                 command = state_pb2.OpenSessionCommand(fs_id=self._fs_id, session_id=self._session_id)
-                check(await group.run(state_pb2.Entry(format=1, open_session=command), CALL_DEADLINE_S))
-                record = _session(group, self._session_id)
+                check(await group.run(state_pb2.Entry(format=1, open_session=command), _LANE_DEADLINE_S))
+                record = await _session(group, self._session_id)
             if record is None or record.fs_id != self._fs_id:
                 raise TokenRefused("the session belongs to another filesystem")
             return pb.Lane(group_id=group_id, expected_sequence=record.expected_sequence)
@@ -212,16 +218,64 @@ class SessionStream:
         try:
             if not self._session_id or batch.fs_id != self._fs_id:
                 raise SessionUnknown("the stream was opened for another filesystem")
-            with self._copysets.get(batch.group_id).view() as view:
-                for _ in range(_READS_PER_STEP):
-                    request = todo.popleft()
-                    self._push_read(reads.read(view, batch.fs_id, request))
-                    if not todo or request.WhichOneof("read") in _HEAVY:
-                        return
+            group = self._copysets.get(batch.group_id)
+            requests: list[pb.Read] = []
+            results = self._look(group, batch.fs_id, todo, requests) if group.is_leader else []
+            # Asked after the state was read: a process that stood still must not answer from the past (rule 20).
+            if results and group.may_answer():
+                for result in results:
+                    self._push_read(result)
+            else:
+                while todo:
+                    requests.append(todo.popleft())
+                self._confirm(group, batch.fs_id, requests)
         except CurveFSError as error:
-            failure = failure_of(error)
-            while todo:
-                self._push_read(pb.ReadResult(read_id=todo.popleft().read_id, failure=failure))
+            self._refuse_reads(todo, error)
+
+    def _look(self, group: Group, fs_id: int, todo: deque[pb.Read], requests: list[pb.Read]) -> list[pb.ReadResult]:
+        """Take requests and return what one view answers to them."""
+        results = []
+        with group.view() as view:
+            for _ in range(_READS_PER_STEP):
+                request = todo.popleft()
+                requests.append(request)
+                results.append(reads.read(view, fs_id, request))
+                if not todo or request.WhichOneof("read") in _HEAVY:
+                    break
+        return results
+
+    def _confirm(self, group: Group, fs_id: int, requests: list[pb.Read]) -> None:
+        """Answer reads once it is sure that this server leads still."""
+        todo = deque(requests)
+
+        def confirmed(error: CurveFSError | None) -> None:
+            self._unconfirmed -= len(requests)
+            try:
+                if error is not None:
+                    raise error
+                while todo:
+                    for result in self._look(group, fs_id, todo, []):
+                        self._push_read(result)
+            except CurveFSError as failed:
+                self._refuse_reads(todo, failed)
+            self._something.set()
+
+        if self._unconfirmed > UNCONFIRMED_READS_MAX:
+            self._refuse_reads(todo, Overloaded("too many reads wait for a majority", retry_after_ms=100))
+            return
+        self._unconfirmed += len(requests)
+        try:
+            group.confirm_read(confirmed)
+        except CurveFSError as error:
+            self._unconfirmed -= len(requests)
+            self._refuse_reads(todo, error)
+        else:
+            group.act()
+
+    def _refuse_reads(self, todo: deque[pb.Read], error: CurveFSError) -> None:
+        failure = failure_of(error)
+        while todo:
+            self._push_read(pb.ReadResult(read_id=todo.popleft().read_id, failure=failure))
 
     def _push_read(self, result: pb.ReadResult) -> None:
         size = result.ByteSize()
@@ -259,6 +313,5 @@ class SessionStream:
         return frame
 
 
-def _session(group: Group, session_id: bytes) -> state_pb2.SessionRecord | None:
-    with group.view() as view:
-        return reads.session(view, session_id)
+async def _session(group: Group, session_id: bytes) -> state_pb2.SessionRecord | None:
+    return await group.read(lambda view: reads.session(view, session_id), _LANE_DEADLINE_S)

@@ -134,9 +134,18 @@ class Raft:
     def may_campaign(self) -> bool:
         """True when this server's candidature makes sense."""
         state = self._state
-        if isinstance(self._role, Follower) and self._role.is_installing:
+        if self.is_installing:
             return False
-        return state.may_lead and state.log.configuration.is_voter(state.id)
+        log = state.log
+        # One that is leaving is still needed until its leaving is committed (thesis section 4.2.2).
+        return state.may_lead and (
+            log.configuration.is_voter(state.id) or log.configuration_at(log.committed).is_voter(state.id)
+        )
+
+    @property
+    def is_installing(self) -> bool:
+        """True while a snapshot takes the state's place: nothing must be applied."""
+        return isinstance(self._role, Follower) and self._role.is_installing
 
     @property
     def needs_write(self) -> bool:

@@ -257,6 +257,11 @@ class Leader:
         elif progress.sending is Sending.SNAPSHOT and progress.match >= self._state.log.base.index:
             self._outgoing.pop(to, None)
             progress.replicate()
+        elif progress.sending is Sending.SNAPSHOT and progress.match >= progress.snapshot_index > 0:
+            # It has the snapshot, and the log was compacted past it meanwhile.
+            self._outgoing.pop(to, None)
+            progress.send_snapshot()
+            self._want_snapshot(to, progress)
         if news:
             self._advance()
         if to not in self._progress:

@@ -1,15 +1,18 @@
-"""One group: proposals wait, become entries of the log, are committed, and are applied in order.
+"""One group on this metaserver: raft between the log on disk, the network and the state machine.
 
-The stages are separate: propose() queues; the log takes what is queued when it begins its next write (only then do
-entries get index and time); what is durable is committed, since this replica is the only one; what is committed is
-applied in one transaction and answered. Replication puts itself between the log and committing.
+Proposals wait; when the log begins its next write they become entries (only then do they get index and time), which go
+to the disk and to the peers at the same time. What is committed is applied in one transaction, and the leader answers.
 
-A full disk: an entry that does not fit in the log is refused, for certain not appended. An entry that is in the log
-but cannot be applied waits; meanwhile proposals are refused; it is tried again until it fits.
+It is synchronous: whoever puts something in (a message, the time, a finished write) calls act(), which does what raft
+asks for: messages go out, entries are applied, reads are confirmed. So the simulator runs this very code.
+
+A full disk: what does not fit in the log is refused, for certain not appended, if no other server was told of it;
+else it waits and is tried again. An entry that is in the log but cannot be applied waits too; meanwhile proposals
+are refused.
 
 Invariants:
-    applied index <= committed index <= last index; the entries between are in `_logging` and `_committed`, in order
-    entry times rise (rule 19)
+    entries are applied in order, each once, and only when they are durable here (rule 24)
+    entry times rise: an entry's time is at least that of the one before it + 1 ns (rule 19)
 
 Shared across awaits: everything here, touched on the event loop only and never across an await.
 """
@@ -20,91 +23,110 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import structlog
 
-from ....proto import common_pb2, raft_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
+from ....proto import state_pb2
 from ...common.clock import Clock
-from ...common.errors import CurveFSError, InternalError, NoSpace, Overloaded, Unavailable
-from ...common.status import failure_of
-from ..metastore.apply import Applied, apply
+from ...common.errors import CurveFSError, InternalError, NoSpace, Redirect, Unavailable
+from ...raft.codec import encode_hard_state
+from ...raft.configuration import Configuration
+from ...raft.core import Raft, SnapshotWork
+from ...raft.log import Base
+from ...raft.messages import Entry, Message
+from ..metastore.apply import Applied
 from ..metastore.unfinished import unfinished
 from ..metrics import Metrics
-from ..storage import environment as env
 from ..storage.checkpoint import Checkpoints
 from ..storage.environment import Environment, LmdbTransaction
 from ..wal.format import Record, RecordType
-from ..wal.log import WriteAheadLog
+from .applying import apply_entries, record_of
+from .confirmed_reads import Confirmed, ConfirmedReads
+from .follow_ups import FollowUps
+from .proposals import Complete, Proposal, Proposals
 
 _log = structlog.get_logger()
+T = TypeVar("T")
 
-QUEUE_OPERATIONS_MAX = 8192
-QUEUE_BYTES_MAX = 64 << 20
-WRITE_OPERATIONS_MAX = 512  # of one group in one write; bounds a step of the event loop
-WRITE_BYTES_MAX = 8 << 20
-FOLLOW_UPS_MAX = 1000
-_RETRY_AFTER_MS = 50
+UNCOMMITTED_MAX = 4096  # entries: no more are made while so many wait for a majority
+UNCOMMITTED_BYTES_MAX = 64 << 20
+# Entries are kept in memory for followers that lag: gladly so much, if they still need it up to so much.
+LOG_BYTES_SOFT, LOG_BYTES_HARD = 4 << 20, 32 << 20
+LOG_ENTRIES_SOFT, LOG_ENTRIES_HARD = 4096, 32_768
+_APPLY_ENTRIES_MAX = 512  # in one transaction: bounds a step of the event loop
 _RETRY_S_FIRST = 0.1
 _RETRY_S_MAX = 2.0
 
-# Called once, from the event loop: what the entry led to, or why it never entered the log.
-Complete = Callable[[Applied | CurveFSError], None]
+
+class Outside(Protocol):
+    """What a group needs of its metaserver."""
+
+    def announce(self, group: "Group") -> None:
+        """Say that the group has something for the log."""
+        ...
+
+    def send(self, group_id: int, messages: list[Message]) -> None:
+        """Send messages to peers."""
+        ...
+
+    def address_of(self, metaserver_id: int) -> str:
+        """Return where a metaserver is; empty when unknown."""
+        ...
+
+    def snapshot_work(self, group: "Group", work: list[SnapshotWork]) -> None:
+        """Have work with snapshots done."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Proposal:
-    entry: state_pb2.Entry
-    operations: int
-    size: int
-    complete: Complete
+class Tools:
+    """What every group of a metaserver uses."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Logged:
-    index: int
-    proposal: _Proposal
+    clock: Clock
+    metrics: Metrics
+    outside: Outside
 
 
 class Group:
-    """One group of this metaserver."""
+    """See the module. broken: why it serves nothing, or None."""
 
     def __init__(
-        self,
-        group_id: int,
-        peers: list[common_pb2.Peer],
-        environment: Environment,
-        checkpoints: Checkpoints,
-        *,
-        clock: Clock,
-        metrics: Metrics,
+        self, group_id: int, raft: Raft, environment: Environment, checkpoints: Checkpoints, tools: Tools
     ) -> None:
         self.group_id = group_id
-        self.peers = peers
+        self.raft = raft
         self.environment = environment
         self.checkpoints = checkpoints
-        self.term = environment.applied.term
-        self.last_index = environment.applied.index
         self.bytes_since_checkpoint = 0
-        self._clock = clock
-        self._metrics = metrics
-        self._wal: WriteAheadLog | None = None
-        self._last_time_ns = environment.applied.time_ns
-        self._opening: list[Record] = []  # records that go before the next entry
-        self._queue: deque[_Proposal] = deque()
-        self._queued_operations = 0
-        self._queued_bytes = 0
-        self._logging: list[_Logged] = []
-        self._logging_opening = False
-        self._committed: deque[_Logged] = deque()
-        self._follow_ups: deque[state_pb2.Entry] = deque()
-        self._more_unfinished = False
+        self.broken: CurveFSError | None = None
+        self._clock = tools.clock
+        self._metrics = tools.metrics
+        self._outside = tools.outside
+        self._proposals = Proposals()
+        self._to_apply: deque[Entry] = deque()
+        self._reads = ConfirmedReads()
+        self._follow_ups = FollowUps(group_id)
+        self._led_term = 0  # the term in which this server is known to lead, established
         self._retry_s = _RETRY_S_FIRST
-        self._retry: asyncio.TimerHandle | None = None
-        self._broken: CurveFSError | None = None
+        self._apply_again_at: float | None = None
+        self._write_again_at: float | None = None
         self._became_idle = asyncio.Event()
+        self._leadership_watchers: list[Callable[[bool], None]] = []
+        self._apply_watchers: list[Callable[[], None]] = []
 
     # ------------------------------------------------------------------------------------------- state
+
+    @property
+    def term(self) -> int:
+        """Return raft's term."""
+        return self.raft.term
+
+    @property
+    def is_leader(self) -> bool:
+        """True when this server leads and its state has everything that was ever acknowledged."""
+        return self._led_term > 0 and self._led_term == self.raft.term and self.broken is None
 
     @property
     def applied_index(self) -> int:
@@ -112,19 +134,19 @@ class Group:
         return self.environment.applied.index
 
     @property
-    def committed_index(self) -> int:
-        """Return the index of the last entry committed."""
-        return self._committed[-1].index if self._committed else self.applied_index
-
-    @property
     def queued(self) -> int:
         """Return how many proposals wait for the log."""
-        return len(self._queue)
+        return len(self._proposals)
 
     @property
     def idle(self) -> bool:
         """True when nobody waits for an answer."""
-        return not (self._queue or self._logging or self._committed)
+        return self._proposals.idle
+
+    @property
+    def needs_ticks(self) -> bool:
+        """False when time changes nothing until something happens."""
+        return not (self.raft.is_quiet and self._apply_again_at is None and self._write_again_at is None)
 
     async def until_idle(self) -> None:
         """Wait until nobody waits for an answer."""
@@ -132,56 +154,61 @@ class Group:
             self._became_idle.clear()
             await self._became_idle.wait()
 
+    def on_leadership(self, callback: Callable[[bool], None]) -> None:
+        """Have it called when this server begins to lead (True) and when that ends (False)."""
+        self._leadership_watchers.append(callback)
+
+    def on_applied(self, callback: Callable[[], None]) -> None:
+        """Have it called after entries were applied."""
+        self._apply_watchers.append(callback)
+
+    # ------------------------------------------------------------------------------------------- reading
+
     @contextmanager
     def view(self) -> Iterator[LmdbTransaction]:
-        """A consistent view of the state, with everything that was acknowledged in it."""
-        if self._broken is not None:
-            raise self._broken
+        """A consistent view of the state. It is linearizable if may_answer() holds afterwards."""
+        if self.broken is not None:
+            raise self.broken
         with self.environment.read() as view:
             yield view
 
-    # --------------------------------------------------------------------------------------- beginning
+    def may_answer(self) -> bool:
+        """Say whether what view() showed just now is the truth: ask after reading, before answering (rule 20)."""
+        return self.is_leader and self.raft.holds_lease(self._clock.boottime_s())
 
-    def replay(self, records: list[Record]) -> None:
-        """Apply entries of the own log after a restart. Blocks. Raises NoSpace."""
-        entries = [(record, state_pb2.Entry.FromString(record.payload)) for record in records]
-        with self.environment.write() as txn:
-            for record, entry in entries:
-                assert record.index == self.last_index + 1, "the log has no holes"
-                apply(txn, record.index, entry)
-                self.last_index = record.index
-            applied = env.Applied(records[-1].index, records[-1].term, entries[-1][1].time_ns)
-            self.environment.put_applied(txn, applied)
-        self.environment.applied = applied
-        self._last_time_ns = applied.time_ns
+    def confirm_read(self, complete: Confirmed) -> None:
+        """Call ``complete`` with None as soon as view() is linearizable without a lease (ReadIndex), or with an error.
 
-    def serve(self, wal: WriteAheadLog, term: int, *, begin: bool = False) -> None:
-        """Take proposals from now on, in a new term. begin: the log of this group begins anew here.
-
-        The term becomes durable with the first entry: before that, nothing depends on it.
+        Raises Redirect. Call act() afterwards.
         """
-        self._wal = wal
-        self.term = term
-        said = raft_pb2.HardState(term=term, committed=self.last_index).SerializeToString()
-        if begin:
-            self._opening.append(Record(RecordType.BEGIN, self.group_id, term, 0))
-        self._opening.append(Record(RecordType.HARD_STATE, self.group_id, term, 0, said))
-        self._resume()
+        self._check_leads()
+        self.raft.ask_read(self._reads.add(complete), self._clock.boottime_s())
 
-    def break_(self, reason: str) -> None:
-        """Serve no more: a bug met an entry that cannot be applied. Restarting with a fixed version goes on."""
-        self._broken = InternalError(f"group {self.group_id} is stopped: {reason}")
-        _log.critical("a group is stopped", group=self.group_id, reason=reason)
-        self._fail_queue(self._broken)
-        self._apply()
+    async def read(self, look: Callable[[LmdbTransaction], T], deadline_s: float) -> T:
+        """Return what ``look`` makes of a linearizable view. Raises Redirect, Unavailable, what ``look`` raises."""
+        with self.view() as view:
+            result = look(view)
+        if self.may_answer():
+            return result
+        await self.read_barrier(deadline_s)
+        with self.view() as view:
+            return look(view)
 
-    def close(self, error: CurveFSError) -> None:
-        """Serve no more; tell everybody who waits. The environment is the caller's to close."""
-        self._broken = error
-        if self._retry is not None:
-            self._retry.cancel()
-        self._fail_queue(error)
-        self._apply()
+    async def read_barrier(self, deadline_s: float) -> None:
+        """Wait until view() is linearizable. Raises Redirect, Unavailable."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def complete(error: CurveFSError | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+        self.confirm_read(complete)
+        self.act()
+        await _within(future, deadline_s)
 
     # ------------------------------------------------------------------------------------------ propose
 
@@ -194,24 +221,14 @@ class Group:
     def propose(self, entry: state_pb2.Entry, complete: Complete, operations: int = 0) -> None:
         """Queue an entry. ``complete`` is called once, when it is applied or when it surely never entered the log.
 
-        Raises Overloaded when too much waits, NoSpace while the disk is full, InternalError when the group is
-        stopped; then ``complete`` is not called.
+        Raises Redirect, Overloaded when too much waits, NoSpace while the disk is full, InternalError when the group
+        is stopped; then ``complete`` is not called.
         """
-        if self._broken is not None:
-            raise self._broken
-        if self._retry is not None:
-            raise NoSpace("the disk below the metaserver is full: what is logged waits to be applied")
-        size = entry.ByteSize()
-        weight = max(1, operations)
-        if self._queue and (
-            self._queued_operations + weight > QUEUE_OPERATIONS_MAX or self._queued_bytes + size > QUEUE_BYTES_MAX
-        ):
-            raise Overloaded("too much waits for the log", retry_after_ms=_RETRY_AFTER_MS)
-        self._queue.append(_Proposal(entry, operations, size, complete))
-        self._queued_operations += weight
-        self._queued_bytes += size
-        assert self._wal is not None, "serving"
-        self._wal.ready(self)
+        self._check_leads()
+        if self._apply_again_at is not None or self._write_again_at is not None:
+            raise NoSpace("the disk below the metaserver is full: what is logged waits")
+        self._proposals.add(Proposal(entry, operations, entry.ByteSize(), complete))
+        self._outside.announce(self)
 
     async def run(self, entry: state_pb2.Entry, deadline_s: float) -> Applied:
         """Propose and wait. Raises what propose() raises, Unavailable when the deadline passes; it may happen later."""
@@ -226,160 +243,271 @@ class Group:
                 future.set_result(outcome)
 
         self.propose(entry, complete)
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await future
-        except TimeoutError as error:
-            raise Unavailable("the metaserver did not get it done in time") from error
+        return await _within(future, deadline_s)
+
+    def _check_leads(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+        if not self.raft.is_leader:
+            raise self.redirect()
+
+    def redirect(self) -> Redirect:
+        """Return the error that names the leader, as far as it is known."""
+        leader = self._outside.address_of(self.raft.leader) if self.raft.leader else ""
+        return Redirect(f"group {self.group_id} is led by another metaserver", leader=leader)
+
+    # ----------------------------------------------------------------------------------- what comes in
+
+    def step(self, message: Message) -> None:
+        """Take a message from a peer. Call act() after the last of several."""
+        if self.broken is None:
+            self.raft.step(message, self._clock.boottime_s())
+
+    def tick(self) -> None:
+        """Time has come on."""
+        if self.broken is not None:
+            return
+        now = self._clock.boottime_s()
+        if self._apply_again_at is not None and now >= self._apply_again_at:
+            self._apply_again_at = None
+        if self._write_again_at is not None and now >= self._write_again_at:
+            self._write_again_at = None
+        self.raft.tick(now)
+        self.act()
+
+    def wake(self) -> None:
+        """Somebody may be gone: be quiet no longer."""
+        if self.broken is None:
+            self.raft.wake(self._clock.boottime_s())
+
+    def campaign(self) -> None:
+        """Stand for election now."""
+        if self.broken is None:
+            self.raft.campaign(self._clock.boottime_s())
+            self.act()
+
+    def act(self) -> None:
+        """Do what raft asks for."""
+        if self.broken is not None:
+            return
+        self._take_ready()
+        while self._to_apply and self._apply_again_at is None and not self.raft.is_installing:
+            self._apply()
+            if self.broken is not None:
+                return
+        self._note_role()
+        self._reads.applied(self.applied_index)
+        self._announce()
+
+    def _take_ready(self) -> None:
+        ready = self.raft.ready(self._clock.boottime_s())
+        if ready.messages:
+            self._outside.send(self.group_id, ready.messages)
+        if ready.snapshots:
+            self._outside.snapshot_work(self, ready.snapshots)
+        self._to_apply.extend(ready.committed)
+        for read_id, index in ready.reads:
+            self._reads.confirmed(read_id, index)
+
+    def _announce(self) -> None:
+        if self._write_again_at is None and (self.raft.needs_write or self._has_room_for_more()):
+            self._outside.announce(self)
+
+    def _has_room_for_more(self) -> bool:
+        """Say whether something waits to become entries, and may."""
+        log = self.raft.log
+        return (
+            (len(self._proposals) > 0 or len(self._follow_ups) > 0)
+            and log.last_index - log.committed < UNCOMMITTED_MAX
+            and log.size_bytes < UNCOMMITTED_BYTES_MAX
+        )
 
     # -------------------------------------------------------------------------------- LogSource: the log
 
     def take(self) -> list[Record]:
-        """Give what waits an index and a time: it goes into the next write."""
-        assert not self._logging, "one write at a time"
-        if self._broken is not None or self._retry is not None:
+        """Give what waits an index and a time: it goes into the next write, and to the peers."""
+        if self.broken is not None or self._write_again_at is not None:
             return []
-        records = list(self._opening)
-        self._logging_opening = bool(records)
-        now_ns = self._clock.time_ns()
-        operations = size = 0
-        while self._queue and operations < WRITE_OPERATIONS_MAX and size < WRITE_BYTES_MAX:
-            proposal = self._queue.popleft()
-            weight = max(1, proposal.operations)
-            operations += weight
-            size += proposal.size
-            self._queued_operations -= weight
-            self._queued_bytes -= proposal.size
-            records.append(self._log_entry(proposal, now_ns))
-        if self._follow_ups:
-            # One a write: they get on, and delay nobody.
-            entry = self._follow_ups.popleft()
-            records.append(self._log_entry(_Proposal(entry, 0, entry.ByteSize(), self._followed_up(entry)), now_ns))
-        self._announce()
+        if self._has_room_for_more():
+            self._make_entries()
+        write = self.raft.take_write()
+        self._take_ready()
+        if write is None:
+            return []
+        records: list[Record] = []
+        if write.hard_state is not None:
+            # First: a torn write leaves a prefix, and what it says of the entries before must not be lost with them.
+            said = encode_hard_state(write.hard_state)
+            records.append(Record(RecordType.HARD_STATE, self.group_id, write.hard_state.term, 0, said))
+        for entry in write.entries:
+            records.append(record_of(self.group_id, entry))
+            self.bytes_since_checkpoint += len(entry.data)
         return records
 
     def appended(self) -> None:
-        """Everything taken is durable, and so committed."""
-        for logged in self._logging:
-            self.bytes_since_checkpoint += logged.proposal.size
-        if self._logging_opening:
-            self._opening.clear()
-        self._committed.extend(self._logging)
-        self._logging = []
+        """Everything taken is durable."""
+        self.raft.written(self._clock.boottime_s())
 
     def proceed(self) -> None:
-        """Apply what is committed."""
-        if self._retry is None:
-            self._apply()
+        """Go on with what that allows."""
+        self.act()
 
     def refused(self, error: NoSpace) -> None:
         """Nothing taken was appended."""
-        taken, self._logging = self._logging, []
-        self.last_index -= len(taken)
-        for logged in taken:
-            logged.proposal.complete(error)
+        self.raft.not_written()
+        alone = self.raft.log.configuration.members == (self.raft.id,)
+        if alone and self.raft.is_established:
+            self.raft.drop_unwritten()
+            self._proposals.dropped(self.raft.log.last_index, error)
+            self._follow_ups.is_incomplete = True
+        else:
+            self._write_again_at = self._clock.boottime_s() + self._next_pause()
+            self._proposals.refuse(error)
         self._note_idle()
 
-    def _log_entry(self, proposal: _Proposal, now_ns: int) -> Record:
-        self.last_index += 1
-        self._last_time_ns = max(self._last_time_ns + 1, now_ns)
-        proposal.entry.time_ns = self._last_time_ns
-        self._logging.append(_Logged(self.last_index, proposal))
-        self._metrics.taken(proposal.operations)
-        payload = proposal.entry.SerializeToString()
-        return Record(RecordType.ENTRY, self.group_id, self.term, self.last_index, payload)
-
-    def _announce(self) -> None:
-        if self._queue or self._follow_ups:
-            assert self._wal is not None, "serving"
-            self._wal.ready(self)
+    def _make_entries(self) -> None:
+        if not self.raft.is_leader:
+            return
+        proposals = self._proposals.take()
+        if self._follow_ups:
+            proposals.append(self._follow_ups.take())  # one a write: they get on, and delay nobody
+        now_ns = self._clock.time_ns()
+        for proposal in proposals:
+            proposal.entry.time_ns = now_ns
+            self._metrics.taken(proposal.operations)
+        datas = [proposal.entry.SerializeToString() for proposal in proposals]
+        try:
+            first = self.raft.propose(datas, self._clock.boottime_s())
+        except CurveFSError as error:  # it is handing over its leadership
+            for proposal in proposals:
+                proposal.complete(error)
+            return
+        self._proposals.logged(first, self.raft.term, proposals)
 
     # -------------------------------------------------------------------------------------------- apply
 
     def _apply(self) -> None:
-        """Apply everything committed in one transaction, and answer."""
-        self._retry = None
-        if self._broken is not None:
-            done, self._committed = self._committed, deque()
-            for logged in done:  # it is in the log: it may still happen, after a restart
-                logged.proposal.complete(Applied(failure=failure_of(self._broken)))
-            self._note_idle()
-            return
-        if not self._committed:
-            return
+        """Apply what is committed in one transaction, and answer."""
+        entries = [self._to_apply.popleft() for _ in range(min(len(self._to_apply), _APPLY_ENTRIES_MAX))]
         began = time.perf_counter()
         try:
-            outcomes = self._apply_in_transaction()
+            outcomes = apply_entries(self.environment, entries)
         except NoSpace as error:
+            self._to_apply.extendleft(reversed(entries))
             self._wait_for_room(error)
             return
         except Exception:  # noqa: BLE001  # a bug, contained
             # Every replica meets the same entry: ending the process would only end the other groups too.
             _log.exception("an entry cannot be applied", group=self.group_id, after_index=self.applied_index)
-            self.break_("an entry cannot be applied")
+            self.break_(InternalError(f"group {self.group_id} is stopped: an entry cannot be applied"))
             return
         self._retry_s = _RETRY_S_FIRST
         self._metrics.applied(time.perf_counter() - began)
-        done, self._committed = self._committed, deque()
-        for logged, outcome in zip(done, outcomes, strict=True):
-            logged.proposal.complete(outcome)
-            for entry in outcome.follow_ups:
-                self._follow_up(entry)
-        if not self._follow_ups and self._more_unfinished:
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            proposal = self._proposals.applied(entry.index, entry.term)
+            if outcome is not None:
+                if proposal is not None:
+                    proposal.complete(outcome)
+                if self.raft.is_leader:
+                    for follow_up in outcome.follow_ups:
+                        self._follow_ups.add(follow_up)
+        self._compact()
+        if self.is_leader and not self._follow_ups and self._follow_ups.is_incomplete:
             self._resume()
-        self._announce()
         self._note_idle()
+        for callback in self._apply_watchers:
+            callback()
+
+    def _compact(self) -> None:
+        """Forget entries that followers have, or that are too many (those then need a snapshot)."""
+        log = self.raft.log
+        size, count = log.size_bytes, log.last_index - log.base.index
+        if size <= LOG_BYTES_SOFT and count <= LOG_ENTRIES_SOFT:
+            return
+        # Half is kept, so that it is not done again at once.
+        end = min(log.applied, log.base.index + count // 2)
+        if size <= LOG_BYTES_HARD and count <= LOG_ENTRIES_HARD and self.raft.leadership is not None:
+            matches = [one.match for one in self.raft.leadership.progress.values()]
+            end = min([end, *matches])
+        self.raft.compact(end)
+
+    def _wait_for_room(self, error: NoSpace) -> None:
+        """Try again later; refuse what waits meanwhile. The entries are in the log: nothing is lost."""
+        pause_s = self._next_pause()
+        _log.error("applying waits for room", group=self.group_id, reason=str(error), again_in_s=pause_s)
+        self._apply_again_at = self._clock.boottime_s() + pause_s
+        self._proposals.refuse(error)
+
+    def _next_pause(self) -> float:
+        pause_s = self._retry_s
+        self._retry_s = min(2 * pause_s, _RETRY_S_MAX)
+        return pause_s
 
     def _note_idle(self) -> None:
         if self.idle:
             self._became_idle.set()
 
-    def _apply_in_transaction(self) -> list[Applied]:
-        with self.environment.write() as txn:
-            outcomes = [apply(txn, logged.index, logged.proposal.entry) for logged in self._committed]
-            last = self._committed[-1]
-            applied = env.Applied(last.index, self.term, last.proposal.entry.time_ns)
-            self.environment.put_applied(txn, applied)
-        self.environment.applied = applied
-        return outcomes
+    # ------------------------------------------------------------------------------------- leadership
 
-    def _wait_for_room(self, error: NoSpace) -> None:
-        """Try again later; refuse what waits meanwhile. The entries are in the log: nothing is lost."""
-        _log.error("applying waits for room", group=self.group_id, reason=str(error), again_in_s=self._retry_s)
-        self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._apply)
-        self._retry_s = min(2 * self._retry_s, _RETRY_S_MAX)
-        self._fail_queue(error)
+    def _note_role(self) -> None:
+        """Act upon a leadership that began or ended."""
+        if self._led_term and not (self.raft.is_leader and self.raft.term == self._led_term):
+            _log.info("leads a group no longer", group=self.group_id, term=self._led_term)
+            self._led_term = 0
+            self._follow_ups.clear()
+            self._tell_leadership(leads=False)
+        if not self._led_term and self.raft.is_established and not self._to_apply:
+            self._led_term = self.raft.term
+            _log.info("leads a group", group=self.group_id, term=self.raft.term)
+            self._resume()
+            self._tell_leadership(leads=True)
+        if not (self.raft.is_leader or (self._proposals.idle and not self._reads)):
+            error = self.redirect()
+            self._proposals.give_up(error)
+            self._reads.fail(error)
+            self._note_idle()
 
-    def _fail_queue(self, error: CurveFSError) -> None:
-        """Answer everything that waits to be logged."""
-        queue, self._queue = self._queue, deque()
-        self._queued_operations = self._queued_bytes = 0
-        for proposal in queue:
-            proposal.complete(error)
-
-    # --------------------------------------------------------------------------------------- follow-ups
+    def _tell_leadership(self, *, leads: bool) -> None:
+        for callback in self._leadership_watchers:
+            callback(leads)
 
     def _resume(self) -> None:
         """Go on with what the state says is unfinished."""
         with self.environment.read() as view:
-            entries = unfinished(view)
-        self._more_unfinished = False
-        for entry in entries:
-            self._follow_up(entry)
-        self._announce()
+            self._follow_ups.begin(unfinished(view))
 
-    def _follow_up(self, entry: state_pb2.Entry) -> None:
-        if len(self._follow_ups) >= FOLLOW_UPS_MAX:
-            self._more_unfinished = True  # the state remembers it
-        else:
-            self._follow_ups.append(entry)
+    # --------------------------------------------------------------------------------------------- ends
 
-    def _followed_up(self, entry: state_pb2.Entry) -> Complete:
-        def complete(outcome: Applied | CurveFSError) -> None:
-            if isinstance(outcome, NoSpace):
-                # The state remembers it; it is looked for again when something was applied.
-                self._more_unfinished = True
-            elif isinstance(outcome, Applied) and outcome.failure is not None:
-                _log.error("a follow-up failed", group=self.group_id, entry=entry.WhichOneof("command"))
+    def installed(self, base: Base, configuration: Configuration) -> None:
+        """A snapshot has taken the state's place. Call act() afterwards."""
+        self._to_apply.clear()
+        self.raft.installed(base, configuration)
+        for callback in self._apply_watchers:
+            callback()
 
-        return complete
+    def break_(self, error: CurveFSError) -> None:
+        """Serve no more, for instance because a bug met an entry that cannot be applied; tell everybody who waits."""
+        self.broken = error
+        _log.critical("a group is stopped", group=self.group_id, reason=str(error))
+        self._end(error)
+
+    def close(self, error: CurveFSError) -> None:
+        """Serve no more; tell everybody who waits. The environment is the caller's to close."""
+        self.broken = error
+        self._end(error)
+
+    def _end(self, error: CurveFSError) -> None:
+        self._proposals.give_up(error)
+        self._reads.fail(error)
+        self._note_idle()
+        if self._led_term:
+            self._led_term = 0
+            self._tell_leadership(leads=False)
+
+
+async def _within(future: asyncio.Future[T], deadline_s: float) -> T:
+    try:
+        async with asyncio.timeout(deadline_s):
+            return await future
+    except TimeoutError as error:
+        raise Unavailable("the metaserver did not get it done in time") from error

@@ -1,43 +1,53 @@
-"""All groups of a metaserver: made, recovered, checkpointed, removed. Their entries share one log.
+"""All groups of a metaserver: made, recovered, driven, removed. Their entries share one log, their messages one stream.
 
-    DATA/wal/                        the log
-    DATA/groups/<id>/group.json      that the group is here, and its peers; written last when it is made
-    DATA/groups/<id>/state/          its environment
-    DATA/groups/<id>/checkpoints/    its durable base
+Groups in which nothing happens are quiet and cost nothing; they wake when a peer that leads them falls silent or begins
+anew.
 
-Shared across awaits: the table of groups. `_changing` is held while groups are made, removed or checkpointed.
+Shared across awaits: the tables of groups. `_changing` is held while groups are made, removed, checkpointed or replaced
+by a snapshot.
 """
 
 import asyncio
 import gc
-import json
-import shutil
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
-from ....proto import common_pb2
+from ....proto import common_pb2, raft_pb2
 from ...common.clock import Clock
-from ...common.errors import CurveFSError, NoSpace, ResourceBusy, StartupError, Unavailable, WrongPartition
+from ...common.errors import (
+    CorruptData,
+    NoSpace,
+    Redirect,
+    ResourceBusy,
+    StartupError,
+    Unavailable,
+    WrongPartition,
+)
 from ...common.exits import ExitCode
+from ...raft import codec
+from ...raft.configuration import Configuration
+from ...raft.core import SnapshotWork
+from ...raft.messages import Message
+from ...raft.state import Settings as RaftSettings
 from ..metastore import reads
 from ..metrics import Metrics
-from ..storage.environment import write_durably
-from ..wal import recovery as wal_recovery
 from ..wal.format import Record, RecordType
 from ..wal.log import WriteAheadLog
 from ..wal.segments import LogSettings
-from .group import Group
-from .recovery import GroupSettings, open_group, replay
+from .checkpointing import Checkpointing
+from .folders import GroupFolders, GroupSettings, Recovered, first_configuration
+from .group import Group, Tools
+from .snapshots import Snapshots
 
 _log = structlog.get_logger()
 
-FORMAT = 1
-_FILE = "group.json"
-_TICK_S = 1.0
-_PAUSE_AFTER_FAILURE_S = 30.0
+_TICK_S = 0.05
+_ROUND_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +62,76 @@ class CopysetSettings:
     checkpoint_log_size: int
     log_size_max: int
     log: LogSettings
+    raft: RaftSettings
+
+
+class PeerLinks(Protocol):
+    """How messages reach the other metaservers (peers/)."""
+
+    def send(self, to_id: int, message: raft_pb2.GroupMessage) -> None:
+        """Send a message, or drop it."""
+        ...
+
+    def know(self, peer_id: int, address: str) -> None:
+        """Note where a metaserver is."""
+        ...
+
+    def address_of(self, peer_id: int) -> str:
+        """Return where a metaserver is; empty when unknown."""
+        ...
+
+    def heard_at(self, peer_id: int) -> float | None:
+        """Return when something was last heard of a metaserver, on the boot-time clock."""
+        ...
+
+    def connected_at(self, peer_id: int) -> float | None:
+        """Return when the present stream with a metaserver began."""
+        ...
 
 
 class CopysetManager:
     """The groups of one metaserver. open() it, run() it, close() it."""
 
     def __init__(
-        self, folder: Path, settings: CopysetSettings, *, boot_id: str, clock: Clock, metrics: Metrics
+        self,
+        folder: Path,
+        settings: CopysetSettings,
+        *,
+        boot_id: str,
+        clock: Clock,
+        metrics: Metrics,
+        me: Callable[[], int],
+        peers: PeerLinks,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
+        """me: returns this metaserver's id; 0 as long as it has none, and then it has no groups."""
         self._folder = folder
         self._settings = settings
+        self._clock = clock
         self._metrics = metrics
-        self._group_settings = GroupSettings(settings.map_size, boot_id, clock, metrics)
+        self._me = me
+        self._peers = peers
+        self._folders = GroupFolders(
+            folder,
+            GroupSettings(settings.map_size, boot_id, settings.raft, jitter),
+            Tools(clock, metrics, self),
+        )
         self._groups: dict[int, Group] = {}
+        self._damaged: dict[int, CorruptData] = {}
         self._changing = asyncio.Lock()
         self._wal: WriteAheadLog | None = None
+        self._snapshots: Snapshots | None = None
+        self._watchers: list[Callable[[Group], None]] = []
+        self._streams: dict[int, float] = {}  # of peers that lead quiet groups: when the stream began
 
     # ------------------------------------------------------------------------------------------- groups
 
     def get(self, group_id: int) -> Group:
-        """Return a group. Raises WrongPartition when it is not here."""
+        """Return a group. Raises WrongPartition when it is not here, Redirect when its replica here is damaged."""
         group = self._groups.get(group_id)
         if group is None:
+            if group_id in self._damaged:
+                raise Redirect(str(self._damaged[group_id]))
             raise WrongPartition(f"group {group_id} is not on this metaserver")
         return group
 
@@ -81,37 +139,65 @@ class CopysetManager:
         """Return all groups."""
         return list(self._groups.values())
 
-    async def create(self, group_id: int, peers: Sequence[common_pb2.Peer]) -> None:
-        """Make a group, durably; nothing when it is here. Raises NoSpace."""
+    @property
+    def damaged(self) -> dict[int, CorruptData]:
+        """Return the replicas that serve nothing until they are rebuilt, and why."""
+        return self._damaged
+
+    def on_group(self, callback: Callable[[Group], None]) -> None:
+        """Have it called for each group, those that are here and those to come."""
+        self._watchers.append(callback)
+        for group in self._groups.values():
+            callback(group)
+
+    async def create(self, group_id: int, peers: Sequence[common_pb2.Peer], *, first: bool = False) -> None:
+        """Make a replica of a group, durably; nothing when it is here. Raises NoSpace, Unavailable.
+
+        peers: the voters it begins with; none for a replica that joins. first: stand for election at once.
+        """
+        if not self._me():
+            raise Unavailable("this metaserver has not registered with the MDS yet")
         async with self._changing:
             if group_id in self._groups:
                 return
+            if group_id in self._damaged:
+                raise ResourceBusy(str(self._damaged[group_id]))
             assert self._wal is not None, "open"
             # First, so that entries of an earlier group of this id are not taken for its own.
             await self._wal.append([Record(RecordType.BEGIN, group_id, 0, 0)])
+            configuration = first_configuration([(peer.metaserver_id, peer.address) for peer in peers])
             try:
-                group = await asyncio.to_thread(self._make, group_id, list(peers))
+                group = await asyncio.to_thread(self._folders.make, group_id, self._me(), configuration)
             except OSError as error:
                 raise NoSpace(f"group {group_id} cannot be made: {error.strerror}") from error
-            group.serve(self._wal, 1)
-            self._groups[group_id] = group
-            _log.info("a group was made", group=group_id)
+            self._add(group)
+            _log.info("a group was made", group=group_id, voters=configuration.voters)
+            if first:
+                group.campaign()
 
-    async def remove(self, group_id: int) -> None:
-        """Remove a group that holds no partition; nothing when it is not here. Raises ResourceBusy, OSError."""
+    async def remove(self, group_id: int, *, damaged: bool = False) -> None:
+        """Remove a replica; nothing when it is not here. Raises ResourceBusy, OSError.
+
+        One that is a voter is removed only when it holds no partition, or is to be given up as ``damaged``.
+        """
         async with self._changing:
+            assert self._wal is not None, "open"
+            if group_id in self._damaged:
+                del self._damaged[group_id]
+                await self._wal.forget(group_id)
+                await asyncio.to_thread(self._folders.remove, group_id)
             group = self._groups.get(group_id)
             if group is None:
                 return
-            with group.view() as view:
-                if reads.partitions(view):
-                    raise ResourceBusy(f"group {group_id} holds partitions")
+            if not damaged and group.raft.log.configuration.is_voter(self._me()):
+                with group.view() as view:
+                    if reads.partitions(view):
+                        raise ResourceBusy(f"group {group_id} holds partitions")
             del self._groups[group_id]
             group.close(Unavailable(f"group {group_id} was removed"))
             await group.until_idle()
-            assert self._wal is not None, "open"
             await self._wal.forget(group_id)
-            await asyncio.to_thread(self._unmake, group)
+            await asyncio.to_thread(self._folders.unmake, group)
             _log.info("a group was removed", group=group_id)
 
     # --------------------------------------------------------------------------------- beginning and end
@@ -122,52 +208,41 @@ class CopysetManager:
         Raises StartupError: DAMAGED, DATA_FOLDER, FAILED (full disk).
         """
         try:
-            outline = self._recover()
+            found = self._folders.recover(self._me())
+            self._wal = WriteAheadLog(self._folders.wal, found.outline, self._settings.log, observer=self._metrics)
         except NoSpace as error:
             raise StartupError(f"cannot use {self._folder}: {error}", ExitCode.FAILED) from error
         except OSError as error:
             raise StartupError(f"cannot use {self._folder}: {error}", ExitCode.DATA_FOLDER) from error
-        _log.info("recovered", groups=len(self._groups), log_segments=len(outline.segments))
+        self._snapshots = Snapshots(self._folders, self._wal, changing=self._changing, holds=self._holds)
+        self._begin(found)
+        _log.info("recovered", groups=len(self._groups), log_segments=len(found.outline.segments))
         # What was loaded stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
 
-    async def run(self) -> None:
-        """Make checkpoints and trim the log, until cancelled."""
-        while True:
-            await asyncio.sleep(_TICK_S)
-            self._metrics.groups.set(len(self._groups))
-            self._metrics.queue_depth.set(sum(group.queued for group in self.all()))
-            try:
-                await self.checkpoint_where_due()
-            except (OSError, CurveFSError) as error:
-                _log.error("a checkpoint could not be made", reason=str(error), again_in_s=_PAUSE_AFTER_FAILURE_S)
-                await asyncio.sleep(_PAUSE_AFTER_FAILURE_S)
-
-    async def checkpoint_where_due(self) -> None:
-        """Checkpoint what outgrew its limit and trim the log. Raises OSError."""
+    def _begin(self, found: Recovered) -> None:
         assert self._wal is not None, "open"
-        for group in self.all():
-            limit = max(self._settings.checkpoint_log_size, group.environment.used_bytes())
-            if group.bytes_since_checkpoint > limit:
-                await self.checkpoint(group)
-        status = await self._wal.trim(self._bases())
-        if status.size_bytes > self._settings.log_size_max:
-            for group_id in status.oldest_needed_by:
-                if (pinning := self._groups.get(group_id)) is not None:
-                    await self.checkpoint(pinning)
-            status = await self._wal.trim(self._bases())
-        self._metrics.log_bytes.set(status.size_bytes)
+        if found.records:
+            self._wal.append_first(found.records)
+        self._damaged = found.damaged
+        for group in found.groups.values():
+            self._add(group)
 
-    async def checkpoint(self, group: Group) -> None:
-        """Make a checkpoint of a group, in a thread, while it goes on. Raises OSError."""
-        async with self._changing:
-            if self._groups.get(group.group_id) is not group:
-                return
-            before = group.bytes_since_checkpoint
-            made = await asyncio.to_thread(group.checkpoints.make, group.environment)
-            group.bytes_since_checkpoint -= before
-            _log.info("checkpoint", group=group.group_id, index=made.index, bytes=made.size)
+    async def run(self) -> None:
+        """Drive the groups, make checkpoints and trim the log, until cancelled."""
+        assert self._wal is not None, "open"
+        assert self._snapshots is not None, "open"
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tick_loop(), name="raft ticks")
+            tasks.create_task(self._look_loop(), name="groups' metrics")
+            tasks.create_task(self.checkpointing().run(), name="checkpoints")
+            tasks.create_task(self._snapshots.run(), name="snapshots")
+
+    def checkpointing(self) -> Checkpointing:
+        """Return what makes checkpoints."""
+        assert self._wal is not None, "open"
+        return Checkpointing(self.all, self._wal, self._settings, changing=self._changing, metrics=self._metrics)
 
     async def drain(self, deadline_s: float) -> None:
         """Wait until nobody waits for an answer, at most so long."""
@@ -190,70 +265,93 @@ class CopysetManager:
             except Exception as error:  # noqa: BLE001  # the log has it all; the others are closed all the same
                 _log.error("a state could not be closed cleanly", group=group.group_id, reason=str(error))
 
-    # ------------------------------------------------------------------------------------------ blocking
+    def _add(self, group: Group) -> None:
+        self._groups[group.group_id] = group
+        self._introduce(group.raft.log.configuration)
+        for callback in self._watchers:
+            callback(group)
+        group.act()
 
-    def _recover(self) -> wal_recovery.Outline:
-        wal_folder, groups_folder = self._folder / "wal", self._folder / "groups"
-        for made in (wal_folder, groups_folder):
-            made.mkdir(parents=True, exist_ok=True)
-        wal_recovery.sync_folder(self._folder)
-        outline = wal_recovery.recover(wal_folder)
-        groups: dict[int, Group] = {}
-        for folder in sorted(groups_folder.iterdir()):
-            if (folder / _FILE).exists():
-                group_id, peers = _read_group(folder / _FILE)
-                groups[group_id] = open_group(folder, group_id, peers, self._group_settings)
-            else:
-                shutil.rmtree(folder)  # its making or its removal was interrupted
-        recovered = replay(groups, outline)
-        for group_id in outline.groups.keys() - groups.keys():
-            for segment in outline.segments:
-                segment.last_index.pop(group_id, None)
-            del outline.groups[group_id]
-        self._wal = WriteAheadLog(wal_folder, outline, self._settings.log, observer=self._metrics)
-        for one in recovered:
-            one.group.serve(self._wal, one.last_term + 1, begin=one.begin)
-        self._groups = groups
-        return outline
+    def _holds(self, group: Group) -> bool:
+        return self._groups.get(group.group_id) is group
 
-    def _make(self, group_id: int, peers: list[common_pb2.Peer]) -> Group:
-        folder = self._group_folder(group_id)
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True)
-        group = open_group(folder, group_id, peers, self._group_settings)
-        said = {
-            "format": FORMAT,
-            "group_id": group_id,
-            "peers": [{"metaserver_id": one.metaserver_id, "address": one.address} for one in peers],
-        }
-        write_durably(folder / _FILE, json.dumps(said).encode("ascii"))
-        wal_recovery.sync_folder(folder.parent)
-        return group
+    # --------------------------------------------------------------------------------------- driving them
 
-    def _unmake(self, group: Group) -> None:
-        group.environment.close()
-        folder = self._group_folder(group.group_id)
-        (folder / _FILE).unlink()
-        wal_recovery.sync_folder(folder)
-        shutil.rmtree(folder)
+    def receive(self, from_id: int, messages: Sequence[raft_pb2.GroupMessage]) -> None:
+        """Take what a peer says. Called on the event loop."""
+        touched: dict[Group, None] = {}
+        for said in messages:
+            group = self._groups.get(said.group_id)
+            if group is None:
+                continue
+            try:
+                group.step(codec.decode(said.message))
+            except CorruptData as error:
+                _log.error("a message was not understood", group=said.group_id, peer=from_id, reason=str(error))
+                continue
+            touched[group] = None
+        for group in touched:
+            group.act()
 
-    def _group_folder(self, group_id: int) -> Path:
-        return self._folder / "groups" / str(group_id)
+    def tick(self) -> None:
+        """Time has come on."""
+        lives: dict[int, bool] = {self._me(): True}
+        for group in list(self._groups.values()):
+            if not group.needs_ticks:
+                leader = group.raft.leader
+                if leader not in lives:
+                    lives[leader] = self._is_the_same(leader)
+                if lives[leader]:
+                    continue
+                group.wake()
+            group.tick()
 
-    def _bases(self) -> dict[int, int]:
-        return {group.group_id: group.checkpoints.base_index for group in self.all()}
+    def _is_the_same(self, leader: int) -> bool:
+        """Say whether the process that leads a quiet group is surely there still."""
+        heard_at, connected_at = self._peers.heard_at(leader), self._peers.connected_at(leader)
+        if heard_at is None or connected_at is None:
+            return False
+        # A stream that began while the group was quiet may be with another process, which leads nothing.
+        if self._streams.setdefault(leader, connected_at) != connected_at:
+            self._streams[leader] = connected_at
+            return False
+        return self._clock.boottime_s() - heard_at < self._settings.raft.election_timeout_s
 
+    async def _tick_loop(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self.tick()
 
-def _read_group(file: Path) -> tuple[int, list[common_pb2.Peer]]:
-    try:
-        said = json.loads(file.read_text(encoding="ascii"))
-        if said["format"] > FORMAT:
-            raise StartupError(
-                f"{file} is of version {said['format']}; this version of curvefs-metaserver knows up to {FORMAT}",
-                ExitCode.DATA_FOLDER,
-            )
-        peers = [common_pb2.Peer(metaserver_id=one["metaserver_id"], address=one["address"]) for one in said["peers"]]
-        return int(said["group_id"]), peers
-    except (ValueError, KeyError, TypeError) as error:
-        raise StartupError(f"{file} is damaged: {error}", ExitCode.DAMAGED) from error
+    async def _look_loop(self) -> None:
+        while True:
+            self._metrics.groups.set(len(self._groups))
+            self._metrics.queue_depth.set(sum(group.queued for group in self.all()))
+            for group in self.all():
+                self._introduce(group.raft.log.configuration)
+            await asyncio.sleep(_ROUND_S)
+
+    def _introduce(self, configuration: Configuration) -> None:
+        for peer_id, address in configuration.addresses:
+            if peer_id != self._me() and address and not self._peers.address_of(peer_id):
+                self._peers.know(peer_id, address)
+
+    # ---------------------------------------------------------------------------- what groups need: Outside
+
+    def announce(self, group: Group) -> None:
+        """Have the log ask the group for what it has."""
+        assert self._wal is not None, "open"
+        self._wal.ready(group)
+
+    def send(self, group_id: int, messages: list[Message]) -> None:
+        """Send messages to peers."""
+        for message in messages:
+            self._peers.send(message.to, raft_pb2.GroupMessage(group_id=group_id, message=codec.encode(message)))
+
+    def address_of(self, metaserver_id: int) -> str:
+        """Return where a metaserver is."""
+        return self._peers.address_of(metaserver_id)
+
+    def snapshot_work(self, group: Group, work: list[SnapshotWork]) -> None:
+        """Have work with snapshots done."""
+        assert self._snapshots is not None, "open"
+        self._snapshots.add(group, work)

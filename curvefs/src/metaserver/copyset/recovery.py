@@ -1,136 +1,174 @@
 """A group after a restart: from its environment, else its newest good checkpoint, and the log behind it. Blocks.
 
 The environment is used when the machine has not stopped since, or it was closed cleanly; otherwise it is gone already
-(storage/environment.py) and the newest good checkpoint takes its place, or the empty state. Then the log is applied
-from there on. A log that does not reach back so far is damage.
+(storage/environment.py) and the newest good checkpoint takes its place, or the empty state. Then the log's entries are
+applied as far as they are known to be committed; what is behind stays for raft to decide. The last ones applied are
+kept in memory too, for followers that lag.
 
-The log can end before the state does: a torn end was cut, or somebody cut it. What the state has was acknowledged,
-so it stays; the group's log begins anew behind it, and checkpoints bridge the hole.
+A log that does not reach back to the state, or that ends before it, is damage: what this replica promised its peers may
+be lost, so it serves nothing until it is rebuilt from them. A replica that is alone in its group has promised nobody
+anything: what its state has was acknowledged, so it goes on with that.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections import deque
+from dataclasses import dataclass, field
 
 import structlog
 
-from ....proto import common_pb2
-from ...common.clock import Clock
-from ...common.errors import NoSpace, StartupError
+from ...common.errors import CorruptData, NoSpace, StartupError
 from ...common.exits import ExitCode
-from ..metrics import Metrics
-from ..storage.checkpoint import KEPT, Checkpoints
-from ..storage.environment import Environment
+from ...raft.codec import decode_configuration, decode_hard_state
+from ...raft.configuration import Configuration
+from ...raft.core import Start
+from ...raft.log import Base
+from ...raft.messages import Entry, HardState
+from ..storage.checkpoint import Checkpoints
+from ..storage.environment import Applied, Environment
 from ..wal import recovery as wal
-from ..wal.format import Record
-from .group import Group
+from ..wal.format import Record, RecordType
+from .applying import apply_entries, entry_of
 
 _log = structlog.get_logger()
 
-_REPLAY_RECORDS = 512
-_REPLAY_BYTES = 8 << 20
+_APPLY_ENTRIES = 512
+_APPLY_BYTES = 8 << 20
+# Of what is applied already, so much is kept in memory.
+_KEPT_BYTES = 2 << 20
+_KEPT_ENTRIES = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """A group whose state is up to date. begin: its log must begin anew."""
+@dataclass(slots=True)
+class Recovering:
+    """A group that is being recovered. me: this metaserver. first: the configuration before any entry.
 
-    group: Group
-    last_term: int
-    begin: bool
+    damage: why it cannot be recovered.
+    """
 
+    group_id: int
+    me: int
+    environment: Environment
+    checkpoints: Checkpoints
+    first: Configuration
+    damage: CorruptData | None = None
+    bytes_since_checkpoint: int = 0
+    hard_state: HardState = field(default_factory=HardState)
+    base: Base = field(default_factory=Base)  # before the first of entries
+    entries: deque[Entry] = field(default_factory=deque)
+    begins_anew: bool = False  # the log must be told so
+    _seen: bool = False  # a group that was made has something in the log
+    _size_bytes: int = 0
 
-@dataclass(frozen=True, slots=True)
-class GroupSettings:
-    """What every group is opened with. map_size: bytes its state may take. boot_id: the kernel's."""
+    @property
+    def _last_index(self) -> int:
+        return self.base.index + len(self.entries)
 
-    map_size: int
-    boot_id: str
-    clock: Clock
-    metrics: Metrics
+    def take(self, record: Record) -> None:
+        """Take the next record of the log. Raises NoSpace, CorruptData."""
+        self._seen = True
+        match record.type:
+            case RecordType.BEGIN:
+                self._begin(Base(record.index, record.term))
+            case RecordType.HARD_STATE:
+                self.hard_state = decode_hard_state(record.payload)
+                self._apply(self.hard_state.committed)
+            case RecordType.ENTRY:
+                self._append(entry_of(record))
 
+    def finish(self) -> Start:
+        """Return what raft goes on with. Raises NoSpace, CorruptData."""
+        applied = self.environment.applied
+        if not self._seen and not applied.index:
+            raise self._damaged("it has neither a log nor a state")
+        self._apply(self.hard_state.committed)
+        applied = self.environment.applied
+        if self._last_index < applied.index or self._term_of(applied.index) != applied.term:
+            self._ends_early(applied)
+        term = max(self.hard_state.term, applied.term, self.entries[-1].term if self.entries else 0)
+        vote = self.hard_state.vote if term == self.hard_state.term else 0
+        hard_state = HardState(term, vote, max(self.hard_state.committed, applied.index))
+        return Start(hard_state, self.base, applied.index, self._configuration(), tuple(self.entries))
 
-def open_group(folder: Path, group_id: int, peers: list[common_pb2.Peer], settings: GroupSettings) -> Group:
-    """Open a group's state, restoring it if it cannot be trusted. Raises StartupError, OSError."""
-    checkpoints = Checkpoints(folder / "checkpoints")
-    environment = Environment(folder, map_size=settings.map_size, boot_id=settings.boot_id)
-    if environment.discarded:
-        newest = checkpoints.newest_good()
-        if newest is not None:
-            environment.restore(newest.path)
-        _log.warning(
-            "the machine stopped uncleanly; the state is rebuilt",
-            group=group_id,
-            from_checkpoint=newest is not None,
-            from_index=environment.applied.index,
-        )
-    return Group(group_id, peers, environment, checkpoints, clock=settings.clock, metrics=settings.metrics)
+    def _begin(self, base: Base) -> None:
+        """The log begins behind ``base``: it was trimmed, or a snapshot was installed."""
+        self._reset(base)
+        if base.index <= self.environment.applied.index:
+            return
+        # A snapshot becomes a checkpoint first; perhaps the process ended before it took the state's place.
+        newest = self.checkpoints.newest_good()
+        if newest is None or newest.index < base.index:
+            raise self._damaged(f"its log begins behind entry {base.index}, and no checkpoint reaches so far")
+        self.environment.restore(newest.path)
 
+    def _reset(self, base: Base) -> None:
+        self.entries.clear()
+        self._size_bytes = 0
+        self.base = base
 
-def replay(groups: dict[int, Group], outline: wal.Outline) -> list[Recovered]:
-    """Bring every group up to the end of the log. Raises StartupError (DAMAGED, or FAILED on a full disk)."""
-    for group in groups.values():
-        _check_reach(group, outline.groups.get(group.group_id))
-    waiting: dict[int, list[Record]] = {}
-    sizes: dict[int, int] = {}
-    for record in wal.entries(outline):
-        group_id = record.group_id
-        known = groups.get(group_id)
-        if known is None:
-            continue  # it was removed
-        if record.index > known.checkpoints.newest_index:
-            known.bytes_since_checkpoint += len(record.payload)
-        if record.index <= known.applied_index:
-            continue
-        waiting.setdefault(group_id, []).append(record)
-        sizes[group_id] = sizes.get(group_id, 0) + len(record.payload)
-        if len(waiting[group_id]) >= _REPLAY_RECORDS or sizes[group_id] >= _REPLAY_BYTES:
-            _apply(known, waiting.pop(group_id))
-            sizes[group_id] = 0
-    for group_id, records in waiting.items():
-        _apply(groups[group_id], records)
-    return [_finish(group, outline.groups.get(group.group_id)) for group in groups.values()]
+    def _append(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self._size_bytes += len(entry.data)
+        if entry.index > self.checkpoints.newest_index:
+            self.bytes_since_checkpoint += len(entry.data)
 
+    def _apply(self, committed: int) -> None:
+        """Apply what is known to be committed, and forget what is not needed any more."""
+        todo: list[Entry] = []
+        size = 0
+        first = max(self.environment.applied.index, self.base.index) + 1
+        for index in range(first, min(committed, self._last_index) + 1):
+            entry = self.entries[index - self.base.index - 1]
+            todo.append(entry)
+            size += len(entry.data)
+            if len(todo) >= _APPLY_ENTRIES or size >= _APPLY_BYTES:
+                apply_entries(self.environment, todo)
+                todo, size = [], 0
+        if todo:
+            apply_entries(self.environment, todo)
+        applied = self.environment.applied.index
+        while applied - self.base.index > _KEPT_ENTRIES or (
+            applied > self.base.index and self._size_bytes > _KEPT_BYTES
+        ):
+            gone = self.entries.popleft()
+            self._size_bytes -= len(gone.data)
+            self.base = Base(gone.index, gone.term)
 
-def _check_reach(group: Group, outline: wal.GroupOutline | None) -> None:
-    first = outline.first_index if outline else 0
-    if first > group.applied_index + 1:
-        raise StartupError(
-            f"group {group.group_id} is damaged: its state ends with entry {group.applied_index}, "
-            f"and the log begins with entry {first}",
-            ExitCode.DAMAGED,
-        )
+    def _term_of(self, index: int) -> int | None:
+        if index == self.base.index:
+            return self.base.term
+        return self.entries[index - self.base.index - 1].term if index > self.base.index else None
 
-
-def _apply(group: Group, records: list[Record]) -> None:
-    try:
-        group.replay(records)
-    except NoSpace as error:
-        raise StartupError(f"group {group.group_id} cannot be brought up to date: {error}", ExitCode.FAILED) from error
-    except Exception:  # noqa: BLE001  # a bug, contained as in Group
-        _log.exception("an entry cannot be applied", group=group.group_id, after_index=group.applied_index)
-        group.break_("an entry of its log cannot be applied")
-
-
-def _finish(group: Group, outline: wal.GroupOutline | None) -> Recovered:
-    logged = outline.last_index if outline else 0
-    term = group.environment.applied.term
-    if outline is not None:
-        term = max(term, outline.last_term, outline.hard_state.term if outline.hard_state else 0)
-    hole = group.applied_index > max(logged, group.checkpoints.base_index)
-    if hole:
+    def _ends_early(self, applied: Applied) -> None:
+        if self._configuration().members != (self.me,):
+            raise self._damaged(f"its log ends with entry {self._last_index}, its state with {applied.index}")
         _log.warning(
             "the log ends before the state does; the state is kept and checkpointed",
-            group=group.group_id,
-            log_ends=logged,
-            state_ends=group.applied_index,
+            group=self.group_id,
+            log_ends=self._last_index,
+            state_ends=applied.index,
         )
+        self._reset(Base(applied.index, applied.term))
+        self.begins_anew = True
+
+    def _damaged(self, why: str) -> CorruptData:
+        return CorruptData(f"the replica of group {self.group_id} is damaged: {why}; it must be rebuilt from its peers")
+
+    def _configuration(self) -> Configuration:
+        with self.environment.read() as view:
+            said = self.environment.configuration_in(view)
+        return decode_configuration(said) if said else self.first
+
+
+def replay(groups: dict[int, Recovering], outline: wal.Outline) -> None:
+    """Bring every group up to the end of the log. Raises StartupError (FAILED on a full disk)."""
+    for record in wal.replay(outline):
+        group = groups.get(record.group_id)
+        if group is None or group.damage is not None:
+            continue  # a group that is not known was removed
         try:
-            for _ in range(KEPT):
-                group.checkpoints.make(group.environment)
-        except OSError as error:
+            group.take(record)
+        except NoSpace as error:
             raise StartupError(
-                f"group {group.group_id} cannot be checkpointed: {error.strerror}", ExitCode.FAILED
+                f"group {record.group_id} cannot be brought up to date: {error}", ExitCode.FAILED
             ) from error
-        group.bytes_since_checkpoint = 0
-    # With entries in the log, only a log that begins anew may go on behind the state's last one.
-    return Recovered(group, term, begin=logged < group.applied_index and logged > 0)
+        except CorruptData as error:
+            group.damage = error

@@ -27,8 +27,8 @@ class Applied:
     follow_ups: list[state_pb2.Entry] = field(default_factory=list)
 
 
-def apply(txn: StateTransaction, index: int, entry: state_pb2.Entry) -> Applied:
-    """Apply the entry at a log index."""
+def apply(txn: StateTransaction, index: int, term: int, entry: state_pb2.Entry) -> Applied:
+    """Apply the entry at a log index, made by the leader of a term."""
     scope = Scope(txn, index, entry.time_ns, 0)
     applied = Applied(follow_ups=scope.follow_ups)
     command = entry.WhichOneof("command")

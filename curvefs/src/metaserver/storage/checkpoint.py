@@ -8,7 +8,9 @@ newest one costs nothing.
 import contextlib
 import json
 import os
+import shutil
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,13 +60,24 @@ class Checkpoints:
 
     def make(self, environment: Environment) -> Checkpoint:
         """Copy the state and make the copy durable; then forget all but the last two. Raises OSError."""
+        return self._make(environment.applied.index, environment.copy)
+
+    def adopt(self, state: Path, index: int) -> Checkpoint:
+        """Make a checkpoint of a state folder that is not in use yet. Raises OSError."""
+
+        def copy(descriptor: int) -> None:
+            with (state / "data.mdb").open("rb") as source, open(descriptor, "wb", closefd=False) as file:
+                shutil.copyfileobj(source, file, _PIECE)
+
+        return self._make(index, copy)
+
+    def _make(self, index: int, copy: Callable[[int], None]) -> Checkpoint:
         number = self.kept[-1].number + 1 if self.kept else 1
         path = self._folder / f"{number:010d}.mdb"
         path.unlink(missing_ok=True)  # of a making that was interrupted
-        index = environment.applied.index
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            environment.copy(descriptor)
+            copy(descriptor)
             os.fsync(descriptor)
             crc, size = _checksum(path)
             said = {"format": FORMAT, "index": index, "size": size, "crc": crc}

@@ -12,6 +12,10 @@ damage. Without such a proof it is the torn end of the last write.
 
 A record's checksum covers what follows it and begins from the header's checksum. The salt is random, so bytes of
 another segment, or bytes that a user stored and that look like a record, are never taken for one.
+
+What records say of a group's log, and which may follow which: outline.py. A write may be torn, and then a prefix of its
+records is there. So a writer puts a hard state before the entries that depend on it, and segments.py puts before both
+a TAIL when entries are replaced: a hard state that counts new entries as committed never meets those that they replace.
 """
 
 import struct
@@ -41,12 +45,13 @@ class RecordType(IntEnum):
 
     ENTRY = 1  # a log entry; one with an index that was there before replaces it and all that followed
     HARD_STATE = 2  # the payload is a raft.HardState; the last one counts
-    BEGIN = 3  # the group's log begins here: what came before is not part of it
+    BEGIN = 3  # the group's log begins behind this index and term: what came before is not part of it
+    TAIL = 4  # the group's log ends with this index and term here; written by segments.py only
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record. index is 0 for what is no entry."""
+    """One record. index is 0 for a hard state."""
 
     type: RecordType
     group_id: int

@@ -21,9 +21,10 @@ import structlog
 
 from ...common.errors import NoSpace
 from ...common.exits import ExitCode
+from .disk import Disk, disk_of
 from .format import Record
 from .recovery import Outline
-from .segments import LogSettings, SegmentFiles, Syscalls
+from .segments import LogSettings, SegmentFiles
 
 _log = structlog.get_logger()
 T = TypeVar("T")
@@ -81,17 +82,17 @@ class WriteAheadLog:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | Disk,
         outline: Outline,
         settings: LogSettings,
         *,
         observer: LogObserver,
         salt: Callable[[], int] = lambda: secrets.randbits(64),
         fatal: Callable[[str], NoReturn] = end_process,
-        syscalls: Syscalls | None = None,
     ) -> None:
-        """Go on where ``outline`` (recovery.recover) ends. Raises NoSpace, OSError."""
-        self._files = SegmentFiles(folder, outline, settings, salt=salt, fatal=fatal, syscalls=syscalls)
+        """Go on where ``outline`` (recovery.recover) ends; it stays as it is. Raises NoSpace, OSError."""
+        self._files = SegmentFiles(disk_of(folder), outline, settings, salt=salt, fatal=fatal)
+        self._fatal = fatal
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._ready: dict[LogSource, None] = {}
@@ -109,6 +110,11 @@ class WriteAheadLog:
             # Not at once: others may become ready in the same step of the event loop.
             self._scheduled = True
             self._loop.call_soon(self._begin)
+
+    def append_first(self, records: list[Record]) -> None:
+        """Append before anything else is asked of the log; blocks. Raises NoSpace."""
+        assert not self._ready, "the first"
+        self._files.append(records)
 
     async def append(self, records: list[Record]) -> None:
         """Append rare records that belong to no source. Raises NoSpace."""
@@ -193,6 +199,8 @@ class WriteAheadLog:
             seconds = self._files.append(records)
         except NoSpace as error:
             self._loop.call_soon_threadsafe(self._refused, error)
+        except Exception as error:  # noqa: BLE001  # a bug; without the thread everybody would wait for ever
+            self._fatal(f"cannot append: {error!r}")
         else:
             self._loop.call_soon_threadsafe(self._written, seconds)
 

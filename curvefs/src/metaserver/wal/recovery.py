@@ -4,14 +4,11 @@ Only the last write of the last segment can be torn: everything before it was sy
 the end of the last segment are cut off, unless a record behind them proves that they were durable once; bad bytes
 anywhere else are damage. Damage is never skipped: what the replica promised may be in it.
 
-The log is read twice, so that memory does not grow with it: here for its outline, then by entries() for the entries.
+The log is read twice, so that memory does not grow with it: here for its outline, then by entries() or replay().
 """
 
-import mmap
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import structlog
@@ -19,166 +16,166 @@ import structlog
 from ...common.errors import StartupError
 from ...common.exits import ExitCode
 from . import format as fmt
+from .disk import Disk, disk_of, sync_folder
 from .format import Record, RecordType
+from .outline import GroupOutline, Inconsistent, Outline, Position, Segment
+
+__all__ = [
+    "GroupOutline",
+    "Outline",
+    "Segment",
+    "entries",
+    "recover",
+    "replay",
+    "segment_name",
+    "segment_path",
+    "sync_folder",
+]
 
 _log = structlog.get_logger()
-SUFFIX = ".wal"
+_NAME = re.compile(r"([0-9a-f]{16})\.wal")
 
 
-@dataclass(slots=True)
-class Segment:
-    """A segment file. last_index: of each group with entries in it."""
-
-    number: int
-    path: Path
-    seed: int
-    size: int
-    last_index: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class GroupOutline:
-    """What the log holds of one group. Its entries are first_index to last_index; first_index 0: none."""
-
-    first_index: int = 0
-    last_index: int = 0
-    last_term: int = 0
-    hard_state: Record | None = None
-    begin: tuple[int, int] = (0, 0)  # number of the segment and offset behind the BEGIN record
-
-
-@dataclass(slots=True)
-class Outline:
-    """What the log holds."""
-
-    segments: list[Segment] = field(default_factory=list)
-    groups: dict[int, GroupOutline] = field(default_factory=dict)
+def segment_name(number: int) -> str:
+    """Return the name of a segment's file."""
+    return f"{number:016x}.wal"
 
 
 def segment_path(folder: Path, number: int) -> Path:
     """Return the file of a segment."""
-    return folder / f"{number:016x}{SUFFIX}"
+    return folder / segment_name(number)
 
 
-def recover(folder: Path) -> Outline:
-    """Check every segment, cut a torn end, and return the outline; blocks.
+def recover(folder: Path | Disk) -> Outline:
+    """Check every segment, cut a torn end, and return the outline, all of it durable; blocks.
 
-    Raises StartupError: DAMAGED, naming file and byte offset; DATA_FOLDER for a newer version.
+    Raises StartupError: DAMAGED, naming file and byte offset; DATA_FOLDER for a newer version. OSError.
     """
-    outline = Outline()
-    numbers = sorted(int(path.stem, 16) for path in folder.glob(f"*{SUFFIX}"))
+    disk = disk_of(folder)
+    outline = Outline(disk)
+    numbers = sorted(int(found[1], 16) for name in disk.names() if (found := _NAME.fullmatch(name)))
     for number in numbers:
-        path = segment_path(folder, number)
+        name = segment_name(number)
         last = number == numbers[-1]
         if outline.segments and outline.segments[-1].number + 1 != number:
-            missing = segment_path(folder, outline.segments[-1].number + 1)
-            raise _damaged(missing, 0, "the segment is missing")
-        header = _header(path, number, last=last)
+            missing = segment_name(outline.segments[-1].number + 1)
+            raise _damaged(disk.path(missing), 0, "the segment is missing")
+        header = _header(disk, name, number, last=last)
         if header is None:
             continue
-        segment = Segment(number, path, header.seed, path.stat().st_size)
-        _read(segment, outline.groups, last=last)
-        outline.segments.append(segment)
+        outline.segments.append(Segment(number, name, header.seed, disk.size(name)))
+        _read(outline, last=last)
+    # The process may have ended between making or removing a segment and syncing its name.
+    disk.sync_folder()
     return outline
 
 
-def entries(outline: Outline) -> Iterator[Record]:
-    """Yield the entries that recover() found, in the order they were written; blocks."""
+def entries(outline: Outline, groups: Collection[int] | None = None) -> Iterator[Record]:
+    """Yield the entries that recover() found and that still count, in the order they were written; blocks.
+
+    groups: of these only. Of each group they come by index, from its first_index to its last_index.
+    """
+    for record in replay(outline, groups):
+        if record.type is RecordType.ENTRY:
+            yield record
+
+
+def replay(outline: Outline, groups: Collection[int] | None = None) -> Iterator[Record]:
+    """Yield what recover() found and what still counts, in the order it was written; blocks.
+
+    groups: of these only. Of each group comes first a BEGIN with its begin_index and begin_term, then the hard state of
+    then if there was one, then hard states and entries. An entry that was replaced or cut off later does not come. So
+    an entry that came may be applied once a hard state that came says that its index is committed.
+    """
+    wanted = {id_: group for id_, group in outline.groups.items() if groups is None or id_ in groups}
+    counts = {id_: _counting(group) for id_, group in wanted.items()}
     for segment in outline.segments:
-        with _mapped(segment.path, segment.size) as data:
+        with outline.disk.map(segment.name, segment.size) as data:
             for end, record in fmt.decode(data, segment.seed):
-                if record.type is RecordType.ENTRY:
-                    group = outline.groups[record.group_id]
-                    if (segment.number, end) > group.begin:
-                        yield record
+                group = wanted.get(record.group_id)
+                position = (segment.number, end)
+                if group is None or position < group.begin:
+                    continue
+                if position == group.begin:
+                    yield Record(RecordType.BEGIN, record.group_id, group.begin_term, group.begin_index)
+                    if group.hard_state_before is not None:
+                        yield group.hard_state_before
+                elif record.type is RecordType.HARD_STATE or (
+                    record.type is RecordType.ENTRY and counts[record.group_id](position, record.index)
+                ):
+                    yield record
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; blocks."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _counting(group: GroupOutline) -> Callable[[Position, int], bool]:
+    """Return what says whether an entry counts, asked in the order of positions."""
+    cuts = iter(group.cuts)
+    cut = next(cuts, None)
+
+    def counts(position: Position, index: int) -> bool:
+        nonlocal cut
+        while cut is not None and cut[0] <= position:
+            cut = next(cuts, None)
+        # The next cut is the lowest of all that are still to come.
+        return cut is None or index <= cut[1]
+
+    return counts
 
 
-def _header(path: Path, number: int, *, last: bool) -> fmt.Header | None:
+def _header(disk: Disk, name: str, number: int, *, last: bool) -> fmt.Header | None:
     """Return the header; None when the last segment's making was interrupted, and it is removed."""
-    with path.open("rb") as file:
-        data = file.read(fmt.HEADER_SIZE)
-    header = fmt.decode_header(data)
+    header = fmt.decode_header(disk.read(name, 0, fmt.HEADER_SIZE))
     if header is not None and header.version > fmt.VERSION:
         raise StartupError(
-            f"{path} is of version {header.version}; this version of curvefs-metaserver knows up to {fmt.VERSION}",
+            f"{disk.path(name)} is of version {header.version}; "
+            f"this version of curvefs-metaserver knows up to {fmt.VERSION}",
             ExitCode.DATA_FOLDER,
         )
     if header is not None and header.number == number:
         return header
     # The header is durable before the first record is written.
-    if last and path.stat().st_size <= fmt.HEADER_SIZE:
-        _log.warning("removed a segment that was being made when the process ended", file=str(path), offset=0)
-        path.unlink()
-        sync_folder(path.parent)
+    if last and disk.size(name) <= fmt.HEADER_SIZE:
+        _log.warning("removed a segment that was being made when the process ended", file=disk.path(name), offset=0)
+        disk.unlink(name)
         return None
-    raise _damaged(path, 0, "the header is not a segment's")
+    raise _damaged(disk.path(name), 0, "the header is not a segment's")
 
 
-def _read(segment: Segment, groups: dict[int, GroupOutline], *, last: bool) -> None:
-    """Take in a segment's records and cut its torn end."""
-    with _mapped(segment.path, segment.size) as data:
+def _read(outline: Outline, *, last: bool) -> None:
+    """Take in the newest segment's records and cut its torn end."""
+    disk, segment = outline.disk, outline.segments[-1]
+    path = disk.path(segment.name)
+    with disk.map(segment.name, segment.size) as data:
         try:
             for end, record in fmt.decode(data, segment.seed):
-                _note(record, segment, end, groups)
+                _note(outline, record, end, path)
             bad = segment.size
         except fmt.BadRecord as error:
             bad = error.offset
             later = fmt.written_later(data, segment.seed, bad)
             if not last:
-                raise _damaged(segment.path, bad, "and it is not the newest segment") from None
+                raise _damaged(path, bad, "and it is not the newest segment") from None
             if later is not None:
-                raise _damaged(segment.path, bad, f"and a good record that was written later is at {later}") from None
+                raise _damaged(path, bad, f"and a good record that was written later is at {later}") from None
     if not last:
         return
-    fd = os.open(segment.path, os.O_RDWR)
+    file = disk.open(segment.name)
     try:
         if bad < segment.size:
-            _log.warning(
-                "cut a torn record off the log", file=str(segment.path), offset=bad, bytes_cut=segment.size - bad
-            )
-            os.ftruncate(fd, bad)
+            _log.warning("cut a torn record off the log", file=path, offset=bad, bytes_cut=segment.size - bad)
+            disk.truncate(file, bad)
             segment.size = bad
         # What the process wrote last may not have been synced; from here on it is relied upon.
-        os.fsync(fd)
+        disk.sync(file)
     finally:
-        os.close(fd)
+        disk.close(file)
 
 
-def _note(record: Record, segment: Segment, end: int, groups: dict[int, GroupOutline]) -> None:
-    group = groups.setdefault(record.group_id, GroupOutline())
-    match record.type:
-        case RecordType.BEGIN:
-            groups[record.group_id] = GroupOutline(begin=(segment.number, end))
-            segment.last_index.pop(record.group_id, None)
-        case RecordType.HARD_STATE:
-            group.hard_state = record
-        case RecordType.ENTRY:
-            if group.first_index and record.index > group.last_index + 1:
-                raise _damaged(
-                    segment.path,
-                    end - fmt.RECORD_OVERHEAD - len(record.payload),
-                    f"group {record.group_id} goes from entry {group.last_index} to {record.index}",
-                )
-            if not group.first_index or record.index < group.first_index:
-                group.first_index = record.index
-            group.last_index, group.last_term = record.index, record.term
-            segment.last_index[record.group_id] = max(record.index, segment.last_index.get(record.group_id, 0))
+def _note(outline: Outline, record: Record, end: int, path: str) -> None:
+    try:
+        outline.note(record, end)
+    except Inconsistent as error:
+        raise _damaged(path, end - fmt.RECORD_OVERHEAD - len(record.payload), str(error)) from None
 
 
-@contextmanager
-def _mapped(path: Path, size: int) -> Iterator[fmt.Bytes]:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
-        yield data
-
-
-def _damaged(path: Path, offset: int, why: str) -> StartupError:
+def _damaged(path: str, offset: int, why: str) -> StartupError:
     return StartupError(f"the log is damaged: {path} has no valid record at byte {offset}, {why}", ExitCode.DAMAGED)

@@ -1,30 +1,58 @@
 """A manager of groups without network, and how tests talk to it."""
 
 import asyncio
+import contextlib
 import itertools
+import time
 
+from curvefs.proto import common_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.proto import state_pb2
 from curvefs.src.common.errors import CurveFSError
 from curvefs.src.metaserver.copyset.manager import CopysetManager, CopysetSettings
 from curvefs.src.metaserver.copyset.service import digest
 from curvefs.src.metaserver.metastore import reads
 from curvefs.src.metaserver.metrics import Metrics
 from curvefs.src.metaserver.wal.segments import LogSettings
+from curvefs.src.raft.state import Settings as RaftSettings
 
-GROUP, FS = 5, 1
+GROUP, FS, ME = 5, 1, 1
 SESSION = b"s" * 16
 PATIENCE_S = 20
 
 
 class Clock:
-    """Stands still, so that entry times must rise by themselves."""
+    """The time of day stands still, so that entry times must rise by themselves."""
 
     def time_ns(self):
         return 1_000_000
 
     def boottime_s(self):
-        return 0.0
+        return time.monotonic()
+
+
+class NoPeers:
+    """There is nobody else."""
+
+    def send(self, to_id, message):
+        raise AssertionError(message)
+
+    def know(self, peer_id, address):
+        raise AssertionError(peer_id)
+
+    def address_of(self, _):
+        return ""
+
+    def heard_at(self, _):
+        return None
+
+    def connected_at(self, _):
+        return None
+
+
+async def until_leads(group):
+    async with asyncio.timeout(PATIENCE_S):
+        while not group.is_leader:
+            await asyncio.sleep(0.001)
 
 
 class Lab:
@@ -37,6 +65,7 @@ class Lab:
             checkpoint_log_size=checkpoint_log_size,
             log_size_max=log_size_max,
             log=LogSettings(segment_size, reserve),
+            raft=RaftSettings(),
         )
         self.boot_id = "boot 1"
         self.sequences = itertools.count(1)
@@ -44,14 +73,43 @@ class Lab:
     def start(self):
         self.metrics = Metrics()
         self.manager = CopysetManager(
-            self.folder, self.settings, boot_id=self.boot_id, clock=Clock(), metrics=self.metrics
+            self.folder,
+            self.settings,
+            boot_id=self.boot_id,
+            clock=Clock(),
+            metrics=self.metrics,
+            me=lambda: ME,
+            peers=NoPeers(),
         )
         self.manager.open()
+        self.running = asyncio.create_task(self.manager.run())
+
+    async def _end(self):
+        self.running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.running
+
+    async def started(self):
+        """Start, and wait until every group leads itself."""
+        self.start()
+        for group in self.manager.all():
+            await until_leads(group)
+
+    async def make(self, group_id):
+        """Make a group with one replica."""
+        await self.manager.create(group_id, [common_pb2.Peer(metaserver_id=ME)])
+        await until_leads(self.manager.get(group_id))
+
+    async def checkpoint(self):
+        await self.manager.checkpointing().make(self.group)
+
+    async def checkpoint_where_due(self):
+        await self.manager.checkpointing().where_due()
 
     async def begin(self):
         """Start with one group, one partition and one session."""
         self.start()
-        await self.manager.create(GROUP, [])
+        await self.make(GROUP)
         spec = pb.PartitionSpec(fs_id=FS, group_id=GROUP, hash_seed=b"h" * 16, chunk_size=64 << 20, block_size=4 << 20)
         await self.run(create_partition=state_pb2.CreatePartitionCommand(partition=spec))
         await self.run(open_session=state_pb2.OpenSessionCommand(fs_id=FS, session_id=SESSION))
@@ -67,11 +125,13 @@ class Lab:
 
     async def stop(self):
         await self.manager.drain(PATIENCE_S)
+        await self._end()
         await self.manager.close()
 
     async def crash(self):
         """As kill -9: nothing is flushed or marked; what the kernel has stays."""
         await self.manager.drain(PATIENCE_S)
+        await self._end()
         for group in self.manager.all():
             group.environment._env.close()
         assert self.manager._wal is not None
@@ -138,4 +198,4 @@ class Lab:
             return {entry.name.decode() for entry in reads.read(view, FS, wanted).entries}
 
     def digest(self):
-        return digest(self.group.environment)
+        return digest(self.group.environment)[1]

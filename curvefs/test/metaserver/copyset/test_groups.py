@@ -7,9 +7,18 @@ import subprocess
 import pytest
 
 from curvefs.proto import state_pb2
-from curvefs.src.common.errors import InternalError, NoSpace, Overloaded, ResourceBusy, StartupError, WrongPartition
+from curvefs.src.common.errors import (
+    InternalError,
+    NoSpace,
+    Overloaded,
+    Redirect,
+    ResourceBusy,
+    StartupError,
+    WrongPartition,
+)
 from curvefs.src.common.exits import ExitCode
-from curvefs.src.metaserver.copyset import group as group_module
+from curvefs.src.metaserver.copyset import applying, proposals
+from curvefs.src.metaserver.metastore import reads
 from curvefs.src.metaserver.wal import recovery
 
 from .lab import FS, GROUP, PATIENCE_S, SESSION, Lab
@@ -19,6 +28,11 @@ pytestmark = pytest.mark.asyncio
 
 def sample(lab, name):
     return lab.metrics.registry.get_sample_value(f"metaserver_{name}")
+
+
+def no_session(group):
+    with group.view() as view:
+        return not reads.open_sessions(view, 10)
 
 
 def newest_segment(lab):
@@ -32,7 +46,7 @@ async def test_what_is_acknowledged_is_there_after_a_crash(tmp_path):
         await lab.create(3)
     before, names = lab.digest(), lab.names()
     await lab.crash()
-    lab.start()
+    await lab.started()
     assert (lab.digest(), lab.names(), len(names)) == (before, names, 15)
     await lab.create(prefix="after")
     await lab.stop()
@@ -45,7 +59,7 @@ async def test_entries_that_are_only_in_the_log_are_applied_after_a_crash(tmp_pa
     before = lab.digest()
     await lab.crash()
     (tmp_path / "groups" / str(GROUP) / "state" / "data.mdb").unlink()
-    lab.start()
+    await lab.started()
     assert not lab.group.environment.discarded
     assert lab.digest() == before
     await lab.stop()
@@ -58,7 +72,7 @@ async def test_a_clean_stop_keeps_the_state_over_a_reboot(tmp_path):
     before = lab.digest()
     await lab.stop()
     lab.boot_id = "boot 2"
-    lab.start()
+    await lab.started()
     assert not lab.group.environment.discarded
     assert lab.digest() == before
     await lab.stop()
@@ -71,10 +85,10 @@ async def test_after_a_power_cut_the_rebuilt_state_is_the_same_byte_for_byte(tmp
     for n in range(8):
         await lab.create(4)
         if n < checkpoints:
-            await lab.manager.checkpoint(lab.group)
+            await lab.checkpoint()
     before = lab.digest()
     await lab.lose_power()
-    lab.start()
+    await lab.started()
     assert lab.group.environment.discarded
     assert lab.digest() == before
     await lab.stop()
@@ -85,49 +99,51 @@ async def test_a_damaged_newest_checkpoint_costs_nothing(tmp_path):
     await lab.begin()
     for _ in range(4):
         await lab.create(20)
-        await lab.manager.checkpoint(lab.group)
-        await lab.manager.checkpoint_where_due()
+        await lab.checkpoint()
+        await lab.checkpoint_where_due()
     before = lab.digest()
     newest = lab.group.checkpoints.kept[-1].path
     await lab.lose_power()
     newest.write_bytes(b"\0" * 100)
-    lab.start()
+    await lab.started()
     assert lab.digest() == before
     await lab.stop()
 
 
-async def test_without_log_or_checkpoint_a_group_refuses_to_start(tmp_path):
+async def test_without_log_or_checkpoint_a_group_serves_nothing(tmp_path):
     lab = Lab(tmp_path, segment_size=100)
     await lab.begin()
     for _ in range(4):
         await lab.create(20)
-        await lab.manager.checkpoint(lab.group)
-        await lab.manager.checkpoint_where_due()
+        await lab.checkpoint()
+        await lab.checkpoint_where_due()
     kept = [one.path for one in lab.group.checkpoints.kept]
     await lab.lose_power()
     for path in kept:
         path.unlink()
-    with pytest.raises(StartupError, match=f"group {GROUP}") as caught:
-        lab.start()
-    assert caught.value.exit_code is ExitCode.DAMAGED
+    lab.start()
+    assert f"group {GROUP}" in str(lab.manager.damaged[GROUP])
+    with pytest.raises(Redirect):
+        lab.manager.get(GROUP)
+    await lab.stop()
 
 
 async def test_the_log_is_checkpointed_and_trimmed_when_it_outgrew_the_state(tmp_path):
     lab = Lab(tmp_path, segment_size=4000, checkpoint_log_size=5000)
     await lab.begin()
-    await lab.manager.checkpoint_where_due()
+    await lab.checkpoint_where_due()
     assert lab.group.checkpoints.kept == [], "not before"
     for _ in range(60):
         for _ in range(20):
             await lab.propose(lab.noops(100))
-        await lab.manager.checkpoint_where_due()
+        await lab.checkpoint_where_due()
     base = lab.group.checkpoints.base_index
     assert base > 100
     first = recovery.recover(tmp_path / "wal").groups[GROUP].first_index
     assert base - 100 < first <= base + 1, "the log begins within a segment of the older checkpoint"
     before = lab.digest()
     await lab.lose_power()
-    lab.start()
+    await lab.started()
     assert lab.group.environment.discarded
     assert lab.digest() == before
     await lab.stop()
@@ -136,7 +152,7 @@ async def test_the_log_is_checkpointed_and_trimmed_when_it_outgrew_the_state(tmp
 async def test_an_idle_group_does_not_pin_the_log(tmp_path):
     lab = Lab(tmp_path, segment_size=4000, log_size_max=8000)
     await lab.begin()
-    await lab.manager.create(9, [])
+    await lab.make(9)
     idle = lab.manager.get(9)
     await idle.run(
         state_pb2.Entry(format=1, open_session=state_pb2.OpenSessionCommand(fs_id=2, session_id=SESSION)), PATIENCE_S
@@ -144,7 +160,7 @@ async def test_an_idle_group_does_not_pin_the_log(tmp_path):
     for _ in range(60):
         await lab.create(20)
     for _ in range(3):
-        await lab.manager.checkpoint_where_due()
+        await lab.checkpoint_where_due()
     assert recovery.recover(tmp_path / "wal").segments[0].number > 1
     assert idle.checkpoints.base_index == idle.applied_index
     await lab.stop()
@@ -159,12 +175,12 @@ async def test_a_log_cut_short_by_hand_keeps_the_state_and_goes_on(tmp_path):
     await lab.stop()
     newest = newest_segment(lab)
     newest.write_bytes(newest.read_bytes()[:-3])
-    lab.start()
+    await lab.started()
     assert lab.digest() == before
     await lab.create(2)
     before = lab.digest()
     await lab.lose_power()
-    lab.start()
+    await lab.started()
     assert lab.digest() == before
     await lab.stop()
 
@@ -186,16 +202,17 @@ async def test_a_damaged_middle_of_the_log_refuses_naming_file_and_offset(tmp_pa
 async def test_entry_times_and_terms_rise(tmp_path):
     lab = Lab(tmp_path)
     await lab.begin()
-    terms = []
+    terms, times = [], []
     for _ in range(3):
-        await lab.create()
+        for _ in range(3):
+            await lab.create()
+            times.append(lab.group.environment.applied.time_ns)
         terms.append(lab.group.term)
         await lab.crash()
-        lab.start()
+        await lab.started()
     await lab.stop()
     entries = list(recovery.entries(recovery.recover(tmp_path / "wal")))
-    times = [state_pb2.Entry.FromString(one.payload).time_ns for one in entries]
-    assert times == sorted(set(times))
+    assert times == sorted(set(times)), "the clock stands still"
     assert terms == sorted(set(terms))
     assert [one.index for one in entries] == list(range(1, len(entries) + 1))
 
@@ -225,7 +242,7 @@ async def test_repeated_operations_get_their_first_answer_also_after_a_crash(tmp
     first = (await lab.propose(batch)).results
     again = (await lab.propose(batch)).results
     await lab.crash()
-    lab.start()
+    await lab.started()
     after = (await lab.propose(batch)).results
     assert list(first.results) == list(again.results) == list(after.results)
     assert len(lab.names()) == 3
@@ -236,10 +253,10 @@ async def test_a_group_is_made_once_and_listed_after_a_restart(tmp_path):
     lab = Lab(tmp_path)
     await lab.begin()
     group = lab.group
-    await lab.manager.create(GROUP, [])
+    await lab.make(GROUP)
     assert lab.group is group
     await lab.stop()
-    lab.start()
+    await lab.started()
     assert [one.group_id for one in lab.manager.all()] == [GROUP]
     await lab.stop()
 
@@ -255,19 +272,19 @@ async def test_a_group_with_partitions_is_not_removed(tmp_path):
 
 async def test_a_group_made_again_begins_empty(tmp_path):
     lab = Lab(tmp_path)
-    lab.start()
-    await lab.manager.create(9, [])
+    await lab.started()
+    await lab.make(9)
     opening = state_pb2.Entry(format=1, open_session=state_pb2.OpenSessionCommand(fs_id=FS, session_id=SESSION))
     await lab.manager.get(9).run(opening, PATIENCE_S)
     await lab.manager.remove(9)
     await lab.manager.remove(9)
     with pytest.raises(WrongPartition):
         lab.manager.get(9)
-    await lab.manager.create(9, [])
-    assert lab.manager.get(9).applied_index == 0
+    await lab.make(9)
+    assert no_session(lab.manager.get(9))
     await lab.lose_power()
-    lab.start()
-    assert lab.manager.get(9).applied_index == 0
+    await lab.started()
+    assert no_session(lab.manager.get(9))
     await lab.stop()
 
 
@@ -282,7 +299,7 @@ async def test_too_much_at_once_is_refused_not_queued(tmp_path):
             assert isinstance(future.result(), Overloaded)
             refused += 1
         futures.append(future)
-        assert len(futures) * 256 <= group_module.QUEUE_OPERATIONS_MAX + 256
+        assert len(futures) * 256 <= proposals.QUEUE_OPERATIONS_MAX + 256
     await asyncio.wait(futures)
     await lab.stop()
 
@@ -290,12 +307,12 @@ async def test_too_much_at_once_is_refused_not_queued(tmp_path):
 async def test_an_entry_that_cannot_be_applied_stops_its_group_alone(tmp_path, monkeypatch):
     lab = Lab(tmp_path)
     await lab.begin()
-    await lab.manager.create(9, [])
+    await lab.make(9)
 
     def bug(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(group_module, "apply", bug)
+    monkeypatch.setattr(applying, "apply", bug)
     outcome = await lab.propose(lab.batch(1))
     assert outcome.failure is not None
     monkeypatch.undo()
@@ -318,7 +335,7 @@ async def test_what_is_logged_and_finds_no_room_waits_and_is_applied_once_there_
 
     monkeypatch.setattr(environment, "write", write)
     waiting = lab.propose(lab.batch(2))
-    while lab.group.committed_index == lab.group.applied_index:
+    while lab.group.raft.log.committed == lab.group.applied_index:
         await asyncio.sleep(0)
     with pytest.raises(NoSpace):
         await lab.create()
@@ -365,6 +382,6 @@ async def test_a_full_disk_answers_no_space_damages_nothing_and_heals(small_disk
     await lab.create(3, prefix="healed")
     before = lab.digest()
     await lab.lose_power()
-    lab.start()
+    await lab.started()
     assert lab.digest() == before
     await lab.stop()

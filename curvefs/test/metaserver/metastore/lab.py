@@ -34,13 +34,13 @@ class Lab:
         self.index += 1
         self.time_ns += 1000
         entry.time_ns = self.time_ns
-        applied = apply(self.state, self.index, entry)
+        applied = apply(self.state, self.index, 1, entry)
         self.waiting += applied.follow_ups
         while self.follow_up and self.waiting:
             following = self.waiting.pop(0)
             following.time_ns = self.time_ns
             self.index += 1
-            self.waiting += apply(self.state, self.index, following).follow_ups
+            self.waiting += apply(self.state, self.index, 1, following).follow_ups
         return applied
 
     def open(self, session):

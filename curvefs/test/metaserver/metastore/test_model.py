@@ -340,7 +340,7 @@ def test_the_same_entries_make_the_same_state_on_memory_and_on_lmdb(environment)
     # The lab applies follow-ups itself; here there are none, so that an index is an entry.
     assert [index for index, _ in both.lab.entries] == list(range(1, len(both.lab.entries) + 1))
     for index, entry in both.lab.entries:
-        here = apply(memory, index, entry)
+        here = apply(memory, index, 1, entry)
         with environment.write() as txn:
             there = apply(txn, index, entry)
         assert here == there

@@ -1,0 +1,211 @@
+"""Groups of three replicas: elections, crashes, cuts, snapshots, changes of members."""
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+
+from curvefs.src.common.clock import SystemClock
+from curvefs.src.common.errors import CurveFSError, Redirect, StaleEpoch, Unavailable
+from curvefs.src.metaserver.copyset import group as group_module
+from curvefs.src.metaserver.copyset.membership import Membership
+
+from .cluster import ELECTION_S, Cluster
+from .lab import GROUP, PATIENCE_S
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def cluster(tmp_path):
+    made = Cluster(tmp_path)
+    yield made
+    await made.stop()
+
+
+async def test_replicas_hold_the_same(cluster):
+    await cluster.begin()
+    for _ in range(20):
+        await cluster.create(3)
+    await cluster.equal()
+
+
+async def test_the_first_peer_leads_at_once(cluster):
+    await cluster.begin()
+    assert await cluster.leader() == 1
+    assert cluster.group(1).term == 1
+
+
+async def test_another_replica_leads_when_the_leader_crashes_and_nothing_is_lost(cluster):
+    await cluster.begin()
+    for _ in range(6):
+        await cluster.create(5)
+        leader = await cluster.leader()
+        await cluster.crash(leader)
+        await cluster.create(5)
+        cluster.start(leader)
+        await cluster.equal()
+
+
+async def test_a_follower_that_is_asked_names_the_leader(cluster):
+    await cluster.begin()
+    await cluster.create()
+    await cluster.until(lambda: cluster.group(2).raft.leader == 1)
+    with pytest.raises(Redirect) as caught:
+        await cluster.create(at=2)
+    assert caught.value.leader == "host:1"
+
+
+async def test_a_minority_acknowledges_nothing_and_its_reads_fail(cluster):
+    await cluster.begin()
+    await cluster.create()
+    old = await cluster.leader()
+    others = [id_ for id_ in cluster.ids if id_ != old]
+    cluster.cut = {pair for other in others for pair in ((old, other), (other, old))}
+    with pytest.raises((Redirect, Unavailable, AssertionError)):
+        await cluster.create(at=old)
+    cluster.sequence -= 1
+    with pytest.raises((Redirect, Unavailable)):
+        await cluster.group(old).read_barrier(PATIENCE_S)
+    assert not cluster.group(old).may_answer()
+    await cluster.leader(among=others)
+    await cluster.create(2, at=await cluster.leader(among=others))
+    cluster.cut.clear()
+    await cluster.equal()
+
+
+async def test_a_replica_that_lags_too_far_gets_a_snapshot(cluster, monkeypatch):
+    monkeypatch.setattr(group_module, "LOG_ENTRIES_SOFT", 4)
+    monkeypatch.setattr(group_module, "LOG_ENTRIES_HARD", 8)
+    await cluster.begin()
+    await cluster.crash(3)
+    for _ in range(40):
+        await cluster.create(2)
+    cluster.start(3)
+    await cluster.equal()
+    assert cluster.group(3).checkpoints.newest_index > 0, "the snapshot is its durable base"
+    await cluster.crash(3)
+    cluster.start(3)
+    await cluster.create()
+    await cluster.equal()
+
+
+async def test_an_idle_group_is_quiet_and_wakes_when_its_leader_dies(cluster):
+    await cluster.begin()
+    await cluster.create()
+    await cluster.until(lambda: not any(group.needs_ticks for group in cluster.groups().values()))
+    await asyncio.sleep(3 * ELECTION_S)
+    assert cluster.group(1).term == 1, "nobody missed a heartbeat"
+    assert not cluster.group(1).may_answer(), "a quiet group has no lease"
+    await cluster.group(1).read_barrier(PATIENCE_S)
+    await cluster.until(lambda: not any(group.needs_ticks for group in cluster.groups().values()))
+    await cluster.crash(1)
+    await cluster.leader(among=[2, 3])
+
+
+async def test_a_quiet_leader_that_was_restarted_is_replaced_or_leads_again(cluster):
+    await cluster.begin()
+    await cluster.until(lambda: not any(group.needs_ticks for group in cluster.groups().values()))
+    await cluster.crash(1)
+    cluster.start(1)
+    await cluster.create()
+    await cluster.equal()
+
+
+async def test_the_leadership_is_handed_over(cluster):
+    await cluster.begin()
+    await cluster.create()
+    for to in (2, 3, 1):
+        leader = cluster.group(await cluster.leader())
+        await membership(cluster).transfer(leader, to, PATIENCE_S)
+        assert await cluster.leader() == to
+        await cluster.create()
+    await cluster.equal()
+
+
+def membership(cluster):
+    def know(peer_id, address):
+        for links in cluster.links.values():
+            links.know(peer_id, address)
+
+    return Membership(SystemClock(), know)
+
+
+async def test_a_fourth_server_replaces_a_dead_one(tmp_path):
+    cluster = Cluster(tmp_path, count=4)
+    try:
+        await cluster.begin(voters=(1, 2, 3))
+        await cluster.create(10)
+        await cluster.crash(3)
+        await cluster.managers[4].create(GROUP, [])
+        leader = cluster.group(await cluster.leader())
+        index = await membership(cluster).change(leader, cluster.peers([1, 2, 4]), PATIENCE_S)
+        assert leader.raft.log.configuration.voters == (1, 2, 4)
+        assert leader.raft.log.configuration_index == index
+        await cluster.create(5)
+        await cluster.equal()
+        with pytest.raises(StaleEpoch):
+            membership(cluster).check(leader, index - 1)
+        await cluster.crash(1 if leader.raft.id == 1 else leader.raft.id)
+        await cluster.create(5)
+    finally:
+        await cluster.stop()
+
+
+async def test_a_leader_may_leave_its_group(cluster):
+    await cluster.begin()
+    await cluster.create()
+    leader = cluster.group(1)
+    # It leads no more before it can say so.
+    with pytest.raises((Redirect, Unavailable)):
+        await membership(cluster).change(leader, cluster.peers([2, 3]), PATIENCE_S)
+    await cluster.leader(among=[2, 3])
+    await cluster.create(3)
+    await cluster.until(lambda: cluster.group(2).raft.log.configuration.members == (2, 3))
+    await cluster.managers[1].remove(GROUP)
+    await cluster.equal()
+
+
+async def test_a_damaged_replica_is_rebuilt_from_its_peers(cluster):
+    await cluster.begin()
+    await cluster.create(10)
+    await cluster.managers[3].checkpointing().make(cluster.group(3))
+    await cluster.crash(3)
+    for file in (cluster.folder / "3" / "groups" / str(GROUP) / "state").iterdir():
+        file.unlink()
+    for file in (cluster.folder / "3" / "wal").iterdir():
+        file.unlink()
+    cluster.start(3)
+    assert GROUP in cluster.managers[3].damaged
+
+    async def throw_away(_):
+        await cluster.managers[3].remove(GROUP, damaged=True)
+        await cluster.managers[3].create(GROUP, [])
+
+    leader = cluster.group(await cluster.leader())
+    await membership(cluster).rebuild(leader, 3, throw_away, PATIENCE_S)
+    await cluster.create()
+    await cluster.equal()
+    assert not cluster.managers[3].damaged
+
+
+async def test_all_crash_at_once_and_everything_acknowledged_is_there(cluster):
+    await cluster.begin()
+    for _ in range(10):
+        await cluster.create(4)
+    before = await cluster.equal()
+    for id_ in list(cluster.managers):
+        await cluster.crash(id_)
+    for id_ in cluster.ids:
+        cluster.start(id_)
+    await cluster.leader()
+    after = await cluster.equal()
+    assert after[1] == before[1]
+
+
+async def test_what_waits_at_a_leader_that_is_cut_off_is_told(cluster):
+    await cluster.begin()
+    cluster.cut = {(1, 2), (1, 3), (2, 1), (3, 1)}
+    with pytest.raises((CurveFSError, AssertionError)):
+        await cluster.create(at=1)
+    assert cluster.group(1).idle
