@@ -108,7 +108,7 @@ class Raft:
 
     @property
     def is_established(self) -> bool:
-        """True when this server leads and has committed an entry of its own term."""
+        """True when this server leads, and an entry of its own term is committed and handed out to be applied."""
         return isinstance(self._role, Leader) and self._role.is_established
 
     @property
@@ -150,7 +150,7 @@ class Raft:
     @property
     def needs_write(self) -> bool:
         """True when take_write() has something to hand out."""
-        return self._state.needs_write
+        return self._state.needs_write(entries_too=not self.is_installing)
 
     @property
     def leadership(self) -> Leader | None:
@@ -203,9 +203,17 @@ class Raft:
         """Forget entries up to ``index``; they are applied."""
         self._state.log.compact(index)
 
+    @property
+    def may_drop_unwritten(self) -> bool:
+        """True when nobody can have been sent what is not durable: this server has been alone since before that."""
+        log = self._state.log
+        return (
+            self.is_established and log.configuration.members == (self.id,) and log.configuration_index <= log.durable
+        )
+
     def drop_unwritten(self) -> int:
-        """Forget entries that are not durable and that nobody was told of. Returns how many. Only when alone."""
-        assert self._state.log.configuration.members == (self.id,), "others may have them"
+        """Forget entries that are not durable and that nobody was told of. Returns how many."""
+        assert self.may_drop_unwritten, "others may have them"
         return self._state.log.drop_unwritten()
 
     def _led(self) -> Leader:
@@ -361,7 +369,7 @@ class Raft:
 
     def take_write(self) -> Write | None:
         """Hand out what is to be made durable; None when there is nothing, or a write is under way."""
-        return self._state.take_write()
+        return self._state.take_write(entries_too=not self.is_installing)
 
     def written(self, now: float) -> None:
         """What take_write() handed out is durable."""

@@ -87,8 +87,12 @@ class Leader:
 
     @property
     def is_established(self) -> bool:
-        """True when an entry of this term is committed: the commit index is the true one."""
-        return self._state.log.committed >= self._first_index
+        """True when an entry of this term is committed, and handed out to be applied.
+
+        Then the commit index is the true one, and the state is not behind what earlier leaders acknowledged: an entry
+        can be committed long before this server's own disk has it.
+        """
+        return self._state.log.applied >= self._first_index
 
     @property
     def has_left(self) -> bool:

@@ -167,6 +167,11 @@ class Log:
         """True when there are entries that were never handed out to be written."""
         return self._taken < self.last_index
 
+    @property
+    def last_taken(self) -> tuple[int, int]:
+        """Return index and term of the last entry handed out to be written."""
+        return self._taken, self.term_of(self._taken) or 0
+
     def take_unwritten(self) -> list[Entry]:
         """Hand out what is to be written."""
         entries = self._entries[self._taken - self.base.index :]

@@ -92,18 +92,25 @@ class State:
         known = self._durable if self._in_flight is None else self._in_flight[0]
         return self.log.has_unwritten or (self.term, self.vote) != (known.term, known.vote)
 
-    @property
-    def needs_write(self) -> bool:
-        """True when there is something to be made durable, and no write is under way."""
-        return self._in_flight is None and self._must_write
+    def needs_write(self, *, entries_too: bool) -> bool:
+        """Say whether there is something to be made durable, and no write is under way."""
+        if self._in_flight is not None:
+            return False
+        if entries_too:
+            return self._must_write
+        return (self.term, self.vote) != (self._durable.term, self._durable.vote)
 
-    def take_write(self) -> Write | None:
-        """Hand out what is to be made durable; None when there is nothing, or a write is under way."""
-        if not self.needs_write:
+    def take_write(self, *, entries_too: bool) -> Write | None:
+        """Hand out what is to be made durable; None when there is nothing, or a write is under way.
+
+        entries_too: not while a snapshot is being installed, which takes the place of all entries: what is not written
+        yet of them must not come behind it in the log.
+        """
+        if not self.needs_write(entries_too=entries_too):
             return None
-        entries = self.log.take_unwritten()
+        entries = self.log.take_unwritten() if entries_too else []
         hard_state = self.hard_state
-        self._in_flight = (hard_state, self.log.last_index, self.log.last_term)
+        self._in_flight = (hard_state, *self.log.last_taken)
         self._held_in_flight, self._held = self._held, []
         return Write(None if hard_state == self._durable else hard_state, entries)
 

@@ -355,8 +355,7 @@ class Group:
     def refused(self, error: NoSpace) -> None:
         """Nothing taken was appended."""
         self.raft.not_written()
-        alone = self.raft.log.configuration.members == (self.raft.id,)
-        if alone and self.raft.is_established:
+        if self.raft.may_drop_unwritten:
             self.raft.drop_unwritten()
             self._proposals.dropped(self.raft.log.last_index, error)
             self._follow_ups.is_incomplete = True

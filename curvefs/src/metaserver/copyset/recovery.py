@@ -124,7 +124,8 @@ class Recovering:
                 todo, size = [], 0
         if todo:
             apply_entries(self.environment, todo)
-        applied = self.environment.applied.index
+        # The state may be further than what was read of the log so far.
+        applied = min(self.environment.applied.index, self._last_index)
         while applied - self.base.index > _KEPT_ENTRIES or (
             applied > self.base.index and self._size_bytes > _KEPT_BYTES
         ):
