@@ -24,37 +24,54 @@ _sym_db = _symbol_database.Default()
 
 from curvefs.proto import common_pb2 as curvefs_dot_proto_dot_common__pb2
 from curvefs.proto import metaserver_pb2 as curvefs_dot_proto_dot_metaserver__pb2
+from curvefs.proto import transaction_pb2 as curvefs_dot_proto_dot_transaction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63urvefs/proto/state.proto\x12\rcurvefs.state\x1a\x1a\x63urvefs/proto/common.proto\x1a\x1e\x63urvefs/proto/metaserver.proto\"\x9c\x03\n\x05\x45ntry\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0f\n\x07time_ns\x18\x02 \x01(\x03\x12\x36\n\noperations\x18\n \x01(\x0b\x32 .curvefs.state.OperationsCommandH\x00\x12\x39\n\x0copen_session\x18\x0b \x01(\x0b\x32!.curvefs.state.OpenSessionCommandH\x00\x12\x37\n\x0b\x65nd_session\x18\x0c \x01(\x0b\x32 .curvefs.state.EndSessionCommandH\x00\x12\x41\n\x10\x63reate_partition\x18\r \x01(\x0b\x32%.curvefs.state.CreatePartitionCommandH\x00\x12\x41\n\x10\x64\x65lete_partition\x18\x0e \x01(\x0b\x32%.curvefs.state.DeletePartitionCommandH\x00\x12\x35\n\nfinish_cut\x18\x0f \x01(\x0b\x32\x1f.curvefs.state.FinishCutCommandH\x00\x42\t\n\x07\x63ommand\"F\n\x11OperationsCommand\x12\x31\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\".curvefs.metaserver.OperationBatch\"7\n\x12OpenSessionCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\x0c\"\'\n\x11\x45ndSessionCommand\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\"N\n\x16\x43reatePartitionCommand\x12\x34\n\tpartition\x18\x01 \x01(\x0b\x32!.curvefs.metaserver.PartitionSpec\"=\n\x16\x44\x65letePartitionCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x14\n\x0cpartition_id\x18\x02 \x01(\r\"B\n\x10\x46inishCutCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x10\n\x08inode_id\x18\x02 \x01(\x04\x12\r\n\x05order\x18\x03 \x01(\x04\"\xa5\x01\n\x0fPartitionRecord\x12/\n\x04spec\x18\x01 \x01(\x0b\x32!.curvefs.metaserver.PartitionSpec\x12\x12\n\nnext_inode\x18\x02 \x01(\x04\x12\x12\n\nnext_chunk\x18\x03 \x01(\x04\x12\x13\n\x0binode_count\x18\x04 \x01(\x04\x12\x12\n\nused_bytes\x18\x05 \x01(\x04\x12\x10\n\x08\x64\x65leting\x18\x06 \x01(\x08\"t\n\rSessionRecord\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x19\n\x11\x65xpected_sequence\x18\x02 \x01(\x04\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\x04\x12\x11\n\topened_ns\x18\x04 \x01(\x03\x12\x10\n\x08\x65nded_ns\x18\x05 \x01(\x03\"V\n\x0bRangeRecord\x12&\n\x05range\x18\x01 \x01(\x0b\x32\x17.curvefs.common.IdRange\x12\x0c\n\x04next\x18\x02 \x01(\x04\x12\x11\n\tpublished\x18\x03 \x01(\x0c\"=\n\tCutRecord\x12\r\n\x05start\x18\x01 \x01(\x04\x12\r\n\x05order\x18\x02 \x01(\x04\x12\x12\n\nold_length\x18\x03 \x01(\x04\"\xf4\x01\n\x0c\x44\x65leteRecord\x12\x11\n\tqueued_ns\x18\x01 \x01(\x03\x12*\n\x05inode\x18\x02 \x01(\x0b\x32\x19.curvefs.metaserver.InodeH\x00\x12*\n\x05slice\x18\x03 \x01(\x0b\x32\x19.curvefs.metaserver.SliceH\x00\x12\x32\n\x0fnever_published\x18\x04 \x01(\x0b\x32\x17.curvefs.common.IdRangeH\x00\x12*\n\x07release\x18\x06 \x01(\x0b\x32\x17.curvefs.common.IdRangeH\x00\x12\x11\n\tpublished\x18\x05 \x01(\x0c\x42\x06\n\x04whatb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63urvefs/proto/state.proto\x12\rcurvefs.state\x1a\x1a\x63urvefs/proto/common.proto\x1a\x1e\x63urvefs/proto/metaserver.proto\x1a\x1f\x63urvefs/proto/transaction.proto\"\xde\x04\n\x05\x45ntry\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0f\n\x07time_ns\x18\x02 \x01(\x03\x12\x36\n\noperations\x18\n \x01(\x0b\x32 .curvefs.state.OperationsCommandH\x00\x12\x39\n\x0copen_session\x18\x0b \x01(\x0b\x32!.curvefs.state.OpenSessionCommandH\x00\x12\x37\n\x0b\x65nd_session\x18\x0c \x01(\x0b\x32 .curvefs.state.EndSessionCommandH\x00\x12\x41\n\x10\x63reate_partition\x18\r \x01(\x0b\x32%.curvefs.state.CreatePartitionCommandH\x00\x12\x41\n\x10\x64\x65lete_partition\x18\x0e \x01(\x0b\x32%.curvefs.state.DeletePartitionCommandH\x00\x12\x35\n\nfinish_cut\x18\x0f \x01(\x0b\x32\x1f.curvefs.state.FinishCutCommandH\x00\x12\x30\n\x07prepare\x18\x10 \x01(\x0b\x32\x1d.curvefs.state.PrepareCommandH\x00\x12.\n\x06\x64\x65\x63ide\x18\x11 \x01(\x0b\x32\x1c.curvefs.state.DecideCommandH\x00\x12.\n\x06\x66inish\x18\x12 \x01(\x0b\x32\x1c.curvefs.state.FinishCommandH\x00\x12.\n\x06\x66orget\x18\x13 \x01(\x0b\x32\x1c.curvefs.state.ForgetCommandH\x00\x42\t\n\x07\x63ommand\"F\n\x11OperationsCommand\x12\x31\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\".curvefs.metaserver.OperationBatch\"7\n\x12OpenSessionCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\x0c\"\'\n\x11\x45ndSessionCommand\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\"N\n\x16\x43reatePartitionCommand\x12\x34\n\tpartition\x18\x01 \x01(\x0b\x32!.curvefs.metaserver.PartitionSpec\"=\n\x16\x44\x65letePartitionCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x14\n\x0cpartition_id\x18\x02 \x01(\r\"B\n\x10\x46inishCutCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x10\n\x08inode_id\x18\x02 \x01(\x04\x12\r\n\x05order\x18\x03 \x01(\x04\"\xa0\x01\n\x0ePrepareCommand\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x03 \x01(\r\x12(\n\x05parts\x18\x04 \x03(\x0b\x32\x19.curvefs.transaction.Part\"\xa4\x02\n\rDecideCommand\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x03 \x01(\r\x12\x12\n\nsession_id\x18\x04 \x01(\x0c\x12\x0e\n\x06number\x18\x05 \x01(\x04\x12\x14\n\x0c\x61\x63knowledged\x18\x06 \x01(\x04\x12(\n\x05parts\x18\x07 \x03(\x0b\x32\x19.curvefs.transaction.Part\x12\x14\n\x0cparticipants\x18\x08 \x03(\x04\x12\x33\n\x06result\x18\t \x01(\x0b\x32#.curvefs.metaserver.OperationResult\"O\n\rFinishCommand\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\x08\"@\n\rForgetCommand\x12/\n\x03ids\x18\x01 \x03(\x0b\x32\".curvefs.transaction.TransactionId\"\xcc\x01\n\nLockRecord\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.curvefs.state.LockRecord.Kind\x12\x32\n\x06holder\x18\x02 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x03 \x01(\x0b\x32\x18.curvefs.transaction.Age\"5\n\x04Kind\x12\x08\n\x04NAME\x10\x00\x12\x0c\n\x08IDENTITY\x10\x01\x12\x0b\n\x07REMOVAL\x10\x02\x12\x08\n\x04MOVE\x10\x03\"\xac\x01\n\x11TransactionRecord\x12%\n\x03\x61ge\x18\x01 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x02 \x01(\r\x12(\n\x05parts\x18\x03 \x03(\x0b\x32\x19.curvefs.transaction.Part\x12(\n\x05\x66\x61\x63ts\x18\x04 \x03(\x0b\x32\x19.curvefs.transaction.Fact\x12\r\n\x05locks\x18\x05 \x03(\x0c\"\xb0\x01\n\x0e\x44\x65\x63isionRecord\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12\r\n\x05\x66s_id\x18\x02 \x01(\r\x12\x14\n\x0cparticipants\x18\x03 \x03(\x04\x12\x33\n\x06result\x18\x04 \x01(\x0b\x32#.curvefs.metaserver.OperationResult\x12\x14\n\x0c\x61\x63knowledged\x18\x05 \x01(\x08\"\xa5\x01\n\x0fPartitionRecord\x12/\n\x04spec\x18\x01 \x01(\x0b\x32!.curvefs.metaserver.PartitionSpec\x12\x12\n\nnext_inode\x18\x02 \x01(\x04\x12\x12\n\nnext_chunk\x18\x03 \x01(\x04\x12\x13\n\x0binode_count\x18\x04 \x01(\x04\x12\x12\n\nused_bytes\x18\x05 \x01(\x04\x12\x10\n\x08\x64\x65leting\x18\x06 \x01(\x08\"t\n\rSessionRecord\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x19\n\x11\x65xpected_sequence\x18\x02 \x01(\x04\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\x04\x12\x11\n\topened_ns\x18\x04 \x01(\x03\x12\x10\n\x08\x65nded_ns\x18\x05 \x01(\x03\"V\n\x0bRangeRecord\x12&\n\x05range\x18\x01 \x01(\x0b\x32\x17.curvefs.common.IdRange\x12\x0c\n\x04next\x18\x02 \x01(\x04\x12\x11\n\tpublished\x18\x03 \x01(\x0c\"=\n\tCutRecord\x12\r\n\x05start\x18\x01 \x01(\x04\x12\r\n\x05order\x18\x02 \x01(\x04\x12\x12\n\nold_length\x18\x03 \x01(\x04\"\xf4\x01\n\x0c\x44\x65leteRecord\x12\x11\n\tqueued_ns\x18\x01 \x01(\x03\x12*\n\x05inode\x18\x02 \x01(\x0b\x32\x19.curvefs.metaserver.InodeH\x00\x12*\n\x05slice\x18\x03 \x01(\x0b\x32\x19.curvefs.metaserver.SliceH\x00\x12\x32\n\x0fnever_published\x18\x04 \x01(\x0b\x32\x17.curvefs.common.IdRangeH\x00\x12*\n\x07release\x18\x06 \x01(\x0b\x32\x17.curvefs.common.IdRangeH\x00\x12\x11\n\tpublished\x18\x05 \x01(\x0c\x42\x06\n\x04whatb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'curvefs.proto.state_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENTRY']._serialized_start=105
-  _globals['_ENTRY']._serialized_end=517
-  _globals['_OPERATIONSCOMMAND']._serialized_start=519
-  _globals['_OPERATIONSCOMMAND']._serialized_end=589
-  _globals['_OPENSESSIONCOMMAND']._serialized_start=591
-  _globals['_OPENSESSIONCOMMAND']._serialized_end=646
-  _globals['_ENDSESSIONCOMMAND']._serialized_start=648
-  _globals['_ENDSESSIONCOMMAND']._serialized_end=687
-  _globals['_CREATEPARTITIONCOMMAND']._serialized_start=689
-  _globals['_CREATEPARTITIONCOMMAND']._serialized_end=767
-  _globals['_DELETEPARTITIONCOMMAND']._serialized_start=769
-  _globals['_DELETEPARTITIONCOMMAND']._serialized_end=830
-  _globals['_FINISHCUTCOMMAND']._serialized_start=832
-  _globals['_FINISHCUTCOMMAND']._serialized_end=898
-  _globals['_PARTITIONRECORD']._serialized_start=901
-  _globals['_PARTITIONRECORD']._serialized_end=1066
-  _globals['_SESSIONRECORD']._serialized_start=1068
-  _globals['_SESSIONRECORD']._serialized_end=1184
-  _globals['_RANGERECORD']._serialized_start=1186
-  _globals['_RANGERECORD']._serialized_end=1272
-  _globals['_CUTRECORD']._serialized_start=1274
-  _globals['_CUTRECORD']._serialized_end=1335
-  _globals['_DELETERECORD']._serialized_start=1338
-  _globals['_DELETERECORD']._serialized_end=1582
+  _globals['_ENTRY']._serialized_start=138
+  _globals['_ENTRY']._serialized_end=744
+  _globals['_OPERATIONSCOMMAND']._serialized_start=746
+  _globals['_OPERATIONSCOMMAND']._serialized_end=816
+  _globals['_OPENSESSIONCOMMAND']._serialized_start=818
+  _globals['_OPENSESSIONCOMMAND']._serialized_end=873
+  _globals['_ENDSESSIONCOMMAND']._serialized_start=875
+  _globals['_ENDSESSIONCOMMAND']._serialized_end=914
+  _globals['_CREATEPARTITIONCOMMAND']._serialized_start=916
+  _globals['_CREATEPARTITIONCOMMAND']._serialized_end=994
+  _globals['_DELETEPARTITIONCOMMAND']._serialized_start=996
+  _globals['_DELETEPARTITIONCOMMAND']._serialized_end=1057
+  _globals['_FINISHCUTCOMMAND']._serialized_start=1059
+  _globals['_FINISHCUTCOMMAND']._serialized_end=1125
+  _globals['_PREPARECOMMAND']._serialized_start=1128
+  _globals['_PREPARECOMMAND']._serialized_end=1288
+  _globals['_DECIDECOMMAND']._serialized_start=1291
+  _globals['_DECIDECOMMAND']._serialized_end=1583
+  _globals['_FINISHCOMMAND']._serialized_start=1585
+  _globals['_FINISHCOMMAND']._serialized_end=1664
+  _globals['_FORGETCOMMAND']._serialized_start=1666
+  _globals['_FORGETCOMMAND']._serialized_end=1730
+  _globals['_LOCKRECORD']._serialized_start=1733
+  _globals['_LOCKRECORD']._serialized_end=1937
+  _globals['_LOCKRECORD_KIND']._serialized_start=1884
+  _globals['_LOCKRECORD_KIND']._serialized_end=1937
+  _globals['_TRANSACTIONRECORD']._serialized_start=1940
+  _globals['_TRANSACTIONRECORD']._serialized_end=2112
+  _globals['_DECISIONRECORD']._serialized_start=2115
+  _globals['_DECISIONRECORD']._serialized_end=2291
+  _globals['_PARTITIONRECORD']._serialized_start=2294
+  _globals['_PARTITIONRECORD']._serialized_end=2459
+  _globals['_SESSIONRECORD']._serialized_start=2461
+  _globals['_SESSIONRECORD']._serialized_end=2577
+  _globals['_RANGERECORD']._serialized_start=2579
+  _globals['_RANGERECORD']._serialized_end=2665
+  _globals['_CUTRECORD']._serialized_start=2667
+  _globals['_CUTRECORD']._serialized_end=2728
+  _globals['_DELETERECORD']._serialized_start=2731
+  _globals['_DELETERECORD']._serialized_end=2975
 # @@protoc_insertion_point(module_scope)

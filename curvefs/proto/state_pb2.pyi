@@ -1,14 +1,17 @@
 from curvefs.proto import common_pb2 as _common_pb2
 from curvefs.proto import metaserver_pb2 as _metaserver_pb2
+from curvefs.proto import transaction_pb2 as _transaction_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Entry(_message.Message):
-    __slots__ = ("format", "time_ns", "operations", "open_session", "end_session", "create_partition", "delete_partition", "finish_cut")
+    __slots__ = ("format", "time_ns", "operations", "open_session", "end_session", "create_partition", "delete_partition", "finish_cut", "prepare", "decide", "finish", "forget")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     TIME_NS_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +20,10 @@ class Entry(_message.Message):
     CREATE_PARTITION_FIELD_NUMBER: _ClassVar[int]
     DELETE_PARTITION_FIELD_NUMBER: _ClassVar[int]
     FINISH_CUT_FIELD_NUMBER: _ClassVar[int]
+    PREPARE_FIELD_NUMBER: _ClassVar[int]
+    DECIDE_FIELD_NUMBER: _ClassVar[int]
+    FINISH_FIELD_NUMBER: _ClassVar[int]
+    FORGET_FIELD_NUMBER: _ClassVar[int]
     format: int
     time_ns: int
     operations: OperationsCommand
@@ -25,7 +32,11 @@ class Entry(_message.Message):
     create_partition: CreatePartitionCommand
     delete_partition: DeletePartitionCommand
     finish_cut: FinishCutCommand
-    def __init__(self, format: _Optional[int] = ..., time_ns: _Optional[int] = ..., operations: _Optional[_Union[OperationsCommand, _Mapping]] = ..., open_session: _Optional[_Union[OpenSessionCommand, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionCommand, _Mapping]] = ..., create_partition: _Optional[_Union[CreatePartitionCommand, _Mapping]] = ..., delete_partition: _Optional[_Union[DeletePartitionCommand, _Mapping]] = ..., finish_cut: _Optional[_Union[FinishCutCommand, _Mapping]] = ...) -> None: ...
+    prepare: PrepareCommand
+    decide: DecideCommand
+    finish: FinishCommand
+    forget: ForgetCommand
+    def __init__(self, format: _Optional[int] = ..., time_ns: _Optional[int] = ..., operations: _Optional[_Union[OperationsCommand, _Mapping]] = ..., open_session: _Optional[_Union[OpenSessionCommand, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionCommand, _Mapping]] = ..., create_partition: _Optional[_Union[CreatePartitionCommand, _Mapping]] = ..., delete_partition: _Optional[_Union[DeletePartitionCommand, _Mapping]] = ..., finish_cut: _Optional[_Union[FinishCutCommand, _Mapping]] = ..., prepare: _Optional[_Union[PrepareCommand, _Mapping]] = ..., decide: _Optional[_Union[DecideCommand, _Mapping]] = ..., finish: _Optional[_Union[FinishCommand, _Mapping]] = ..., forget: _Optional[_Union[ForgetCommand, _Mapping]] = ...) -> None: ...
 
 class OperationsCommand(_message.Message):
     __slots__ = ("batch",)
@@ -70,6 +81,102 @@ class FinishCutCommand(_message.Message):
     inode_id: int
     order: int
     def __init__(self, fs_id: _Optional[int] = ..., inode_id: _Optional[int] = ..., order: _Optional[int] = ...) -> None: ...
+
+class PrepareCommand(_message.Message):
+    __slots__ = ("id", "age", "fs_id", "parts")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    id: _transaction_pb2.TransactionId
+    age: _transaction_pb2.Age
+    fs_id: int
+    parts: _containers.RepeatedCompositeFieldContainer[_transaction_pb2.Part]
+    def __init__(self, id: _Optional[_Union[_transaction_pb2.TransactionId, _Mapping]] = ..., age: _Optional[_Union[_transaction_pb2.Age, _Mapping]] = ..., fs_id: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[_transaction_pb2.Part, _Mapping]]] = ...) -> None: ...
+
+class DecideCommand(_message.Message):
+    __slots__ = ("id", "age", "fs_id", "session_id", "number", "acknowledged", "parts", "participants", "result")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    PARTICIPANTS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    id: _transaction_pb2.TransactionId
+    age: _transaction_pb2.Age
+    fs_id: int
+    session_id: bytes
+    number: int
+    acknowledged: int
+    parts: _containers.RepeatedCompositeFieldContainer[_transaction_pb2.Part]
+    participants: _containers.RepeatedScalarFieldContainer[int]
+    result: _metaserver_pb2.OperationResult
+    def __init__(self, id: _Optional[_Union[_transaction_pb2.TransactionId, _Mapping]] = ..., age: _Optional[_Union[_transaction_pb2.Age, _Mapping]] = ..., fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ..., number: _Optional[int] = ..., acknowledged: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[_transaction_pb2.Part, _Mapping]]] = ..., participants: _Optional[_Iterable[int]] = ..., result: _Optional[_Union[_metaserver_pb2.OperationResult, _Mapping]] = ...) -> None: ...
+
+class FinishCommand(_message.Message):
+    __slots__ = ("id", "commit")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    id: _transaction_pb2.TransactionId
+    commit: bool
+    def __init__(self, id: _Optional[_Union[_transaction_pb2.TransactionId, _Mapping]] = ..., commit: _Optional[bool] = ...) -> None: ...
+
+class ForgetCommand(_message.Message):
+    __slots__ = ("ids",)
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedCompositeFieldContainer[_transaction_pb2.TransactionId]
+    def __init__(self, ids: _Optional[_Iterable[_Union[_transaction_pb2.TransactionId, _Mapping]]] = ...) -> None: ...
+
+class LockRecord(_message.Message):
+    __slots__ = ("kind", "holder", "age")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        NAME: _ClassVar[LockRecord.Kind]
+        IDENTITY: _ClassVar[LockRecord.Kind]
+        REMOVAL: _ClassVar[LockRecord.Kind]
+        MOVE: _ClassVar[LockRecord.Kind]
+    NAME: LockRecord.Kind
+    IDENTITY: LockRecord.Kind
+    REMOVAL: LockRecord.Kind
+    MOVE: LockRecord.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    kind: LockRecord.Kind
+    holder: _transaction_pb2.TransactionId
+    age: _transaction_pb2.Age
+    def __init__(self, kind: _Optional[_Union[LockRecord.Kind, str]] = ..., holder: _Optional[_Union[_transaction_pb2.TransactionId, _Mapping]] = ..., age: _Optional[_Union[_transaction_pb2.Age, _Mapping]] = ...) -> None: ...
+
+class TransactionRecord(_message.Message):
+    __slots__ = ("age", "fs_id", "parts", "facts", "locks")
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    LOCKS_FIELD_NUMBER: _ClassVar[int]
+    age: _transaction_pb2.Age
+    fs_id: int
+    parts: _containers.RepeatedCompositeFieldContainer[_transaction_pb2.Part]
+    facts: _containers.RepeatedCompositeFieldContainer[_transaction_pb2.Fact]
+    locks: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, age: _Optional[_Union[_transaction_pb2.Age, _Mapping]] = ..., fs_id: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[_transaction_pb2.Part, _Mapping]]] = ..., facts: _Optional[_Iterable[_Union[_transaction_pb2.Fact, _Mapping]]] = ..., locks: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class DecisionRecord(_message.Message):
+    __slots__ = ("id", "fs_id", "participants", "result", "acknowledged")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTICIPANTS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    id: _transaction_pb2.TransactionId
+    fs_id: int
+    participants: _containers.RepeatedScalarFieldContainer[int]
+    result: _metaserver_pb2.OperationResult
+    acknowledged: bool
+    def __init__(self, id: _Optional[_Union[_transaction_pb2.TransactionId, _Mapping]] = ..., fs_id: _Optional[int] = ..., participants: _Optional[_Iterable[int]] = ..., result: _Optional[_Union[_metaserver_pb2.OperationResult, _Mapping]] = ..., acknowledged: _Optional[bool] = ...) -> None: ...
 
 class PartitionRecord(_message.Message):
     __slots__ = ("spec", "next_inode", "next_chunk", "inode_count", "used_bytes", "deleting")

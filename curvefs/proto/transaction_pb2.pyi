@@ -1,0 +1,237 @@
+from curvefs.proto import common_pb2 as _common_pb2
+from curvefs.proto import metaserver_pb2 as _metaserver_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PENDING: _ClassVar[Outcome]
+    COMMITTED: _ClassVar[Outcome]
+    ABORTED: _ClassVar[Outcome]
+PENDING: Outcome
+COMMITTED: Outcome
+ABORTED: Outcome
+
+class TransactionId(_message.Message):
+    __slots__ = ("group_id", "term", "number")
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    group_id: int
+    term: int
+    number: int
+    def __init__(self, group_id: _Optional[int] = ..., term: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
+
+class Age(_message.Message):
+    __slots__ = ("time_ns", "first")
+    TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    time_ns: int
+    first: TransactionId
+    def __init__(self, time_ns: _Optional[int] = ..., first: _Optional[_Union[TransactionId, _Mapping]] = ...) -> None: ...
+
+class Part(_message.Message):
+    __slots__ = ("remove_name", "put_name", "add_link", "drop_link", "move_inode", "new_directory", "move_lock")
+    REMOVE_NAME_FIELD_NUMBER: _ClassVar[int]
+    PUT_NAME_FIELD_NUMBER: _ClassVar[int]
+    ADD_LINK_FIELD_NUMBER: _ClassVar[int]
+    DROP_LINK_FIELD_NUMBER: _ClassVar[int]
+    MOVE_INODE_FIELD_NUMBER: _ClassVar[int]
+    NEW_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    MOVE_LOCK_FIELD_NUMBER: _ClassVar[int]
+    remove_name: RemoveName
+    put_name: PutName
+    add_link: AddLink
+    drop_link: DropLink
+    move_inode: MoveInode
+    new_directory: NewDirectory
+    move_lock: MoveLock
+    def __init__(self, remove_name: _Optional[_Union[RemoveName, _Mapping]] = ..., put_name: _Optional[_Union[PutName, _Mapping]] = ..., add_link: _Optional[_Union[AddLink, _Mapping]] = ..., drop_link: _Optional[_Union[DropLink, _Mapping]] = ..., move_inode: _Optional[_Union[MoveInode, _Mapping]] = ..., new_directory: _Optional[_Union[NewDirectory, _Mapping]] = ..., move_lock: _Optional[_Union[MoveLock, _Mapping]] = ...) -> None: ...
+
+class RemoveName(_message.Message):
+    __slots__ = ("parent", "name", "inode_id", "is_directory")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    IS_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    parent: int
+    name: bytes
+    inode_id: int
+    is_directory: bool
+    def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., is_directory: _Optional[bool] = ...) -> None: ...
+
+class PutName(_message.Message):
+    __slots__ = ("parent", "name", "inode_id", "type", "rule", "expected")
+    class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ABSENT: _ClassVar[PutName.Rule]
+        ANY: _ClassVar[PutName.Rule]
+        PRESENT: _ClassVar[PutName.Rule]
+    ABSENT: PutName.Rule
+    ANY: PutName.Rule
+    PRESENT: PutName.Rule
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    parent: int
+    name: bytes
+    inode_id: int
+    type: _metaserver_pb2.FileType
+    rule: PutName.Rule
+    expected: int
+    def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., type: _Optional[_Union[_metaserver_pb2.FileType, str]] = ..., rule: _Optional[_Union[PutName.Rule, str]] = ..., expected: _Optional[int] = ...) -> None: ...
+
+class AddLink(_message.Message):
+    __slots__ = ("inode_id",)
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    def __init__(self, inode_id: _Optional[int] = ...) -> None: ...
+
+class DropLink(_message.Message):
+    __slots__ = ("inode_id", "is_directory", "session_id", "held")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    IS_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    is_directory: bool
+    session_id: bytes
+    held: bool
+    def __init__(self, inode_id: _Optional[int] = ..., is_directory: _Optional[bool] = ..., session_id: _Optional[bytes] = ..., held: _Optional[bool] = ...) -> None: ...
+
+class MoveInode(_message.Message):
+    __slots__ = ("inode_id", "new_parent", "is_directory")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NEW_PARENT_FIELD_NUMBER: _ClassVar[int]
+    IS_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    new_parent: int
+    is_directory: bool
+    def __init__(self, inode_id: _Optional[int] = ..., new_parent: _Optional[int] = ..., is_directory: _Optional[bool] = ...) -> None: ...
+
+class NewDirectory(_message.Message):
+    __slots__ = ("partition_id", "parent", "mode", "uid", "gid")
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    GID_FIELD_NUMBER: _ClassVar[int]
+    partition_id: int
+    parent: int
+    mode: int
+    uid: int
+    gid: int
+    def __init__(self, partition_id: _Optional[int] = ..., parent: _Optional[int] = ..., mode: _Optional[int] = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ...) -> None: ...
+
+class MoveLock(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Fact(_message.Message):
+    __slots__ = ("inode_id", "type", "inode")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    INODE_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    type: _metaserver_pb2.FileType
+    inode: _metaserver_pb2.Inode
+    def __init__(self, inode_id: _Optional[int] = ..., type: _Optional[_Union[_metaserver_pb2.FileType, str]] = ..., inode: _Optional[_Union[_metaserver_pb2.Inode, _Mapping]] = ...) -> None: ...
+
+class Conflict(_message.Message):
+    __slots__ = ("holder", "age")
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    holder: TransactionId
+    age: Age
+    def __init__(self, holder: _Optional[_Union[TransactionId, _Mapping]] = ..., age: _Optional[_Union[Age, _Mapping]] = ...) -> None: ...
+
+class PrepareRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "id", "age", "fs_id", "parts", "patience_ms")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    PATIENCE_MS_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    id: TransactionId
+    age: Age
+    fs_id: int
+    parts: _containers.RepeatedCompositeFieldContainer[Part]
+    patience_ms: int
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., id: _Optional[_Union[TransactionId, _Mapping]] = ..., age: _Optional[_Union[Age, _Mapping]] = ..., fs_id: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., patience_ms: _Optional[int] = ...) -> None: ...
+
+class PrepareReply(_message.Message):
+    __slots__ = ("failure", "facts")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    facts: _containers.RepeatedCompositeFieldContainer[Fact]
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., facts: _Optional[_Iterable[_Union[Fact, _Mapping]]] = ...) -> None: ...
+
+class FinishRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "id", "commit")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    id: TransactionId
+    commit: bool
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., id: _Optional[_Union[TransactionId, _Mapping]] = ..., commit: _Optional[bool] = ...) -> None: ...
+
+class FinishReply(_message.Message):
+    __slots__ = ("failure",)
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
+
+class QueryRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "id")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    id: TransactionId
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., id: _Optional[_Union[TransactionId, _Mapping]] = ...) -> None: ...
+
+class QueryReply(_message.Message):
+    __slots__ = ("failure", "outcome")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    outcome: Outcome
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, str]] = ...) -> None: ...
+
+class ReadInodesRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "fs_id", "inodes")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    INODES_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    fs_id: int
+    inodes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., inodes: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ReadInodesReply(_message.Message):
+    __slots__ = ("failure", "inodes")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    INODES_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    inodes: _containers.RepeatedCompositeFieldContainer[_metaserver_pb2.Inode]
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., inodes: _Optional[_Iterable[_Union[_metaserver_pb2.Inode, _Mapping]]] = ...) -> None: ...
