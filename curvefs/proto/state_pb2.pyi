@@ -83,16 +83,18 @@ class FinishCutCommand(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., inode_id: _Optional[int] = ..., order: _Optional[int] = ...) -> None: ...
 
 class PrepareCommand(_message.Message):
-    __slots__ = ("id", "age", "fs_id", "parts")
+    __slots__ = ("id", "age", "fs_id", "parts", "round")
     ID_FIELD_NUMBER: _ClassVar[int]
     AGE_FIELD_NUMBER: _ClassVar[int]
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
     id: _transaction_pb2.TransactionId
     age: _transaction_pb2.Age
     fs_id: int
     parts: _containers.RepeatedCompositeFieldContainer[_transaction_pb2.Part]
-    def __init__(self, id: _Optional[_Union[_transaction_pb2.TransactionId, _Mapping]] = ..., age: _Optional[_Union[_transaction_pb2.Age, _Mapping]] = ..., fs_id: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[_transaction_pb2.Part, _Mapping]]] = ...) -> None: ...
+    round: int
+    def __init__(self, id: _Optional[_Union[_transaction_pb2.TransactionId, _Mapping]] = ..., age: _Optional[_Union[_transaction_pb2.Age, _Mapping]] = ..., fs_id: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[_transaction_pb2.Part, _Mapping]]] = ..., round: _Optional[int] = ...) -> None: ...
 
 class DecideCommand(_message.Message):
     __slots__ = ("id", "age", "fs_id", "session_id", "number", "acknowledged", "parts", "participants", "result")
@@ -195,18 +197,20 @@ class PartitionRecord(_message.Message):
     def __init__(self, spec: _Optional[_Union[_metaserver_pb2.PartitionSpec, _Mapping]] = ..., next_inode: _Optional[int] = ..., next_chunk: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., deleting: _Optional[bool] = ...) -> None: ...
 
 class SessionRecord(_message.Message):
-    __slots__ = ("fs_id", "expected_sequence", "acknowledged", "opened_ns", "ended_ns")
+    __slots__ = ("fs_id", "expected_sequence", "acknowledged", "opened_ns", "ended_ns", "transactions_acknowledged")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     OPENED_NS_FIELD_NUMBER: _ClassVar[int]
     ENDED_NS_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTIONS_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     expected_sequence: int
     acknowledged: int
     opened_ns: int
     ended_ns: int
-    def __init__(self, fs_id: _Optional[int] = ..., expected_sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., opened_ns: _Optional[int] = ..., ended_ns: _Optional[int] = ...) -> None: ...
+    transactions_acknowledged: int
+    def __init__(self, fs_id: _Optional[int] = ..., expected_sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., opened_ns: _Optional[int] = ..., ended_ns: _Optional[int] = ..., transactions_acknowledged: _Optional[int] = ...) -> None: ...
 
 class RangeRecord(_message.Message):
     __slots__ = ("range", "next", "published")

@@ -155,7 +155,7 @@ class Conflict(_message.Message):
     def __init__(self, holder: _Optional[_Union[TransactionId, _Mapping]] = ..., age: _Optional[_Union[Age, _Mapping]] = ...) -> None: ...
 
 class PrepareRequest(_message.Message):
-    __slots__ = ("proof", "group_id", "id", "age", "fs_id", "parts", "patience_ms")
+    __slots__ = ("proof", "group_id", "id", "age", "fs_id", "parts", "patience_ms", "round")
     PROOF_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +163,7 @@ class PrepareRequest(_message.Message):
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     PATIENCE_MS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
     proof: bytes
     group_id: int
     id: TransactionId
@@ -170,7 +171,8 @@ class PrepareRequest(_message.Message):
     fs_id: int
     parts: _containers.RepeatedCompositeFieldContainer[Part]
     patience_ms: int
-    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., id: _Optional[_Union[TransactionId, _Mapping]] = ..., age: _Optional[_Union[Age, _Mapping]] = ..., fs_id: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., patience_ms: _Optional[int] = ...) -> None: ...
+    round: int
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., id: _Optional[_Union[TransactionId, _Mapping]] = ..., age: _Optional[_Union[Age, _Mapping]] = ..., fs_id: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., patience_ms: _Optional[int] = ..., round: _Optional[int] = ...) -> None: ...
 
 class PrepareReply(_message.Message):
     __slots__ = ("failure", "facts")

@@ -7,9 +7,16 @@ from uuid import UUID
 
 import click
 
-from curvefs.proto import mds_pb2, mds_pb2_grpc
+from curvefs.proto import mds_pb2, mds_pb2_grpc, topology_pb2, topology_pb2_grpc
 from curvefs.src.client.options import parse_size
-from curvefs.src.common.errors import NoSpace, NotFound, PermissionDenied, StartupError, Unavailable, Unreachable
+from curvefs.src.common.errors import (
+    NoSpace,
+    NotFound,
+    ObjectStoreUnavailable,
+    PermissionDenied,
+    StartupError,
+    Unavailable,
+)
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.fsname import check_fs_name
 from curvefs.src.object.url import parse_store_url
@@ -24,7 +31,7 @@ def create_filesystem(client: BlockingClient, request: mds_pb2.CreateFilesystemR
     """Create a filesystem.
 
     Raises StartupError (OBJECT_STORE) when its object store is the reason, InvalidArgument, AlreadyExists,
-    Unreachable, Unavailable (no metaserver).
+    Unreachable, Unavailable (too few metaservers).
     """
     check_fs_name(request.name)
     parse_store_url(request.object_store)
@@ -32,33 +39,30 @@ def create_filesystem(client: BlockingClient, request: mds_pb2.CreateFilesystemR
     client.call(mds_pb2_grpc.MdsServiceStub, "GetStatus", mds_pb2.GetStatusRequest())
     try:
         reply = client.call(mds_pb2_grpc.MdsServiceStub, "CreateFilesystem", request, deadline_s=CREATE_DEADLINE_S)
-    except (PermissionDenied, NotFound, NoSpace) as error:
-        raise StartupError(str(error), ExitCode.OBJECT_STORE) from error
-    except Unreachable:
-        raise
-    except Unavailable as error:
-        if "metaserver" in str(error):  # the status code alone does not tell which of the two is away
-            raise
+    except (PermissionDenied, NotFound, NoSpace, ObjectStoreUnavailable) as error:
         raise StartupError(str(error), ExitCode.OBJECT_STORE) from error
     filesystem: mds_pb2.Filesystem = reply.filesystem
     return filesystem
 
 
-def ensure_filesystem(mds: str, name: str, object_store: str) -> None:
+def ensure_filesystem(mds: str, name: str, object_store: str, metaservers: int) -> None:
     """Create a filesystem if it is not there. Raises what create_filesystem() raises.
 
-    Metaservers that have just started need a moment to be known.
+    Metaservers that have just started need a moment to be known, and to have copysets. So many are waited for, that
+    the filesystem is spread over all of them.
     """
     client = BlockingClient([mds])
     end = time.monotonic() + JOIN_DEADLINE_S
     try:
         while not _exists(client, name):
             try:
-                create_filesystem(client, mds_pb2.CreateFilesystemRequest(name=name, object_store=object_store))
+                if _copyset_count(client) >= metaservers or time.monotonic() > end:
+                    create_filesystem(client, mds_pb2.CreateFilesystemRequest(name=name, object_store=object_store))
+                    return
             except Unavailable:
                 if time.monotonic() > end:
                     raise
-                time.sleep(_PAUSE_S)
+            time.sleep(_PAUSE_S)
     finally:
         client.close()
 
@@ -69,6 +73,11 @@ def _exists(client: BlockingClient, name: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+def _copyset_count(client: BlockingClient) -> int:
+    stub = topology_pb2_grpc.TopologyServiceStub
+    return len(client.call(stub, "ListCopysets", topology_pb2.ListCopysetsRequest()).copysets)
 
 
 def as_json(one: mds_pb2.Filesystem) -> dict[str, Any]:

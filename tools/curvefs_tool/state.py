@@ -2,7 +2,7 @@
 
 format          version of the folder
 lock            held by the supervisor
-cluster.json    the settings, kept for good: filesystem, object store, servers, ports
+cluster.json    the settings, kept for good: filesystem, object store, servers, replicas, ports
 run/state.json  which processes run now: pid and start time, so that a pid is never taken for another
 run/control     socket of the supervisor
 etc/ log/       what the servers are told, and what they say
@@ -25,6 +25,7 @@ from curvefs.src.common.exits import ExitCode
 
 FORMAT = 1
 PORT_MIN, PORT_MAX = 20000, 65535
+REPLICAS = 3  # unless told otherwise, where there are as many metaservers
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -36,6 +37,7 @@ class Settings:
     object_store: str
     metaservers: int
     ports: dict[str, int] = field(default_factory=dict)
+    replicas: int = 1  # of each copyset
 
 
 @dataclass(slots=True)
@@ -117,26 +119,43 @@ def lock(data: Path) -> int:
     return descriptor
 
 
-def settle(data: Path, fs: str | None, object_store: str | None, metaservers: int | None) -> Settings:
+def settle(
+    data: Path, fs: str | None, object_store: str | None, metaservers: int | None, replicas: int | None = None
+) -> Settings:
     """Return the cluster's settings: those kept, which what is asked for must agree with; new ones the first time.
 
-    Raises StartupError (DATA_FOLDER) naming the ones that differ.
+    Raises StartupError (DATA_FOLDER) naming the ones that differ, (USAGE) for more replicas than metaservers.
     """
     try:
         kept = load_settings(data)
     except FileNotFoundError:
-        settings = Settings(fs or "demo", object_store or f"file://{data / 'objects'}", metaservers or 1)
+        settings = Settings(fs or "demo", object_store or (data / "objects").as_uri(), metaservers or 1)
+        settings.replicas = replicas or default_replicas(settings.metaservers)
+        check_replicas(settings.metaservers, settings.replicas)
         names = ["mds", *(f"metaserver-{n}" for n in range(1, settings.metaservers + 1))]
         settings.ports = dict(zip(names, free_ports(len(names), random.SystemRandom()), strict=True))
         write_json(data / "cluster.json", {"format": FORMAT} | asdict(settings))
         return settings
-    asked = {"fs": fs, "object_store": object_store, "metaservers": metaservers}
+    asked = {"fs": fs, "object_store": object_store, "metaservers": metaservers, "replicas": replicas}
     differing = [name for name, value in asked.items() if value is not None and value != getattr(kept, name)]
     if differing:
         was = " ".join(f"{_flag(name)} {getattr(kept, name)}" for name in differing)
         now = " ".join(f"{_flag(name)} {asked[name]}" for name in differing)
         raise StartupError(f"{data} was made with {was}; it cannot be run with {now}", ExitCode.DATA_FOLDER)
     return kept
+
+
+def default_replicas(metaservers: int) -> int:
+    """Return how many replicas the copysets of so many metaservers have."""
+    return REPLICAS if metaservers >= REPLICAS else 1
+
+
+def check_replicas(metaservers: int, replicas: int) -> None:
+    """Raise StartupError (USAGE) unless every replica can have a metaserver of its own."""
+    if replicas > metaservers:
+        raise StartupError(
+            f"{replicas} replicas need {replicas} metaservers, not {metaservers}; say --metaservers", ExitCode.USAGE
+        )
 
 
 def _flag(setting: str) -> str:

@@ -1,10 +1,11 @@
-"""``status``: is the cluster healthy, and which processes is it made of.
+"""``status``: is the cluster healthy, and which processes and copysets is it made of.
 
 What is asked of the cluster is asked of its MDS; --data adds what the supervisor has written down: itself, and
 whether what should run does.
 """
 
 import socket
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from curvefs.src.common.errors import CurveFSError
 from curvefs.src.rpc.blocking import BlockingClient
 
 from .cluster import cluster_options, command, mds_addresses, print_json, print_table
+from .copyset.view import HEAD, as_json, problems_of, row
 from .state import ClusterState
 
 
@@ -23,7 +25,7 @@ from .state import ClusterState
 @cluster_options
 @command
 def status(*, mds: str | None, data: Path | None, json: bool) -> None:
-    """Say whether the cluster is healthy, and list its processes."""
+    """Say whether the cluster is healthy, and list its processes and copysets."""
     said = collect(mds_addresses(mds, data), data)
     if json:
         print_json(said)
@@ -31,6 +33,9 @@ def status(*, mds: str | None, data: Path | None, json: bool) -> None:
     click.echo("healthy" if said["healthy"] else f"NOT HEALTHY: {'; '.join(said['problems'])}")
     keys = ["role", "id", "pid", "address", "leaders", "metrics"]
     print_table([key.upper() for key in keys], [[str(one[key]) for key in keys] for one in said["processes"]])
+    if said["copysets"]:
+        click.echo()
+        print_table(HEAD, [row(one) for one in said["copysets"]])
 
 
 def collect(addresses: list[str], data: Path | None) -> dict[str, Any]:
@@ -38,59 +43,71 @@ def collect(addresses: list[str], data: Path | None) -> dict[str, Any]:
 
     With --data a cluster that does not answer is unhealthy; without it there is nothing to tell: raises Unreachable.
     """
-    problems: list[str] = []
-    processes: list[dict[str, Any]] = []
-    leading = ""
+    found = _Found()
     client = BlockingClient(addresses)
     try:
-        leading = _from_mds(client, processes, problems)
+        _from_mds(client, found)
     except CurveFSError as error:
         if data is None:
             raise
-        problems.append(str(error))
+        found.problems.append(str(error))
     finally:
         client.close()
     if data is not None:
-        _from_data(data, processes, problems)
-    return {"healthy": not problems, "mds": leading, "processes": processes, "problems": problems}
+        _from_data(data, found.processes, found.problems)
+    return {"healthy": not found.problems} | asdict(found)
 
 
-def _from_mds(client: BlockingClient, processes: list[dict[str, Any]], problems: list[str]) -> str:
+@dataclass(slots=True)
+class _Found:
+    """What there is. mds: the address of the one that serves."""
+
+    mds: str = ""
+    processes: list[dict[str, Any]] = field(default_factory=list)
+    copysets: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def _from_mds(client: BlockingClient, found: _Found) -> None:
     stub = mds_pb2_grpc.MdsServiceStub
     me = client.call(stub, "GetStatus", mds_pb2.GetStatusRequest())
-    processes.append(_process("mds", me.mds_id, me.pid, me.address, int(me.leading), metrics=me.metrics_address))
-    metaservers = client.call(
-        topology_pb2_grpc.TopologyServiceStub, "ListMetaservers", topology_pb2.ListMetaserversRequest()
-    ).metaservers
-    for one in metaservers:
-        id_ = str(one.metaserver_id)
-        processes.append(
-            _process("metaserver", id_, one.pid, one.address, one.leader_count, metrics=one.metrics_address)
-        )
-        if one.health != topology_pb2.ONLINE:
-            problems.append(f"metaserver {id_} is {topology_pb2.Health.Name(one.health).lower()}")
-    if not metaservers:
-        problems.append("there is no metaserver")
+    found.processes.append(_process("mds", me.mds_id, me.pid, me.address, int(me.leading), metrics=me.metrics_address))
+    _add_metaservers(client, found)
     for filesystem in client.call(stub, "ListFilesystems", mds_pb2.ListFilesystemsRequest()).filesystems:
         if filesystem.state != mds_pb2.ACTIVE:
             continue
         request = mds_pb2.ListPartitionsRequest(fs_id=filesystem.fs_id)
-        partitions = client.call(stub, "ListPartitions", request).partitions
-        problems += [
-            f"partition {p.partition_id} of {filesystem.name} has no leader" for p in partitions if not p.leader
+        leaderless = {one["group_id"] for one in found.copysets if not one["leader"]}  # said already
+        found.problems += [
+            f"partition {one.partition_id} of {filesystem.name} has no leader"
+            for one in client.call(stub, "ListPartitions", request).partitions
+            if not one.leader and one.group_id not in leaderless
         ]
     for session in client.call(stub, "ListSessions", mds_pb2.ListSessionsRequest()).sessions:
         if not session.ending and not _has_died(session):
-            more = _process(
-                "client",
-                session.session_id.hex(),
-                session.pid,
-                session.metrics_address,
-                metrics=session.metrics_address,
-            )
-            processes.append(more | {"host": session.host, "mountpoint": session.mountpoint})
-    leading: str = me.address if me.leading else me.leader
-    return leading
+            metrics = session.metrics_address
+            more = _process("client", session.session_id.hex(), session.pid, metrics, metrics=metrics)
+            found.processes.append(more | {"host": session.host, "mountpoint": session.mountpoint})
+    found.mds = me.address if me.leading else me.leader
+
+
+def _add_metaservers(client: BlockingClient, found: _Found) -> None:
+    """Add the metaservers and their copysets."""
+    stub = topology_pb2_grpc.TopologyServiceStub
+    metaservers = client.call(stub, "ListMetaservers", topology_pb2.ListMetaserversRequest()).metaservers
+    for one in metaservers:
+        id_ = str(one.metaserver_id)
+        more = _process("metaserver", id_, one.pid, one.address, one.leader_count, metrics=one.metrics_address)
+        found.processes.append(more)
+        if one.health != topology_pb2.ONLINE:
+            found.problems.append(f"metaserver {id_} is {topology_pb2.Health.Name(one.health).lower()}")
+    if not metaservers:
+        found.problems.append("there is no metaserver")
+    silent = {one.metaserver_id for one in metaservers if one.health != topology_pb2.ONLINE}
+    for copyset in client.call(stub, "ListCopysets", topology_pb2.ListCopysetsRequest()).copysets:
+        shown = as_json(copyset)
+        found.copysets.append(shown)
+        found.problems += problems_of(shown, silent)
 
 
 def _has_died(session: mds_pb2.MountSession) -> bool:

@@ -160,9 +160,10 @@ class Supervisor:
     def _plan_servers(self) -> Iterator[Child]:
         ports = self._settings.ports
         for name in ports:
-            config = {"listen": f"127.0.0.1:{ports[name]}", "data": str(self._data / name)}
-            program = self._programs.mds
-            if name != "mds":
+            config: dict[str, str | int] = {"listen": f"127.0.0.1:{ports[name]}", "data": str(self._data / name)}
+            if name == "mds":
+                program, config["replica_count"] = self._programs.mds, self._settings.replicas
+            else:
                 program, config["mds"] = self._programs.metaserver, self.mds
             path = self._data / "etc" / f"{name}.toml"
             path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items()))

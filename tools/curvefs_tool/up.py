@@ -24,12 +24,12 @@ from curvefs.src.object.url import parse_store_url
 from .cluster import command
 from .filesystems import ensure_filesystem
 from .shutdown import KernelMounts, Outside
-from .state import Settings, discard, lock, prepare, settle
+from .state import Settings, check_replicas, discard, lock, prepare, settle
 from .status import collect
 from .supervisor import Programs, Supervisor
 
 STOP_DEADLINE_S = 60.0
-HEALTHY_DEADLINE_S = 15.0  # a few heartbeats
+HEALTHY_DEADLINE_S = 30.0  # elections, and a few heartbeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +41,24 @@ class _Wanted:
     fs: str | None
     object_store: str | None
     metaservers: int | None
+    replicas: int | None
     restart: bool
 
     def words(self) -> list[str]:
         """Return it as a command line again."""
-        flags = {"--fs": self.fs, "--object-store": self.object_store, "--metaservers": self.metaservers}
+        flags = {
+            "--fs": self.fs,
+            "--object-store": self.object_store,
+            "--metaservers": self.metaservers,
+            "--replicas": self.replicas,
+        }
         words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
         words += [] if self.restart else ["--no-restart"]
         return [*words, "--", str(self.data), *([self.mountpoint] if self.mountpoint else [])]
 
     def settings(self) -> Settings:
         """Return the settings. Raises StartupError (DATA_FOLDER) when those kept differ."""
-        return settle(self.data, self.fs, self.object_store, self.metaservers)
+        return settle(self.data, self.fs, self.object_store, self.metaservers, self.replicas)
 
 
 @click.command("up")
@@ -61,6 +67,7 @@ class _Wanted:
 @click.option("--fs", help="Filesystem to create and mount.  [default: demo]")
 @click.option("--object-store", help="file:///DIR or s3://BUCKET[/PREFIX]?endpoint=URL.  [default: a folder in DATA]")
 @click.option("--metaservers", type=click.IntRange(1, 16), help="How many.  [default: 1]")
+@click.option("--replicas", type=click.IntRange(1, 7), help="Of all metadata.  [default: 3 if there are 3 metaservers]")
 @click.option("--detach", is_flag=True, help="Go to the background; return when everything is ready.")
 @click.option("--no-restart", is_flag=True, help="Do not restart what dies.")
 @click.option("--status-fd", type=int, hidden=True)
@@ -72,6 +79,7 @@ def up(
     fs: str | None,
     object_store: str | None,
     metaservers: int | None,
+    replicas: int | None,
     detach: bool,
     no_restart: bool,
     status_fd: int | None,
@@ -85,7 +93,7 @@ def up(
     if object_store is not None:
         parse_store_url(object_store)
     place = resolve(mountpoint) if mountpoint else ""
-    wanted = _Wanted(Path(os.path.realpath(data)), place, fs, object_store, metaservers, not no_restart)
+    wanted = _Wanted(Path(os.path.realpath(data)), place, fs, object_store, metaservers, replicas, not no_restart)
     if detach:
         click.echo(_in_background(wanted))
         return
@@ -103,10 +111,12 @@ def up(
 def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
     """Be the supervisor until the cluster is taken down. Raises CurveFSError. status: with a parent that waits."""
     made, first = not wanted.data.exists(), not (wanted.data / "cluster.json").exists()
-    if not first:
+    if first:
+        check_replicas(wanted.metaservers or 1, wanted.replicas or 1)
+        if wanted.mountpoint:
+            check_mountpoint(wanted.mountpoint)
+    else:
         wanted.settings()
-    elif wanted.mountpoint:
-        check_mountpoint(wanted.mountpoint)
     prepare(wanted.data)
     held = lock(wanted.data)
     settings = wanted.settings()
@@ -119,7 +129,7 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         restart=wanted.restart,
         programs=Programs(),
         outside=Outside(KernelMounts()),
-        create=lambda mds: ensure_filesystem(mds, settings.fs, settings.object_store),
+        create=lambda mds: ensure_filesystem(mds, settings.fs, settings.object_store, settings.metaservers),
         confirm=_wait_healthy,
         tell=_tell,
     )
@@ -163,7 +173,10 @@ def _in_background(wanted: _Wanted) -> str:
 
 
 def _wait_healthy(mds: str) -> None:
-    """Wait until the MDS has heard from every group, so that ready means healthy; the mount does not depend on it."""
+    """Wait until every copyset has a leader and every replica was heard, so that ready means healthy.
+
+    The mount does not depend on it.
+    """
     end = time.monotonic() + HEALTHY_DEADLINE_S
     while time.monotonic() < end:
         try:

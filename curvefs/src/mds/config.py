@@ -17,6 +17,9 @@ class MdsConfig(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False
 
+    replica_count: int = Field(1, ge=1, le=7)
+    copysets_per_metaserver: int = Field(1, ge=1, le=64)
+    partition_count: int = Field(12, ge=1, le=64)
     session_lease_ms: int = Field(60_000, ge=1000, le=3_600_000)
     sessions_max: int = Field(100_000, ge=1)
     filesystems_max: int = Field(10_000, ge=1)

@@ -1,7 +1,7 @@
 """Filesystems: made whole or not at all, deleted in the background.
 
-A creation stores its record as CREATING with its partition's place, has the partition made, then turns ACTIVE. One
-that fails, or whose MDS dies in between, loses its name at once and is removed by the queue: partition, then record.
+A creation stores its record as CREATING with its partitions' places, has the partitions made, then turns ACTIVE. One
+that fails, or whose MDS dies in between, loses its name at once and is removed by the queue: partitions, then record.
 A deletion takes the name away, marks the record DELETING and leaves the rest to the same queue: the end of the last
 sessions, partitions, objects, record. Everything the queue does may be repeated, so it simply begins again after a
 restart.
@@ -15,6 +15,7 @@ Shared across awaits: `_making`, the ids whose creation is under way in this pro
 """
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -35,10 +36,10 @@ from ..object.url import parse_store_url
 from ..slices.names import filesystem_prefix
 from .fleet import Fleet
 from .object_stores import ObjectStores
+from .parallel import run_all
 from .retries import RetryQueue
 from .state import FORMAT, Change, State, changed
-from .topology.placement import choose_group
-from .topology.registration import Registration
+from .topology.copysets import Copysets
 from .topology.views import Views
 
 _log = structlog.get_logger()
@@ -52,31 +53,37 @@ BLOCK_FORMAT = 1
 _SEED_SIZE = 16
 _DELETE_GRACE_S = 600  # longer than any reader's slice list may be old (rule 5)
 _UNDO_S = 5.0
+_PARALLEL = 8  # calls to metaservers at a time, of one filesystem
 
 
 class Filesystems:
-    """All filesystems. Its background work is ``removals.run()``. count_max: filesystems at a time."""
+    """All filesystems. Its background work is ``removals.run()``.
+
+    count_max: filesystems at a time. partition_count: of each one, at its creation.
+    """
 
     def __init__(
         self,
         state: State,
         views: Views,
-        registration: Registration,
+        copysets: Copysets,
         fleet: Fleet,
         stores: ObjectStores,
         *,
         clock: Clock,
         count_max: int,
+        partition_count: int,
         random_bytes: Callable[[int], bytes],
         random: Callable[[], float],
     ) -> None:
         self._state = state
         self._views = views
-        self._registration = registration
+        self._copysets = copysets
         self._fleet = fleet
         self._stores = stores
         self._clock = clock
         self._count_max = count_max
+        self._partition_count = partition_count
         self._random_bytes = random_bytes
         self._making: set[int] = set()
         self.removals: RetryQueue[int] = RetryQueue("remove filesystem", self._remove, random=random, parallel=4)
@@ -116,15 +123,16 @@ class Filesystems:
     async def create(self, request: pb.CreateFilesystemRequest) -> pb.Filesystem:
         """Make a filesystem and return it, ACTIVE.
 
-        Raises InvalidArgument (name, sizes, URL), AlreadyExists, what ObjectStores.check raises, Unavailable (no
-        metaserver). After an error nothing of it is left, or what a metaserver that is away still holds is being
-        removed; the name is free.
+        Raises InvalidArgument (name, sizes, URL), AlreadyExists, what ObjectStores.check raises, Unavailable (too few
+        metaservers, or one does not answer). After an error nothing of it is left, or what a metaserver that is away
+        still holds is being removed; the name is free.
         """
         check_fs_name(request.name)
         chunk_size, block_size = check_sizes(request.chunk_size, request.block_size)
         parse_store_url(request.object_store)
         self._check_free(request.name)
-        self._choose_group()
+        await self._copysets.plan()
+        self._copysets.choose_groups(self._partition_count)
         await self._stores.check(request.object_store)
         filesystem = await self._state.change(lambda change: self._reserve(change, request, chunk_size, block_size))
         self._making.add(filesystem.fs_id)
@@ -145,14 +153,6 @@ class Filesystems:
     def _check_free(self, name: str) -> None:
         if name in self._state.fs_names:
             raise AlreadyExists(f"filesystem '{name}' exists already")
-
-    def _choose_group(self) -> int:
-        group_id = choose_group(self._views.loads())
-        if group_id is None and self._views.awaits_first_reports():
-            raise Overloaded("this MDS has just begun and waits for its metaservers", retry_after_ms=500)
-        if group_id is None:
-            raise Unavailable("no metaserver is online to hold the metadata")
-        return group_id
 
     def _reserve(
         self, change: Change, request: pb.CreateFilesystemRequest, chunk_size: int, block_size: int
@@ -177,25 +177,34 @@ class Filesystems:
             delete_grace_s=_DELETE_GRACE_S,
             hash_seed=self._random_bytes(_SEED_SIZE),
         )
-        partition = pb.Partition(fs_id=fs_id, partition_id=0, group_id=self._choose_group())
         change.put(self._state.filesystems, fs_id, filesystem)
         change.put(self._state.fs_names, filesystem.name, fs_id)
-        change.put(self._state.partitions, (fs_id, 0), partition)
+        for number, group_id in enumerate(self._copysets.choose_groups(self._partition_count)):
+            partition = pb.Partition(fs_id=fs_id, partition_id=number, group_id=group_id)
+            change.put(self._state.partitions, (fs_id, number), partition)
         return filesystem
 
     async def _make_partitions(self, filesystem: pb.Filesystem) -> None:
-        for partition in self._state.partitions_of(filesystem.fs_id):
-            if self._registration.may_create(partition.group_id):
-                await self._registration.create_copyset(partition.group_id)
-            spec = metaserver_pb2.PartitionSpec(
-                fs_id=filesystem.fs_id,
-                partition_id=partition.partition_id,
-                group_id=partition.group_id,
-                hash_seed=filesystem.hash_seed,
-                chunk_size=filesystem.chunk_size,
-                block_size=filesystem.block_size,
-            )
-            await self._fleet.create_partition(self._views.addresses(partition.group_id), spec)
+        partitions = self._state.partitions_of(filesystem.fs_id)
+        await self._copysets.make_usable({partition.group_id for partition in partitions})
+        await run_all(
+            (partial(self._make_partition, filesystem, partition) for partition in partitions), limit=_PARALLEL
+        )
+
+    async def _make_partition(self, filesystem: pb.Filesystem, partition: pb.Partition) -> None:
+        spec = metaserver_pb2.PartitionSpec(
+            fs_id=filesystem.fs_id,
+            partition_id=partition.partition_id,
+            group_id=partition.group_id,
+            hash_seed=filesystem.hash_seed,
+            chunk_size=filesystem.chunk_size,
+            block_size=filesystem.block_size,
+        )
+        await self._fleet.create_partition(self._views.addresses(partition.group_id), spec)
+
+    async def _delete_partition(self, partition: pb.Partition) -> None:
+        addresses = self._views.addresses(partition.group_id)
+        await self._fleet.delete_partition(addresses, partition.group_id, partition.fs_id, partition.partition_id)
 
     def _free_name(self, change: Change, fs_id: int) -> None:
         filesystem = self._state.filesystems.get(fs_id)
@@ -236,9 +245,8 @@ class Filesystems:
         # A session that is ending could still publish; its groups are told by their own queue.
         if self._state.sessions_of(fs_id):
             raise Unavailable(f"sessions of filesystem {fs_id} are still ending")
-        for partition in self._state.partitions_of(fs_id):
-            place = (fs_id, partition.partition_id)
-            await self._fleet.delete_partition(self._views.addresses(partition.group_id), partition.group_id, *place)
+        partitions = self._state.partitions_of(fs_id)
+        await run_all((partial(self._delete_partition, partition) for partition in partitions), limit=_PARALLEL)
         count = 0
         if filesystem.state == pb.DELETING:  # one that was never ACTIVE has no objects
             prefix = filesystem_prefix(UUID(bytes=filesystem.uuid))

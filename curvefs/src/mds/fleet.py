@@ -1,17 +1,26 @@
 """What the MDS asks of metaservers, group by group. Every request carries the epoch (rule 25) and may be repeated.
 
+What a group is asked goes to its leader: redirects are followed, and while there is no leader, or a peer has no replica
+of the group, the next peer is asked, until the deadline.
+
 Shared across awaits: the clients, one per set of addresses, bounded; an evicted one is closed once it is idle.
 """
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ...proto import common_pb2, copyset_pb2, copyset_pb2_grpc, metaserver_pb2, metaserver_pb2_grpc
-from ..common.errors import NotFound, Unavailable, WrongPartition
+from ..common.errors import CurveFSError, NotFound, Unavailable, WrongPartition
 from ..rpc.asyncio_client import AsyncClient
+from .parallel import run_all
 
 _CLIENTS_MAX = 2000
+_PEERS_AT_A_TIME = 8  # at least as many as a group has, so that none waits for one that is away
+# A peer that answers so is no leader, or has no replica of the group; another one may.
+_ELSEWHERE = (Unavailable, NotFound, WrongPartition)
 
 
 class Fleet:
@@ -26,34 +35,53 @@ class Fleet:
         self._clients: OrderedDict[tuple[str, ...], AsyncClient] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def create_copyset(self, address: str, group_id: int, peers: list[common_pb2.Peer]) -> None:
-        """Make a replica of a group on the metaserver at ``address``."""
-        request = copyset_pb2.CreateCopysetRequest(mds_epoch=self._epoch, group_id=group_id, peers=peers)
-        await self._call([address], copyset_pb2_grpc.CopysetServiceStub, "CreateCopyset", request)
+    async def create_copyset(self, group_id: int, peers: Sequence[common_pb2.Peer]) -> None:
+        """Make the replicas of a new group, one on each peer; the first peer stands for election at once.
+
+        Peers that answered have theirs, also when an error is raised.
+        """
+        first, others = peers[0], peers[1:]
+        request = copyset_pb2.CreateCopysetRequest(
+            mds_epoch=self._epoch, group_id=group_id, peers=peers, first_metaserver_id=first.metaserver_id
+        )
+
+        async def create(peer: common_pb2.Peer) -> None:
+            stub = copyset_pb2_grpc.CopysetServiceStub
+            await self._call([peer.address], stub, "CreateCopyset", request, elsewhere=(Unavailable,))
+
+        failed: CurveFSError | None = None
+        try:
+            await run_all((partial(create, peer) for peer in others), limit=_PEERS_AT_A_TIME)
+        except CurveFSError as error:
+            failed = error
+        # Last, because the others have to be there to vote for it; and also when one of them is away.
+        await create(first)
+        if failed is not None:
+            raise failed
 
     async def create_partition(self, addresses: list[str], partition: metaserver_pb2.PartitionSpec) -> None:
         """Make a partition in its group."""
         request = metaserver_pb2.CreatePartitionRequest(mds_epoch=self._epoch, partition=partition)
-        await self._call(addresses, metaserver_pb2_grpc.MetaServerServiceStub, "CreatePartition", request)
+        await self._ask_group(addresses, "CreatePartition", request)
 
     async def delete_partition(self, addresses: list[str], group_id: int, fs_id: int, partition_id: int) -> None:
-        """Delete a partition; one that is not there counts as deleted."""
+        """Delete a partition; one that is not there counts as deleted, a group that no peer has as well."""
         request = metaserver_pb2.DeletePartitionRequest(
             mds_epoch=self._epoch, fs_id=fs_id, partition_id=partition_id, group_id=group_id
         )
         try:
-            await self._call(addresses, metaserver_pb2_grpc.MetaServerServiceStub, "DeletePartition", request)
+            await self._ask_group(addresses, "DeletePartition", request)
         except (NotFound, WrongPartition):
             return
 
     async def end_session(self, addresses: list[str], group_id: int, session_id: bytes) -> None:
-        """End a session in a group. A group that is not there knows no session.
+        """End a session in a group. A group that no peer has knows no session.
 
         Should it be there after all, it lists the session in its heartbeats, and the end is ordered again.
         """
         request = metaserver_pb2.EndSessionRequest(mds_epoch=self._epoch, session_id=session_id, groups=[group_id])
         try:
-            await self._call(addresses, metaserver_pb2_grpc.MetaServerServiceStub, "EndSession", request)
+            await self._ask_group(addresses, "EndSession", request)
         except (NotFound, WrongPartition):
             return
 
@@ -65,8 +93,12 @@ class Fleet:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    async def _call(self, addresses: list[str], stub: type[Any], method: str, request: Any) -> None:
-        if not addresses:
+    async def _ask_group(self, addresses: list[str], method: str, request: Any) -> None:
+        stub = metaserver_pb2_grpc.MetaServerServiceStub
+        await self._call(addresses, stub, method, request, elsewhere=_ELSEWHERE)
+
+    async def _call(self, addresses: list[str], stub: type[Any], method: str, request: Any, **how: Any) -> None:
+        if not addresses or not all(addresses):
             raise Unavailable("no metaserver holds this group")
         key = tuple(addresses)
         client = self._clients.pop(key, None) or AsyncClient(key, deadline_s=self._deadline_s)
@@ -76,7 +108,7 @@ class Fleet:
             task = asyncio.create_task(self._close_later(oldest))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-        await client.call(stub, method, request)
+        await client.call(stub, method, request, **how)
 
     async def _close_later(self, client: AsyncClient) -> None:
         # Calls under way on it end within their deadline.

@@ -21,6 +21,7 @@ class Metrics:
         self._epoch = Gauge("mds_epoch", "Epoch of this MDS.", registry=self.registry)
         self._filesystems = Gauge("mds_filesystems", "Filesystems by state.", ["state"], registry=self.registry)
         self._sessions = Gauge("mds_sessions", "Mount sessions, live or ending.", ["state"], registry=self.registry)
+        self._copysets = Gauge("mds_copysets", "Copysets, led or leaderless.", ["state"], registry=self.registry)
         self._metaservers = Gauge("mds_metaservers", "Metaservers by health.", ["health"], registry=self.registry)
 
     def answered(self, method: str, code: str, seconds: float) -> None:
@@ -37,6 +38,9 @@ class Metrics:
         ending = sum(session.ending for session in state.sessions.values())
         self._sessions.labels("live").set(len(state.sessions) - ending)
         self._sessions.labels("ending").set(ending)
+        leaders = [views.leader(group_id) for group_id, _ in state.copysets.items()]
+        self._copysets.labels("led").set(sum(leader != 0 for leader in leaders))
+        self._copysets.labels("leaderless").set(leaders.count(0))
         healths = [int(views.health(metaserver_id)) for metaserver_id, _ in state.metaservers.items()]
         for name, value in topology_pb2.Health.items():
             self._metaservers.labels(name.lower()).set(healths.count(value))

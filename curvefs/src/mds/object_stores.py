@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 
-from ..common.errors import IOFailure, NoSpace, NotFound, PermissionDenied, Unavailable
+from ..common.errors import IOFailure, NoSpace, NotFound, ObjectStoreUnavailable, PermissionDenied, Unavailable
 from ..object.protocol import (
     ObjectNotFound,
     ObjectStore,
@@ -47,8 +47,8 @@ class ObjectStores:
     async def check(self, url: str) -> None:
         """Put, get and delete an object.
 
-        Raises InvalidArgument (URL), PermissionDenied or NotFound (credentials, bucket), NoSpace, Unavailable (no
-        answer in time).
+        Raises InvalidArgument (URL), PermissionDenied or NotFound (credentials, bucket), NoSpace,
+        ObjectStoreUnavailable (no answer in time).
         """
 
         def work() -> None:
@@ -98,7 +98,7 @@ def _translated(url: str, deadline_s: float) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise Unavailable(f"the object store {url} did not answer within {deadline_s:.0f} s") from error
+        raise ObjectStoreUnavailable(f"the object store {url} did not answer within {deadline_s:.0f} s") from error
     except StoreRefused as error:
         raise PermissionDenied(str(error)) from error
     except ObjectNotFound as error:
@@ -106,6 +106,6 @@ def _translated(url: str, deadline_s: float) -> Iterator[None]:
     except StoreFull as error:
         raise NoSpace(str(error)) from error
     except StoreUnavailable as error:
-        raise Unavailable(str(error)) from error
+        raise ObjectStoreUnavailable(str(error)) from error
     except ObjectStoreError as error:
         raise IOFailure(f"the object store {url} failed: {error}") from error

@@ -41,6 +41,7 @@ from .service import Identity, MdsService
 from .sessions import Sessions
 from .state import State
 from .storage.lmdb_store import LmdbStore
+from .topology.copysets import Copysets
 from .topology.health import HealthLimits
 from .topology.registration import Registration
 from .topology.service import TopologyService
@@ -49,6 +50,7 @@ from .topology.views import Views
 _log = structlog.get_logger()
 _TICK_S = 1.0
 _GRACE_S = 3.0
+_SILENT_S, _BEATS_MISSED = 10.0, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class Mds:
         self.identity = identity
         self.calls = Calls(state.authority.epoch, metrics)
         self.reports = Reports(clock.boottime_s())
-        limits = HealthLimits(config.unstable_after_s, config.offline_after_s)
+        silent_after_s = max(_SILENT_S, _BEATS_MISSED * config.heartbeat_interval_ms / 1000)
+        limits = HealthLimits(config.unstable_after_s, config.offline_after_s, silent_after_s)
         self.views = Views(state, self.reports, clock, limits)
         self.fleet = Fleet(state.authority.epoch, deadline_s=config.metaserver_deadline_s)
         stores = ObjectStores(
@@ -81,14 +84,17 @@ class Mds:
             check_deadline_s=config.store_check_deadline_s,
             objects_per_s=config.delete_objects_per_s,
         )
-        self.registration = Registration(
+        self.copysets = Copysets(
             state,
             self.reports,
             self.views,
             self.fleet,
-            clock=clock,
-            random_bytes=world.random_bytes,
+            replica_count=config.replica_count,
+            per_metaserver=config.copysets_per_metaserver,
             random=world.random,
+        )
+        self.registration = Registration(
+            state, self.reports, self.copysets, clock=clock, random_bytes=world.random_bytes
         )
         self.sessions = Sessions(
             state,
@@ -103,11 +109,12 @@ class Mds:
         self.filesystems = Filesystems(
             state,
             self.views,
-            self.registration,
+            self.copysets,
             self.fleet,
             stores,
             clock=clock,
             count_max=config.filesystems_max,
+            partition_count=config.partition_count,
             random_bytes=world.random_bytes,
             random=world.random,
         )
@@ -115,8 +122,9 @@ class Mds:
             state,
             self.reports,
             self.registration,
+            self.copysets,
             self.views,
-            self.sessions.endings,
+            endings=self.sessions.endings,
             clock=clock,
             is_over=self.sessions.is_over,
             interval_ms=config.heartbeat_interval_ms,
@@ -128,7 +136,8 @@ class Mds:
     async def run(self) -> None:
         """Do the background work until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.registration.copysets.run(), name="copysets")
+            group.create_task(self.copysets.creations.run(), name="copysets")
+            group.create_task(self.copysets.memberships.run(), name="memberships")
             group.create_task(self.sessions.endings.run(), name="endings")
             group.create_task(self.filesystems.removals.run(), name="removals")
             group.create_task(self._keep_house(), name="housekeeping")
@@ -137,8 +146,9 @@ class Mds:
         """Do what time makes necessary; about once a second."""
         try:
             await self.sessions.expire()
+            await self.copysets.plan()
         except CurveFSError as error:
-            _log.error("sessions could not be ended", reason=str(error))
+            _log.error("the MDS could not write down what has become due", reason=str(error))
         self.metrics.observe(self.state, self.views)
 
     async def listen(self, address: str) -> AsyncServer:

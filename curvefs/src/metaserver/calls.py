@@ -8,7 +8,7 @@ import structlog
 from ...proto import common_pb2
 from ..common.errors import CurveFSError, InternalError, Unavailable
 from ..common.status import error_of, failure_of
-from .metastore.apply import Applied
+from .metastore.applied import Applied
 
 _log = structlog.get_logger()
 CALL_DEADLINE_S = 10.0

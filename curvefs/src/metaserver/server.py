@@ -18,6 +18,7 @@ import structlog
 
 from ...proto.copyset_pb2_grpc import add_CopysetServiceServicer_to_server
 from ...proto.metaserver_pb2_grpc import add_MetaServerServiceServicer_to_server
+from ...proto.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from ..common.addresses import parse_addresses
 from ..common.clock import Clock
 from ..common.errors import StartupError
@@ -37,6 +38,10 @@ from .peers.metrics import PeerMetrics
 from .peers.peers import Peers
 from .peers.settings import PeerSettings
 from .service import MetaServerService
+from .transactions.calls import Calls
+from .transactions.coordinator import Coordinator
+from .transactions.participant import Participant
+from .transactions.service import TransactionCalls, TransactionService
 from .wal.segments import LogSettings
 
 _log = structlog.get_logger()
@@ -120,12 +125,18 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
         )
         stack.push_async_callback(copysets.close)
         copysets.open()
+        calls = Calls(client, lambda: link.identity.session_secret, mds_deadline_s=config.mds_deadline_s)
+        stack.push_async_callback(calls.close)
+        coordinator = Coordinator(copysets, calls, clock=world.clock)
+        participant = Participant(copysets, calls)
+        calls.local = answers = TransactionCalls(copysets, coordinator, participant)
         service = MetaServerService(
             copysets,
             epochs,
             secret=lambda: link.identity.session_secret,
             clock=world.clock,
             metrics=metrics,
+            transact=coordinator.operate,
         )
         membership = Membership(world.clock, peers.know)
         groups = CopysetService(copysets, membership, epochs, lambda: link.identity.metaserver_id)
@@ -134,6 +145,10 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             [
                 partial(add_MetaServerServiceServicer_to_server, service),
                 partial(add_CopysetServiceServicer_to_server, groups),
+                partial(
+                    add_TransactionServiceServicer_to_server,
+                    TransactionService(answers, lambda: link.identity.session_secret),
+                ),
                 peers.servicer,
             ],
         )
@@ -143,6 +158,8 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
         works = [
             copysets.run(),
             peers.run(),
+            coordinator.run(),
+            participant.run(),
             _watch_lag(metrics),
             _introduce(link, server.address, page.address, ready),
         ]

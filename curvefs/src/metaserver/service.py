@@ -2,7 +2,7 @@
 # ruff: noqa: N802, D102 -- gRPC gives the methods their names, the .proto documents them
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from ...proto import metaserver_pb2 as pb
@@ -32,11 +32,16 @@ class MetaServerService(MetaServerServiceServicer):
         secret: Callable[[], bytes],
         clock: Clock,
         metrics: Metrics,
+        transact: Callable[[pb.TransactionRequest], Awaitable[pb.OperationResult]],
     ) -> None:
-        """secret: returns what verifies session tokens; empty while unknown."""
+        """secret: returns what verifies session tokens; empty while unknown.
+
+        transact: carries out operations across partitions.
+        """
         self._copysets = copysets
         self._epochs = epochs
         self._secret = secret
+        self._transact = transact
         self._clock = clock
         self._metrics = metrics
         self._streams: dict[SessionStream, asyncio.Event] = {}
@@ -48,7 +53,12 @@ class MetaServerService(MetaServerServiceServicer):
             await context.write(pb.ServerFrame(welcome=pb.Welcome(failure=failure_of(busy))))
             return
         stream = SessionStream(
-            self._copysets, context.write, secret=self._secret, clock=self._clock, metrics=self._metrics
+            self._copysets,
+            context.write,
+            secret=self._secret,
+            clock=self._clock,
+            metrics=self._metrics,
+            transact=self._transact,
         )
         ended = self._streams[stream] = asyncio.Event()
         self._metrics.streams.inc()

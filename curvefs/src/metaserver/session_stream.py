@@ -21,8 +21,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import structlog
 
+from ...proto import common_pb2, state_pb2
 from ...proto import metaserver_pb2 as pb
-from ...proto import state_pb2
 from ..common.clock import Clock
 from ..common.errors import (
     CurveFSError,
@@ -41,8 +41,9 @@ from .calls import check
 from .copyset.group import Group
 from .copyset.manager import CopysetManager
 from .metastore import reads
-from .metastore.apply import Applied
+from .metastore.applied import Applied
 from .metrics import Metrics
+from .transactions.coordinator import check_request
 
 _log = structlog.get_logger()
 
@@ -51,6 +52,7 @@ BATCH_OPERATIONS_MAX = 256
 FRAME_BYTES = 4 << 20
 UNSENT_BYTES_MAX = 16 << 20
 UNCONFIRMED_READS_MAX = 10_000
+TRANSACTIONS_MAX = 256
 _LANE_DEADLINE_S = 2.0
 # Reads that look at many keys: the event loop takes a breath after each.
 _HEAVY = frozenset({"read_dir", "get_slices", "stat_fs", "list_xattr"})
@@ -68,9 +70,13 @@ class SessionStream:
         secret: Callable[[], bytes],
         clock: Clock,
         metrics: Metrics,
+        transact: Callable[[pb.TransactionRequest], Awaitable[pb.OperationResult]],
     ) -> None:
         self._copysets = copysets
         self._write = write
+        self._transact_with = transact
+        self._transactions: deque[pb.TransactionReply] = deque()
+        self._transacting: set[asyncio.Task[None]] = set()
         self._secret = secret
         self._clock = clock
         self._metrics = metrics
@@ -87,17 +93,24 @@ class SessionStream:
         self._room = asyncio.Event()
         self._settled = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self, frames: AsyncIterator[pb.ClientFrame]) -> None:
         """Serve until the client ends the stream, or stop()."""
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             writer = tasks.create_task(self._write_loop(), name="stream writer")
             self._reader = tasks.create_task(self._read_loop(frames), name="stream reader")
             await asyncio.wait([self._reader])
-            while self._in_flight or self._unconfirmed or self._results or self._read_results:
+            while self._is_unsettled:
                 self._settled.clear()
                 await self._settled.wait()
             writer.cancel()
+
+    @property
+    def _is_unsettled(self) -> bool:
+        waits = self._in_flight or self._unconfirmed or self._transacting
+        return bool(waits or self._results or self._read_results or self._transactions)
 
     def stop(self) -> None:
         """Take no more frames; answer what is under way and end."""
@@ -113,6 +126,8 @@ class SessionStream:
                 self._something.set()
             for batch in frame.operations:
                 self._propose(batch)
+            for request in frame.transactions:
+                self._transact(request)
             if frame.reads:
                 await self._answer_reads(frame.reads)
             while self._unsent_bytes > UNSENT_BYTES_MAX:
@@ -160,6 +175,45 @@ class SessionStream:
         except CurveFSError as error:
             return pb.Lane(group_id=group_id, failure=failure_of(error))
 
+    # ------------------------------------------------------------------------- operations across partitions
+
+    def _transact(self, request: pb.TransactionRequest) -> None:
+        """Have an operation across partitions carried out, beside everything else."""
+        try:
+            self._check_session(request.fs_id, request.session_id)
+            check_request(request)
+            if len(self._transacting) >= TRANSACTIONS_MAX:
+                raise Overloaded("too many operations across partitions at once", retry_after_ms=100)
+        except CurveFSError as error:
+            self._push_transaction(request, failure_of(error))
+            return
+        assert self._tasks is not None, "running"
+        task = self._tasks.create_task(self._carry_out(request), name="transaction")
+        self._transacting.add(task)
+        task.add_done_callback(self._transacting.discard)
+
+    async def _carry_out(self, request: pb.TransactionRequest) -> None:
+        try:
+            result = await self._transact_with(request)
+        except CurveFSError as error:
+            self._push_transaction(request, failure_of(error))
+        else:
+            self._transactions.append(
+                pb.TransactionReply(group_id=request.group_id, number=request.number, result=result)
+            )
+            self._something.set()
+
+    def _push_transaction(self, request: pb.TransactionRequest, failure: common_pb2.Failure) -> None:
+        reply = pb.TransactionReply(group_id=request.group_id, number=request.number, failure=failure)
+        self._transactions.append(reply)
+        self._something.set()
+
+    def _check_session(self, fs_id: int, session_id: bytes) -> None:
+        if not self._session_id or (fs_id, session_id) != (self._fs_id, self._session_id):
+            raise SessionUnknown("the stream was opened for another session")
+        if self._read_only:
+            raise ReadOnly("the session is read-only")
+
     # --------------------------------------------------------------------------------------- operations
 
     def _propose(self, batch: pb.OperationBatch) -> None:
@@ -183,10 +237,7 @@ class SessionStream:
             self._in_flight += 1
 
     def _check_batch(self, batch: pb.OperationBatch) -> None:
-        if not self._session_id or (batch.fs_id, batch.session_id) != (self._fs_id, self._session_id):
-            raise SessionUnknown("the stream was opened for another session")
-        if self._read_only:
-            raise ReadOnly("the session is read-only")
+        self._check_session(batch.fs_id, batch.session_id)
         if not 0 < len(batch.operations) <= BATCH_OPERATIONS_MAX:
             raise InvalidArgument(f"a batch has 1 to {BATCH_OPERATIONS_MAX} operations")
 
@@ -289,7 +340,7 @@ class SessionStream:
         while True:
             await self._something.wait()
             self._something.clear()
-            while self._welcome is not None or self._results or self._read_results:
+            while self._welcome is not None or self._results or self._read_results or self._transactions:
                 await self._write(self._next_frame())
             self._settled.set()
 
@@ -298,6 +349,10 @@ class SessionStream:
         frame = pb.ServerFrame(welcome=self._welcome)
         self._welcome = None
         size = 0
+        while self._transactions and size < FRAME_BYTES:
+            reply = self._transactions.popleft()
+            size += reply.ByteSize()
+            frame.transactions.append(reply)
         while self._results and size < FRAME_BYTES:
             results = self._results.popleft()
             size += results.ByteSize()

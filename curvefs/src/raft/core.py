@@ -187,8 +187,8 @@ class Raft:
         self._led().ask_read(read_id, now)
 
     def campaign(self, now: float) -> None:
-        """Stand for election now; the others may have to agree that there is no leader."""
-        if not self.is_leader and self.may_campaign:
+        """Stand for election now, unless a leader was heard: its lease counts on this server's vote too (rule 20)."""
+        if not self.is_leader and self.may_campaign and not self._hears_a_leader(now):
             self._campaign(now, pre=True)
 
     def wake(self, now: float) -> None:

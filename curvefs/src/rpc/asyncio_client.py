@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from ..common.errors import Overloaded, Redirect, Unreachable
+from ..common.errors import CurveFSError, Overloaded, Redirect, Unavailable, Unreachable
 from .failover import Failover
 from .replies import CHANNEL_OPTIONS, failure_in, unreachable
 
@@ -27,8 +27,19 @@ class AsyncClient:
         self._deadline_s = deadline_s
         self._channels: dict[str, grpc.aio.Channel] = {}
 
-    async def call(self, stub: type[Any], method: str, request: Any, *, deadline_s: float | None = None) -> Any:
+    async def call(
+        self,
+        stub: type[Any],
+        method: str,
+        request: Any,
+        *,
+        deadline_s: float | None = None,
+        elsewhere: tuple[type[CurveFSError], ...] = (),
+    ) -> Any:
         """Call ``method`` of a generated stub class and return its reply.
+
+        elsewhere: errors that another address may not answer with, or not later; the next one is tried. Unavailable is
+        tried so until the deadline, any other until all addresses have answered with it.
 
         Every method called this way may be sent again after an unknown outcome. Raises Unreachable when nobody
         answered before the deadline, else the error the reply carries.
@@ -36,6 +47,7 @@ class AsyncClient:
         limit_s = self._deadline_s if deadline_s is None else deadline_s
         end = time.monotonic() + limit_s
         last: Exception = Unreachable()
+        refusing: set[str] = set()
         while (left := end - time.monotonic()) > 0:
             address = self._failover.current()
             patience = left if len(self._failover.addresses) == 1 else min(left, _TRY_S_MAX)
@@ -48,11 +60,19 @@ class AsyncClient:
                 failure = failure_in(reply)
                 if failure is None:
                     return reply
-                if not isinstance(failure, Redirect | Overloaded):
-                    raise failure
                 last = failure
-                if isinstance(failure, Redirect):
-                    self._failover.redirected(address, failure.leader)
+                match failure:
+                    case Redirect():
+                        self._failover.redirected(address, failure.leader)
+                    case Overloaded():
+                        pass
+                    case _ if isinstance(failure, elsewhere):
+                        self._failover.failed(address)
+                        refusing.update(() if isinstance(failure, Unavailable) else (address,))
+                        if refusing.issuperset(self._failover.addresses):
+                            raise failure
+                    case _:
+                        raise failure
             await asyncio.sleep(min(_PAUSE_S, max(0.0, end - time.monotonic())))
         raise Unreachable(
             f"no answer from {', '.join(self._failover.addresses)} within {limit_s:.0f} s: {last}"

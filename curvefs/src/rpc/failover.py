@@ -6,7 +6,8 @@ from collections.abc import Sequence
 class Failover:
     """Remembers which address answered last.
 
-    Redirects are followed once in a row each; an address that names itself or nobody counts as failed.
+    Redirects are followed once in a row each; an address that names itself or nobody counts as failed, and so does one
+    that named a leader which does not answer.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
@@ -25,11 +26,9 @@ class Failover:
         return self._leader or self._addresses[self._index]
 
     def failed(self, address: str) -> None:
-        """Go on to the next address: this one did not answer."""
-        if self._leader is not None:
+        """Go on to the next address: this one did not answer. Nothing changes if another one is tried already."""
+        if address == self.current():
             self._leader = None
-            return
-        if address == self._addresses[self._index]:
             self._index = (self._index + 1) % len(self._addresses)
 
     def redirected(self, address: str, leader: str) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ...proto import common_pb2
 from ...proto import metaserver_pb2 as pb
-from ..common.errors import CurveFSError, NoSpace, SessionEnded
+from ..common.errors import CurveFSError, NoSpace, SequenceGap, SessionEnded
 from ..common.status import error_of
 
 WINDOW = 256
@@ -70,6 +70,11 @@ class Lane:
     def idle(self) -> bool:
         """True when nothing waits for a result."""
         return not self._pending
+
+    @property
+    def in_flight(self) -> bool:
+        """True when an answer is due on the present connection."""
+        return bool(self._in_flight)
 
     def next_batch(self) -> pb.OperationBatch | None:
         """Return the next batch to send, or None: nothing to send, or enough is under way."""
@@ -154,7 +159,9 @@ class Lane:
                     complete, pending.complete, pending.operation = pending.complete, None, _NOOP
                     if complete is not None:
                         complete(NoSpace(results.failure.message))
-        self.sent = max(self.acknowledged, min(self.sent, first - 1))
+        # A gap may begin before the batch that met it: with one that was refused without a word to us.
+        resume = min(first, error.expected_sequence) if isinstance(error, SequenceGap) else first
+        self.sent = max(self.acknowledged, min(self.sent, resume - 1))
         self._in_flight = {f: n for f, n in self._in_flight.items() if n <= self.sent}
         return error
 

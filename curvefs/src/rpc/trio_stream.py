@@ -1,60 +1,46 @@
-"""The client's stream with one metaserver, under trio.
+"""The client's stream with one metaserver, under trio: the calls of all groups that this metaserver leads.
 
-A stream carries the lanes and reads of all groups that this metaserver leads. gRPC's blocking stream is used from
-trio: a thread of its own reads frames and hands them to the event loop; sending is a put into a queue that
-gRPC drains. That costs about 190 us a round trip, half of a unary call.
+A group is first presented (a Hello that names it), and attached once the metaserver has welcomed it; from then on its
+calls flow here. What the metaserver says against a group, at the Hello or later, goes to the listener, which looks for
+the leader and takes the group away. Groups come and go on one connection, so that the others' calls go on. At most one
+Hello is under way; groups that are to be presented meanwhile go together in the next.
 
-The stream reconnects for ever, with back-off; lanes and reads wait meanwhile, each caller with its own
-deadline. After a reconnect the session is presented again (Hello) and everything unanswered is sent again.
+A connection is made when there is a group to present, and lives until it breaks, or stays silent: answers are due and
+no frame comes for SILENT_S, although it was asked for a sign of life in between (a Hello is one).
 
-Shared across awaits: lanes, reads and `_outbox`. They are only touched in code without awaits: by callers
-(submit, read), by frames arriving (a callback of the event loop), and by the connection task.
+Shared across awaits: the tables of groups. They are only touched in code without awaits: by the listener's calls, by
+frames arriving (a callback of the event loop), and by the task of run().
 """
 
-import contextlib
-import queue
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import grpc
 import structlog
 import trio
 
 from ...proto import metaserver_pb2 as pb
-from ...proto import metaserver_pb2_grpc
 from ..common.errors import (
     CurveFSError,
     NoSpace,
     Overloaded,
-    Redirect,
     SequenceGap,
     SessionEnded,
-    SessionUnknown,
     TokenRefused,
-    VersionUnsupported,
-    WrongPartition,
+    Unavailable,
+    Unreachable,
 )
 from ..common.status import error_of
-from .lane import Completion, Lane
-from .replies import CHANNEL_OPTIONS
+from .backoff import PAUSE_S_FIRST, PAUSE_S_MAX, Random, pause_s
+from .connection import Connect, Connection
+from .group_calls import GroupCalls
+from .transactions import Transaction
 
 log = structlog.get_logger()
 
 PROTOCOL_VERSION = 1
-READS_PER_FRAME_MAX = 256
-WELCOME_TIMEOUT_S = 5.0
-BACKOFF_S_FIRST = 0.05
-BACKOFF_S_MAX = 1.0
-
-ReadCompletion = Callable[[pb.ReadResult | CurveFSError], None]
-
-
-@dataclass(slots=True)
-class _ReadCall:
-    group_id: int
-    read: pb.Read
-    complete: ReadCompletion
+SIGN_OF_LIFE_S = 0.6
+SILENT_S = 1.5
+OVERLOADED_S_FIRST, OVERLOADED_S_MAX = 0.1, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,326 +55,304 @@ class Credentials:
 class StreamListener:
     """What a stream tells its owner; all calls come from the event loop, none may block."""
 
-    def on_redirect(self, group_id: int, leader: str) -> None:
-        """The group is led elsewhere ('' when unknown)."""
+    def on_welcome(self, address: str, group_id: int) -> None:
+        """The session is open in the group, which is led here: it may be attached."""
+
+    def on_turned_away(self, address: str, group_id: int, error: CurveFSError) -> None:
+        """The group is not led here, not ready, or cannot be reached here. It is neither presented nor attached now."""
 
     def on_session_ended(self, session_id: bytes) -> None:
-        """The session is over, or its token was refused."""
+        """The session is over."""
 
-    def on_disconnected(self, address: str) -> None:
-        """The connection broke or could not be made; it is tried again."""
-
-    def on_connected(self, address: str) -> None:
-        """The session is open on this metaserver."""
+    def on_token_refused(self, session_id: bytes) -> None:
+        """The session's token was refused: it may have expired."""
 
 
 class MetaserverStream:
-    """Lanes and reads of the groups that one metaserver leads."""
+    """See the module. One metaserver, all sessions of a mount in turn."""
 
     def __init__(
         self,
         address: str,
         credentials: Callable[[], Credentials],
         listener: StreamListener,
-        read_ids: Iterator[int],
+        *,
+        connect: Connect,
+        random: Random,
     ) -> None:
         self.address = address
-        self._read_ids = read_ids  # shared by all streams of a mount: a read keeps its id when it moves
         self._credentials = credentials
         self._listener = listener
-        self._lanes: dict[int, Lane] = {}
-        self._reads: dict[int, _ReadCall] = {}
-        self._unsent_reads: list[int] = []
-        self._connection: _Connection | None = None  # set while operations may flow
-        self._blocked: dict[int, float] = {}  # group -> not before this trio time
-        self._wake = trio.Event()
+        self._connect = connect
+        self._random = random
+        self._attached: dict[int, GroupCalls] = {}
+        self._to_present: dict[int, None] = {}  # in order; not yet in a Hello
+        self._presented: frozenset[int] | None = None  # in the Hello that is under way
+        self._connection: Connection | None = None
+        self._reset = trio.Event()  # the connection is to be given up without a word
+        self._wanted = trio.Event()
+        self._unanswered_since: float | None = None
+        self._alarm_at: float | None = None  # when _resume_loop wakes
+        self._alarm_changed = trio.Event()
+        self._asked = trio.Event()
+        self._failures = 0  # to connect, in a row
+        self._welcomed = False  # on this connection
+        self._last_refusal = ""
 
-    # ------------------------------------------------------------------------------------ for callers
-
-    @property
-    def groups(self) -> list[int]:
-        """Return the groups attached."""
-        return list(self._lanes)
+    # ------------------------------------------------------------------------------------- for the owner
 
     @property
     def connected(self) -> bool:
-        """True while the session is open on this metaserver."""
-        return self._connection is not None
+        """True while a metaserver answers on the connection."""
+        return self._connection is not None and self._welcomed
 
-    def attach(self, lane: Lane, reads: list[tuple[pb.Read, ReadCompletion]]) -> None:
-        """Take over a group, with the reads that wait for it."""
-        lane.rewind()
-        self._lanes[lane.group_id] = lane
-        for read, complete in reads:
-            self._queue_read(lane.group_id, read, complete)
-        if self._connection is not None:
-            self._connection.broken()  # the new group is presented with the next Hello
+    def present(self, group_id: int) -> None:
+        """Ask the metaserver to open the session in a group; the answer is on_welcome() or on_turned_away()."""
+        if self._presented is not None and group_id in self._presented:
+            return
+        self._to_present[group_id] = None
+        self._wanted.set()
+        self._say_hello()
 
-    def detach(self, group_id: int) -> tuple[Lane, list[tuple[pb.Read, ReadCompletion]]]:
-        """Give a group away, with the reads that wait for it."""
-        lane = self._lanes.pop(group_id)
-        mine = [read_id for read_id, call in self._reads.items() if call.group_id == group_id]
-        calls = [self._reads.pop(read_id) for read_id in mine]
-        return lane, [(call.read, call.complete) for call in calls]
+    def withdraw(self, group_id: int) -> None:
+        """The group was welcomed elsewhere."""
+        self._to_present.pop(group_id, None)
 
-    def submit(self, group_id: int, operation: pb.Operation, complete: Completion) -> int:
-        """Queue an operation and send it unless enough is under way. Returns its number."""
-        sequence = self._lanes[group_id].submit(operation, complete)
-        self._flush()
-        return sequence
+    def attach(self, calls: GroupCalls) -> None:
+        """Have a welcomed group's calls flow here, beginning with everything unanswered."""
+        calls.rewind()
+        self._attached[calls.group_id] = calls
+        self.flush()
 
-    def abandon(self, group_id: int, sequence: int) -> None:
-        """Nobody waits for this operation any more."""
-        lane = self._lanes.get(group_id)
-        if lane is not None:
-            lane.abandon(sequence)
+    def detach(self, group_id: int) -> None:
+        """Have a group's calls flow here no more."""
+        self._attached.pop(group_id, None)
 
-    def read(self, group_id: int, read: pb.Read, complete: ReadCompletion) -> int:
-        """Send a read. Returns its id, for cancel_read()."""
-        read_id = self._queue_read(group_id, read, complete)
-        self._flush()
-        return read_id
+    def reset(self) -> None:
+        """Forget all groups and the connection: the session is another one."""
+        self._attached.clear()
+        self._to_present.clear()
+        self._presented = None
+        self._connection = None
+        self._reset.set()
 
-    def cancel_read(self, read_id: int) -> None:
-        """Nobody waits for this read any more. Ids are unique in the process: a read may have moved here."""
-        self._reads.pop(read_id, None)
+    def flush(self) -> None:
+        """Send everything that may go now, in one frame."""
+        if self._connection is None or not self._attached:
+            return
+        now = trio.current_time()
+        frame = pb.ClientFrame()
+        for calls in self._attached.values():
+            calls.add_to(frame, now)
+            if (due := calls.next_due(now)) is not None:
+                self._wake_at(due)
+        if frame.operations or frame.reads or frame.transactions:
+            self._send(frame, now)
 
-    def reconnect(self) -> None:
-        """Present the (new) session again."""
-        if self._connection is not None:
-            self._connection.broken()
-        self._wake.set()
-
-    # ------------------------------------------------------------------------------------- connection
+    # -------------------------------------------------------------------------------------- connection
 
     async def run(self) -> None:
-        """Keep the connection up until cancelled."""
-        backoff_s = BACKOFF_S_FIRST
+        """Connect whenever there is a group to present, until cancelled."""
         while True:
-            connection = _Connection(self.address, trio.lowlevel.current_trio_token())
-            try:
-                welcomed = await self._open(connection)
-                if welcomed:
-                    backoff_s = BACKOFF_S_FIRST
-                    self._connection = connection
-                    self._listener.on_connected(self.address)
-                    connection.deliver = self._on_frame
-                    for frame in connection.drain():
-                        self._on_frame(frame)
-                    self._flush()
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._unblock_loop)
-                        await connection.ended.wait()
-                        nursery.cancel_scope.cancel()
-            finally:
-                self._connection = None
-                connection.close()
-            for lane in self._lanes.values():
-                lane.rewind()
-            self._unsent_reads = list(self._reads)
-            self._listener.on_disconnected(self.address)
-            self._wake = trio.Event()
-            with trio.move_on_after(backoff_s):
-                await self._wake.wait()
-            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+            if not self._to_present:
+                self._wanted = trio.Event()
+                await self._wanted.wait()
+            await self._live_once()
+            if not self._reset.is_set():
+                self._turn_all_away()
+            self._failures = 0 if self._welcomed else self._failures + 1
+            await trio.sleep(pause_s(self._failures, self._random))
 
-    async def _open(self, connection: "_Connection") -> bool:
-        """Say Hello and take the Welcome; False when the session could not be opened here now."""
+    def _turn_all_away(self) -> None:
+        lost = [*self._attached, *self._to_present, *(self._presented or ())]
+        self._attached.clear()
+        self._to_present.clear()
+        self._presented = None
+        for group_id in dict.fromkeys(lost):
+            self._listener.on_turned_away(self.address, group_id, Unreachable(f"{self.address} does not answer"))
+
+    async def _live_once(self) -> None:
+        """Make one connection and see it through."""
+        self._reset = trio.Event()
+        self._welcomed = False
+        self._unanswered_since = None
+        connection = self._connect(self.address, self._on_frame)
+        self._connection = connection
+        try:
+            self._say_hello()
+            async with trio.open_nursery() as nursery:
+                for way_to_end in (connection.ended.wait, self._reset.wait, self._until_silent):
+                    nursery.start_soon(self._first, way_to_end, nursery.cancel_scope)
+                nursery.start_soon(self._resume_loop)
+        finally:
+            self._connection = None
+            connection.close()
+        if self._welcomed:
+            log.info("metaserver connection lost", metaserver=self.address)
+
+    @staticmethod
+    async def _first(ends: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
+        await ends()
+        scope.cancel()
+
+    async def _until_silent(self) -> None:
+        """Return when answers are due and no frame has come for too long; ask for a sign of life before."""
+        while True:
+            since = self._unanswered_since
+            if since is None:
+                self._asked = trio.Event()
+                await self._asked.wait()
+                continue
+            now = trio.current_time()
+            if now >= since + SILENT_S:
+                log.warning("a metaserver is silent", metaserver=self.address, seconds=round(now - since, 1))
+                return
+            if now >= since + SIGN_OF_LIFE_S:
+                self._say_hello(sign_of_life=True)
+                await trio.sleep_until(since + SILENT_S)
+            else:
+                await trio.sleep_until(since + SIGN_OF_LIFE_S)
+
+    async def _resume_loop(self) -> None:
+        """Send what had to wait for its time."""
+        while True:
+            self._alarm_changed = trio.Event()
+            at = self._alarm_at
+            with trio.move_on_at(float("inf") if at is None else at) as waiting:
+                await self._alarm_changed.wait()
+            if waiting.cancelled_caught:
+                self._alarm_at = None
+                self.flush()
+
+    def _wake_at(self, at: float) -> None:
+        if self._alarm_at is None or at < self._alarm_at:
+            self._alarm_at = at
+            self._alarm_changed.set()
+
+    # ------------------------------------------------------------------------------------------- sending
+
+    def _say_hello(self, *, sign_of_life: bool = False) -> None:
+        if self._connection is None or self._presented is not None or not (self._to_present or sign_of_life):
+            return
+        self._presented = frozenset(self._to_present)
+        self._to_present.clear()
         credentials = self._credentials()
         hello = pb.Hello(
             protocol_version=PROTOCOL_VERSION,
             fs_id=credentials.fs_id,
             session_id=credentials.session_id,
             token=credentials.token,
-            groups=sorted(self._lanes),
+            groups=sorted(self._presented),
         )
-        connection.send(pb.ClientFrame(hello=hello))
-        with trio.move_on_after(WELCOME_TIMEOUT_S):
-            frame = await connection.first_frame()
-            if frame is None or not frame.HasField("welcome"):
-                return False
-            return self._welcomed(frame.welcome, credentials)
-        return False
+        self._send(pb.ClientFrame(hello=hello), trio.current_time())
 
-    def _welcomed(self, welcome: pb.Welcome, credentials: Credentials) -> bool:
-        if welcome.HasField("failure"):
-            error = error_of(welcome.failure)
-            log.warning("session refused", metaserver=self.address, reason=str(error))
-            if isinstance(error, SessionEnded | TokenRefused):
-                self._listener.on_session_ended(credentials.session_id)
-            elif isinstance(error, VersionUnsupported):
-                log.error("the metaserver speaks another protocol version", metaserver=self.address)
-            return False
-        for state in welcome.lanes:
-            if not state.HasField("failure"):
-                continue
-            error = error_of(state.failure)
-            if isinstance(error, SessionEnded):
-                self._listener.on_session_ended(credentials.session_id)
-                return False
-            if isinstance(error, Redirect | WrongPartition):
-                leader = error.leader if isinstance(error, Redirect) else ""
-                self._listener.on_redirect(state.group_id, leader)
-            self._block(state.group_id, BACKOFF_S_MAX)
-        return True
+    def _send(self, frame: pb.ClientFrame, now: float) -> None:
+        assert self._connection is not None
+        self._connection.send(frame)
+        if self._unanswered_since is None:
+            self._unanswered_since = now
+            self._asked.set()
 
-    # ------------------------------------------------------------------------------------------ frames
+    # ------------------------------------------------------------------------------------------- answers
 
     def _on_frame(self, frame: pb.ServerFrame) -> None:
+        if self._connection is None:
+            return
+        if frame.HasField("welcome"):
+            self._on_welcome(frame.welcome)
         for results in frame.operations:
-            lane = self._lanes.get(results.group_id)
-            if lane is None:
-                continue
-            refusal = lane.on_results(results)
-            if refusal is not None:
-                self._on_refusal(lane, refusal)
+            calls = self._attached.get(results.group_id)
+            if calls is not None:
+                error = calls.on_operations(results)
+                if error is not None:
+                    self._on_refusal(calls, error)
+        for reply in frame.transactions:
+            calls = self._attached.get(reply.group_id)
+            if calls is not None:
+                again = calls.on_transaction(reply)
+                if again is not None:
+                    self._on_transaction_refused(calls, *again)
         for batch in frame.reads:
             for result in batch.results:
-                call = self._reads.pop(result.read_id, None)
-                if call is not None:
-                    self._on_read(call, result)
-        self._flush()
+                self._on_read(result)
+        self.flush()
+        due = self._presented is not None or any(calls.in_flight for calls in self._attached.values())
+        self._unanswered_since = trio.current_time() if due else None
 
-    def _on_refusal(self, lane: Lane, error: CurveFSError) -> None:
-        match error:
-            case SequenceGap() | NoSpace():
-                self._block(lane.group_id, BACKOFF_S_FIRST)
-            case Redirect():
-                self._listener.on_redirect(lane.group_id, error.leader)
-                self._block(lane.group_id, BACKOFF_S_FIRST)
-            case Overloaded():
-                self._block(lane.group_id, max(BACKOFF_S_FIRST, error.retry_after_ms / 1000))
-            case SessionEnded():
-                self._listener.on_session_ended(lane.session_id)
-                self._block(lane.group_id, BACKOFF_S_MAX)
-            case SessionUnknown():
-                assert self._connection is not None
-                self._connection.broken()
-            case _:
-                log.warning("batch refused", metaserver=self.address, group=lane.group_id, reason=str(error))
-                self._block(lane.group_id, BACKOFF_S_MAX / 4)
-
-    def _on_read(self, call: _ReadCall, result: pb.ReadResult) -> None:
-        if result.HasField("failure"):
-            error = error_of(result.failure)
-            if isinstance(error, Redirect):
-                self._listener.on_redirect(call.group_id, error.leader)
-        call.complete(result)
-
-    # ------------------------------------------------------------------------------------------ sending
-
-    def _queue_read(self, group_id: int, read: pb.Read, complete: ReadCompletion) -> int:
-        read_id = read.read_id or next(self._read_ids)
-        read.read_id = read_id
-        self._reads[read_id] = _ReadCall(group_id, read, complete)
-        self._unsent_reads.append(read_id)
-        return read_id
-
-    def _flush(self) -> None:
-        """Send everything that may go now, in one frame."""
-        connection = self._connection
-        if connection is None:
-            return
-        frame: pb.ClientFrame | None = None
-        for lane in self._lanes.values():
-            if lane.group_id in self._blocked:
-                continue
-            while (batch := lane.next_batch()) is not None:
-                frame = frame or pb.ClientFrame()
-                frame.operations.append(batch)
-        if self._unsent_reads:
-            frame = frame or pb.ClientFrame()
-            self._add_reads(frame)
-        if frame is not None:
-            connection.send(frame)
-
-    def _add_reads(self, frame: pb.ClientFrame) -> None:
-        batches: dict[int, pb.ReadBatch] = {}
-        fs_id = self._credentials().fs_id
-        for read_id in self._unsent_reads:
-            call = self._reads.get(read_id)
-            if call is None:
-                continue
-            batch = batches.get(call.group_id)
-            if batch is None:
-                batch = batches[call.group_id] = frame.reads.add(fs_id=fs_id, group_id=call.group_id)
-            batch.reads.append(call.read)
-        self._unsent_reads = []
-
-    def _block(self, group_id: int, delay_s: float) -> None:
-        self._blocked[group_id] = trio.current_time() + delay_s
-        self._wake.set()
-
-    async def _unblock_loop(self) -> None:
-        """Let refused groups try again when their pause is over."""
-        while True:
-            if not self._blocked:
-                self._wake = trio.Event()
-                await self._wake.wait()
-                continue
-            await trio.sleep_until(min(self._blocked.values()))
-            now = trio.current_time()
-            self._blocked = {group: until for group, until in self._blocked.items() if until > now}
-            self._flush()
-
-
-class _Connection:
-    """One attempt: a channel, a request queue that gRPC drains, and a thread that reads the answers."""
-
-    def __init__(self, address: str, token: trio.lowlevel.TrioToken) -> None:
-        self.ended = trio.Event()
-        self.deliver: Callable[[pb.ServerFrame], None] | None = None
-        self._token = token
-        self._arrived: list[pb.ServerFrame] = []
-        self._first = trio.Event()
-        self._requests: queue.SimpleQueue[pb.ClientFrame | None] = queue.SimpleQueue()
-        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
-        stub = metaserver_pb2_grpc.MetaServerServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
-        self._call = stub.Session(iter(self._requests.get, None))
-        self._thread = threading.Thread(target=self._read, args=(self._call,), name=f"stream {address}", daemon=True)
-        self._thread.start()
-
-    def send(self, frame: pb.ClientFrame) -> None:
-        """Queue a frame; gRPC's own thread writes it."""
-        self._requests.put(frame)
-
-    async def first_frame(self) -> pb.ServerFrame | None:
-        """Wait for the first frame; None when the connection ended before."""
-        await self._first.wait()
-        return self._arrived.pop(0) if self._arrived else None
-
-    def drain(self) -> list[pb.ServerFrame]:
-        """Return the frames that arrived before ``deliver`` was set."""
-        frames, self._arrived = self._arrived, []
-        return frames
-
-    def broken(self) -> None:
-        """Give this connection up."""
-        self.ended.set()
-
-    def close(self) -> None:
-        """End the call and its thread; frames that still come are dropped."""
-        self.deliver = None
-        self._requests.put(None)
-        self._call.cancel()
-        # Closing waits for gRPC's threads; not the event loop's business.
-        threading.Thread(target=self._channel.close, daemon=True).start()
-
-    def _read(self, frames: Iterator[pb.ServerFrame]) -> None:
-        # RpcError: the reason does not matter, the owner reconnects. RunFinishedError: nobody is left to tell.
-        with contextlib.suppress(trio.RunFinishedError):
-            with contextlib.suppress(grpc.RpcError):
-                for frame in frames:
-                    self._token.run_sync_soon(self._on_frame, frame)
-            self._token.run_sync_soon(self._on_end)
-
-    def _on_frame(self, frame: pb.ServerFrame) -> None:
-        if self.deliver is not None:
-            self.deliver(frame)
+    def _on_welcome(self, welcome: pb.Welcome) -> None:
+        presented, self._presented = self._presented or frozenset(), None
+        if welcome.HasField("failure"):
+            self._on_refused_hello(presented, error_of(welcome.failure))
         else:
-            self._arrived.append(frame)
-            self._first.set()
+            if not self._welcomed:
+                self._welcomed = True
+                self._last_refusal = ""
+                log.info("metaserver connected", metaserver=self.address)
+            answers = {lane.group_id: lane for lane in welcome.lanes}
+            for group_id in sorted(presented):
+                lane = answers.get(group_id)
+                if lane is not None and not lane.HasField("failure"):
+                    self._listener.on_welcome(self.address, group_id)
+                    continue
+                error = error_of(lane.failure) if lane is not None else Unavailable()
+                if isinstance(error, SessionEnded):
+                    self._listener.on_session_ended(self._credentials().session_id)
+                self._listener.on_turned_away(self.address, group_id, error)
+        self._say_hello()
 
-    def _on_end(self) -> None:
-        self._first.set()
-        self.ended.set()
+    def _on_refused_hello(self, presented: frozenset[int], error: CurveFSError) -> None:
+        if str(error) != self._last_refusal:
+            self._last_refusal = str(error)
+            log.warning("a session was refused", metaserver=self.address, reason=str(error))
+        session_id = self._credentials().session_id
+        if isinstance(error, SessionEnded):
+            self._listener.on_session_ended(session_id)
+        elif isinstance(error, TokenRefused):
+            self._listener.on_token_refused(session_id)
+        for group_id in sorted(presented):
+            self._listener.on_turned_away(self.address, group_id, error)
+
+    def _on_read(self, result: pb.ReadResult) -> None:
+        for calls in list(self._attached.values()):
+            mine, error = calls.on_read(result)
+            if error is not None:
+                self._on_refusal(calls, error)
+            if mine:
+                return
+
+    def _on_refusal(self, calls: GroupCalls, error: CurveFSError) -> None:
+        """A group's answer said that nothing was decided: wait a little, or have the listener look for the leader."""
+        match error:
+            case SequenceGap():
+                if error.expected_sequence <= calls.lane.acknowledged:
+                    log.error("a group has lost acknowledged operations", group=calls.group_id, reason=str(error))
+                self._pause(calls, PAUSE_S_FIRST, PAUSE_S_MAX)
+            case NoSpace():
+                self._pause(calls, PAUSE_S_FIRST, PAUSE_S_MAX)
+            case Overloaded():
+                self._pause(calls, OVERLOADED_S_FIRST, OVERLOADED_S_MAX, error.retry_after_ms / 1000)
+            case SessionEnded():
+                self.detach(calls.group_id)
+                self._listener.on_session_ended(calls.session_id)
+            case _:
+                self.detach(calls.group_id)
+                self._listener.on_turned_away(self.address, calls.group_id, error)
+
+    def _pause(self, calls: GroupCalls, first_s: float, max_s: float, least_s: float = 0.0) -> None:
+        calls.refusals += 1
+        wait_s = max(least_s, pause_s(calls.refusals, self._random, first_s=first_s, max_s=max_s))
+        calls.pause(trio.current_time() + wait_s)
+
+    def _on_transaction_refused(self, calls: GroupCalls, transaction: Transaction, error: CurveFSError) -> None:
+        """Unavailable and Overloaded are about this transaction alone: locked for too long, too many under way."""
+        if not isinstance(error, Overloaded | Unavailable):
+            calls.transactions.send_again(transaction, 0.0)
+            self._on_refusal(calls, error)
+            return
+        transaction.refusals += 1
+        if isinstance(error, Overloaded):
+            wait_s = pause_s(transaction.refusals, self._random, first_s=OVERLOADED_S_FIRST, max_s=OVERLOADED_S_MAX)
+            wait_s = max(wait_s, error.retry_after_ms / 1000)
+        else:
+            wait_s = pause_s(transaction.refusals, self._random)
+        calls.transactions.send_again(transaction, trio.current_time() + wait_s)

@@ -20,3 +20,18 @@ async def mds(tmp_path: Path) -> AsyncIterator[MdsLab]:
 @pytest_asyncio.fixture
 async def metaserver(mds: MdsLab) -> FakeMetaserver:
     return await mds.add_metaserver()
+
+
+@pytest_asyncio.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[MdsLab]:
+    """An MDS whose copysets have three replicas and whose filesystems have twelve partitions; no metaservers yet."""
+    made = MdsLab(tmp_path / "mds", replica_count=3, partition_count=12)
+    await made.start()
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def three(lab: MdsLab) -> list[FakeMetaserver]:
+    """Three metaservers, with three copysets of which each leads one."""
+    return await lab.add_metaservers(3)

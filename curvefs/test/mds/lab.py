@@ -26,6 +26,7 @@ from curvefs.test.support.fake_metaserver import FakeMetaserver
 if TYPE_CHECKING:
     from curvefs.src.rpc.asyncio_server import AsyncServer
 
+PATIENCE_S = 20.0
 URL = "s3://bucket?endpoint=http://127.0.0.1:1"
 
 
@@ -84,7 +85,8 @@ class MdsLab:
 
     def __init__(self, folder: Path, **config: Any) -> None:
         self.clock = FakeClock()
-        self.config = MdsConfig(data=folder, metaserver_deadline_s=0.5, orders_after_s=10.0, **config)
+        defaults = {"metaserver_deadline_s": 0.5, "orders_after_s": 10.0, "partition_count": 1}
+        self.config = MdsConfig(data=folder, **defaults | config)
         self.objects = MemoryStore()
         self.object_store = FaultStore(self.objects)
         self._random = random.Random(1)
@@ -134,15 +136,35 @@ class MdsLab:
         for metaserver in self.metaservers:
             await metaserver.stop()
 
-    async def add_metaserver(self) -> FakeMetaserver:
-        """Have a metaserver join, and wait for its copyset."""
+    async def join(self) -> FakeMetaserver:
+        """Have a metaserver join and send its first heartbeat."""
         metaserver = FakeMetaserver()
         self.metaservers.append(metaserver)
         await metaserver.start()
         metaserver.registered(await self.mds.registration.register(metaserver.registration()))
+        self.beat(metaserver)
+        return metaserver
+
+    async def add_metaserver(self) -> FakeMetaserver:
+        """Have a metaserver join, and wait for the copyset of its own."""
+        metaserver = await self.join()
         await metaserver.until(lambda: bool(metaserver.groups))
         self.beat(metaserver)
         return metaserver
+
+    async def add_metaservers(self, count: int) -> list[FakeMetaserver]:
+        """Have several join, and wait until all copysets are made and reported."""
+        added = [await self.join() for _ in range(count)]
+        await self.mds.copysets.plan()
+        for group_id, _ in list(self.mds.state.copysets.items()):
+            assert await self.mds.copysets.creations.finished(group_id, PATIENCE_S)
+        self.beat_all()
+        return added
+
+    def beat_all(self) -> None:
+        """Have every metaserver send a heartbeat."""
+        for metaserver in self.metaservers:
+            self.beat(metaserver)
 
     def beat(self, metaserver: FakeMetaserver) -> Any:
         """Have a metaserver send a heartbeat, and return the reply."""

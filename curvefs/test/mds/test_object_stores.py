@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from curvefs.src.common.errors import NoSpace, PermissionDenied, Unavailable
+from curvefs.src.common.errors import NoSpace, ObjectStoreUnavailable, PermissionDenied, Unavailable
 from curvefs.src.mds.object_stores import ObjectStores
 from curvefs.src.mds.threads import Threads
 from curvefs.src.object.check import check_store
@@ -24,7 +24,7 @@ async def test_store_that_hangs_is_given_up_at_the_deadline():
     store, gate = FaultStore(MemoryStore()), threading.Event()
     store.plan(Fault("put", block=gate, error=None))
     try:
-        with pytest.raises(Unavailable, match="did not answer within 0 s"):
+        with pytest.raises(ObjectStoreUnavailable, match="did not answer within 0 s"):
             await stores_over(store, check_deadline_s=0.05).check(URL)
     finally:
         gate.set()
@@ -32,7 +32,7 @@ async def test_store_that_hangs_is_given_up_at_the_deadline():
 
 @pytest.mark.parametrize(
     ("error", "expected"),
-    [(StoreRefused, PermissionDenied), (StoreFull, NoSpace), (StoreUnavailable, Unavailable)],
+    [(StoreRefused, PermissionDenied), (StoreFull, NoSpace), (StoreUnavailable, ObjectStoreUnavailable)],
 )
 @pytest.mark.parametrize("operation", ["put", "get", "delete"])
 async def test_errors_become_ours_with_their_words(operation, error, expected):

@@ -177,9 +177,11 @@ async def test_gauges_follow_the_tables(mds, metaserver):
     assert value("mds_sessions", {"state": "live"}) == 1
     assert value("mds_metaservers", {"health": "online"}) == 1
     assert value("mds_epoch") == 1
+    assert (value("mds_copysets", {"state": "led"}), value("mds_copysets", {"state": "leaderless"})) == (1, 0)
     mds.clock.advance(31)
     await mds.mds.tick()
     assert value("mds_metaservers", {"health": "unstable"}) == 1
+    assert (value("mds_copysets", {"state": "led"}), value("mds_copysets", {"state": "leaderless"})) == (0, 1)
 
 
 async def test_lost_authority_refuses_writes_and_nothing_else(mds, metaserver):

@@ -15,10 +15,10 @@ import pytest
 
 from curvefs.proto import common_pb2, copyset_pb2, heartbeat_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import ResourceBusy, SessionEnded, StaleEpoch, Unsupported, WrongPartition
+from curvefs.src.common.errors import InvalidArgument, ResourceBusy, SessionEnded, StaleEpoch, WrongPartition
 from curvefs.src.common.exits import ExitCode
 from curvefs.test.support.fake_mds import FakeMds
-from curvefs.test.support.metaserver_client import SessionClient, call, make_partition
+from curvefs.test.support.metaserver_client import METASERVER_ID, SessionClient, call, make_partition
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.system]
 PATIENCE_S = 30.0
@@ -289,7 +289,8 @@ async def test_an_ended_session_is_refused_everywhere(tmp_path):
 
 async def test_orders_of_heartbeats_are_carried_out(tmp_path):
     async with fake_mds() as mds, running(tmp_path, mds) as (_, address, __):
-        mds.orders = [heartbeat_pb2.Order(group_id=GROUP, create_copyset=heartbeat_pb2.CreateCopysetOrder())]
+        order = heartbeat_pb2.CreateCopysetOrder(peers=[common_pb2.Peer(metaserver_id=METASERVER_ID, address=address)])
+        mds.orders = [heartbeat_pb2.Order(group_id=GROUP, create_copyset=order)]
         await mds.heartbeat_with(lambda beat: [one.group_id for one in beat.copysets] == [GROUP])
         await make_partition(address, FS, GROUP)
         client = session(mds)
@@ -323,20 +324,28 @@ async def test_a_deposed_mds_is_refused_also_after_a_restart(tmp_path):
             assert (beat.highest_epoch, len(beat.copysets)) == (5, 1)
 
 
-async def test_copysets_are_looked_at_and_what_replication_needs_is_unsupported(tmp_path):
+async def test_copysets_are_looked_at_and_a_group_of_one_stays_what_it_is(tmp_path):
     async with fake_mds() as mds, running(tmp_path, mds) as (_, address, __):
         await make_partition(address, FS, GROUP)
         wanted = copyset_pb2.GetCopysetStatusRequest(group_id=GROUP, with_digest=True)
         status = await call(address, "GetCopysetStatus", wanted)
-        assert (status.applied_index, status.last_index, status.leader_id, len(status.digest)) == (1, 1, 7, 16)
+        assert (status.applied_index, status.last_index, status.leader_id, len(status.digest)) == (2, 2, 7, 16)
         wanted.group_id = 99
         with pytest.raises(WrongPartition):
             await call(address, "GetCopysetStatus", wanted)
         with pytest.raises(ResourceBusy):
             await call(address, "RemoveCopyset", copyset_pb2.RemoveCopysetRequest(mds_epoch=1, group_id=GROUP))
-        for method in ("ChangePeers", "TransferLeader", "RebuildReplica"):
-            with pytest.raises(Unsupported):
-                await call(address, method, getattr(copyset_pb2, f"{method}Request")())
+        index, epoch = status.configuration_index, 1
+        for request in (
+            copyset_pb2.ChangePeersRequest(mds_epoch=epoch, group_id=GROUP, configuration_index=index),
+            copyset_pb2.TransferLeaderRequest(mds_epoch=epoch, group_id=GROUP, to_metaserver_id=8),
+            copyset_pb2.RebuildReplicaRequest(mds_epoch=epoch, group_id=GROUP, metaserver_id=METASERVER_ID),
+        ):
+            with pytest.raises(InvalidArgument):
+                await call(address, type(request).__name__.removesuffix("Request"), request)
+        stale = copyset_pb2.ChangePeersRequest(mds_epoch=epoch, group_id=GROUP, configuration_index=index + 1)
+        with pytest.raises(StaleEpoch):
+            await call(address, "ChangePeers", stale)
 
 
 async def test_a_restarted_metaserver_serves_while_the_mds_is_away(tmp_path):

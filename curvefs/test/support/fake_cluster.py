@@ -13,6 +13,7 @@ class FakeCluster(mds_pb2_grpc.MdsServiceServicer, topology_pb2_grpc.TopologySer
 
     def __init__(self):
         self.filesystems, self.sessions, self.metaservers, self.partitions = [], [], [], []
+        self.copysets, self.epoch = [], 1
         self.failures, self.requests = {}, []
         self.status = mds_pb2.GetStatusReply(mds_id="m1", pid=11, leading=True, metrics_address="127.0.0.1:9")
 
@@ -35,6 +36,7 @@ class FakeCluster(mds_pb2_grpc.MdsServiceServicer, topology_pb2_grpc.TopologySer
 
     def _answer(self, method, request, reply):
         self.requests.append((method, request))
+        reply.epoch = self.epoch
         if method in self.failures:
             reply.failure.CopyFrom(self.failures[method])
         return reply
@@ -74,3 +76,7 @@ class FakeCluster(mds_pb2_grpc.MdsServiceServicer, topology_pb2_grpc.TopologySer
 
     def ListMetaservers(self, request, context):
         return self._answer("ListMetaservers", request, topology_pb2.ListMetaserversReply(metaservers=self.metaservers))
+
+    def ListCopysets(self, request, context):
+        found = [one for one in self.copysets if not request.group_ids or one.group_id in request.group_ids]
+        return self._answer("ListCopysets", request, topology_pb2.ListCopysetsReply(copysets=found))

@@ -15,7 +15,7 @@ from curvefs.proto import (
     metaserver_pb2_grpc,
     topology_pb2,
 )
-from curvefs.src.common.errors import CurveFSError, NotFound
+from curvefs.src.common.errors import CurveFSError, Redirect, Unavailable, WrongPartition
 from curvefs.src.common.status import failure_of
 from curvefs.src.rpc.asyncio_server import AsyncServer, start_server
 
@@ -24,11 +24,19 @@ PATIENCE_S = 20.0
 
 class FakeMetaserver:
     """Records calls as (method, request). ``failing`` maps a method to what it answers instead of doing it;
-    ``losing`` names methods that do it and then answer UNAVAILABLE, like a lost reply."""
+    ``losing`` names methods that do it and then answer UNAVAILABLE, like a lost reply.
+
+    It leads the groups it has, but for those in ``following``, which name their leader's address, or nobody's. Of a
+    group that is made, the first peer is the leader."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.groups: set[int] = set()
+        self.following: dict[int, str] = {}
+        self.terms: dict[int, int] = {}
+        self.members: dict[int, list[common_pb2.Peer]] = {}
+        self.configurations: dict[int, int] = {}
+        self.committed = 100
         self.partitions: set[tuple[int, int, int]] = set()  # group, filesystem, partition
         self.sessions: set[bytes] = set()
         self.ended: set[tuple[int, bytes]] = set()
@@ -80,9 +88,12 @@ class FakeMetaserver:
         copysets = [
             heartbeat_pb2.CopysetReport(
                 group_id=group,
-                leading=True,
-                term=1,
-                peers=[common_pb2.Peer(metaserver_id=self.metaserver_id, address=self.address)],
+                leading=group not in self.following,
+                term=self.terms.get(group, 1),
+                configuration_index=self.configurations.get(group, 0),
+                committed_index=self.committed,
+                applied_index=self.committed,
+                peers=self.members.get(group, []),
                 partitions=[
                     heartbeat_pb2.PartitionReport(fs_id=fs_id, partition_id=partition, inode_count=7, used_bytes=99)
                     for owner, fs_id, partition in sorted(self.partitions)
@@ -136,11 +147,39 @@ class FakeMetaserver:
         self._happened = asyncio.Event()
         return reply
 
+    def create_copyset(self, request: copyset_pb2.CreateCopysetRequest) -> None:
+        """Have a replica; one that is there stays as it is."""
+        if request.group_id in self.groups:
+            return
+        self.groups.add(request.group_id)
+        self.members[request.group_id] = list(request.peers)
+        for peer in request.peers:
+            if peer.metaserver_id == request.first_metaserver_id != self.metaserver_id:
+                self.following[request.group_id] = peer.address
+
     def create_partition(self, spec: metaserver_pb2.PartitionSpec) -> None:
         """Have a partition."""
-        if spec.group_id not in self.groups:
-            raise NotFound(f"no copyset {spec.group_id}")
+        self.check_leads(spec.group_id)
         self.partitions.add((spec.group_id, spec.fs_id, spec.partition_id))
+
+    def delete_partition(self, place: tuple[int, int, int]) -> None:
+        """Have it no longer."""
+        self.check_leads(place[0])
+        self.partitions.discard(place)
+
+    def end_session(self, group_id: int, session_id: bytes) -> None:
+        """End a session in a group."""
+        self.check_leads(group_id)
+        self.ended.add((group_id, session_id))
+
+    def check_leads(self, group_id: int) -> None:
+        """Raise what a metaserver says that does not lead a group."""
+        if group_id not in self.groups:
+            raise WrongPartition(f"group {group_id} is not on this metaserver")
+        if group_id in self.following:
+            if not self.following[group_id]:
+                raise Unavailable(f"group {group_id} has no leader")
+            raise Redirect(leader=self.following[group_id])
 
 
 class _MetaServerService(metaserver_pb2_grpc.MetaServerServiceServicer):
@@ -158,14 +197,15 @@ class _MetaServerService(metaserver_pb2_grpc.MetaServerServiceServicer):
     async def DeletePartition(self, request, context):
         place = (request.group_id, request.fs_id, request.partition_id)
         return self._fake.answer(
-            "DeletePartition", request, metaserver_pb2.AdminReply(), lambda: self._fake.partitions.discard(place)
+            "DeletePartition", request, metaserver_pb2.AdminReply(), lambda: self._fake.delete_partition(place)
         )
 
     async def EndSession(self, request, context):
-        ends = {(group, request.session_id) for group in request.groups}
-        return self._fake.answer(
-            "EndSession", request, metaserver_pb2.AdminReply(), lambda: self._fake.ended.update(ends)
-        )
+        def end() -> None:
+            for group_id in request.groups:
+                self._fake.end_session(group_id, request.session_id)
+
+        return self._fake.answer("EndSession", request, metaserver_pb2.AdminReply(), end)
 
 
 class _CopysetService(copyset_pb2_grpc.CopysetServiceServicer):
@@ -174,5 +214,5 @@ class _CopysetService(copyset_pb2_grpc.CopysetServiceServicer):
 
     async def CreateCopyset(self, request, context):
         return self._fake.answer(
-            "CreateCopyset", request, copyset_pb2.CopysetReply(), lambda: self._fake.groups.add(request.group_id)
+            "CreateCopyset", request, copyset_pb2.CopysetReply(), lambda: self._fake.create_copyset(request)
         )

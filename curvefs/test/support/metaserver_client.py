@@ -6,12 +6,13 @@ import itertools
 
 import grpc.aio
 
-from curvefs.proto import copyset_pb2, copyset_pb2_grpc, metaserver_pb2_grpc
+from curvefs.proto import common_pb2, copyset_pb2, copyset_pb2_grpc, metaserver_pb2_grpc
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.rpc.asyncio_client import AsyncClient
 from curvefs.src.rpc.lane import Lane
 
 PATIENCE_S = 30
+METASERVER_ID = 7  # what FakeMds gives
 
 
 async def call(address, method, request):
@@ -27,7 +28,9 @@ async def call(address, method, request):
 
 async def make_partition(address, fs_id, group_id, epoch=1):
     """Make a group and the root partition of a filesystem in it."""
-    await call(address, "CreateCopyset", copyset_pb2.CreateCopysetRequest(mds_epoch=epoch, group_id=group_id))
+    peers = [common_pb2.Peer(metaserver_id=METASERVER_ID, address=address)]
+    request = copyset_pb2.CreateCopysetRequest(mds_epoch=epoch, group_id=group_id, peers=peers)
+    await call(address, "CreateCopyset", request)
     spec = pb.PartitionSpec(
         fs_id=fs_id, group_id=group_id, hash_seed=b"h" * 16, chunk_size=64 << 20, block_size=4 << 20
     )

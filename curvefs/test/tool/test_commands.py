@@ -10,11 +10,12 @@ from functools import partial
 import pytest
 from click.testing import CliRunner
 from curvefs_tool import cluster as cluster_module
-from curvefs_tool import state, status
+from curvefs_tool import filesystems, state, status
 from curvefs_tool.main import main
 
 from curvefs.proto import common_pb2, mds_pb2, topology_pb2
 from curvefs.src.client.runtime import start_time
+from curvefs.src.common.errors import StartupError, Unavailable
 from curvefs.src.common.exits import ExitCode
 
 from ..support.fake_cluster import FakeCluster
@@ -59,7 +60,7 @@ def healthy(cluster):
 
 def test_every_command_has_help():
     listed = run("--help").stdout
-    for name in ("up", "down", "status", "create-fs", "list-fs", "query-fs", "delete-fs", "install-helpers"):
+    for name in ("up", "down", "status", "create-fs", "list-fs", "query-fs", "delete-fs", "copyset", "install-helpers"):
         assert name in listed
         done = run(name, "--help")
         assert done.exit_code == 0
@@ -124,8 +125,8 @@ def test_a_filesystem_is_created_as_asked(cluster):
         (common_pb2.PERMISSION_DENIED, "wrong credentials", ExitCode.OBJECT_STORE),
         (common_pb2.NOT_FOUND, "no such bucket", ExitCode.OBJECT_STORE),
         (common_pb2.NO_SPACE, "the store is full", ExitCode.OBJECT_STORE),
-        (common_pb2.UNAVAILABLE, "the store does not answer", ExitCode.OBJECT_STORE),
-        (common_pb2.UNAVAILABLE, "no metaserver is online", ExitCode.FAILED),
+        (common_pb2.OBJECT_STORE_UNAVAILABLE, "it does not answer", ExitCode.OBJECT_STORE),
+        (common_pb2.UNAVAILABLE, "2 of 3 metaservers needed are online", ExitCode.FAILED),
     ],
 )
 def test_a_refused_creation_ends_with_its_reason_and_a_code_of_its_own(cluster, code, message, exit_code):
@@ -149,6 +150,44 @@ def test_what_makes_no_sense_is_refused_before_anybody_is_asked(cluster, words, 
     assert reason in done.stderr
     assert "secret" not in done.stderr
     assert cluster.requests == []
+
+
+def test_the_first_filesystem_waits_for_the_copysets_of_all_metaservers(cluster, monkeypatch):
+    monkeypatch.setattr(filesystems, "_PAUSE_S", 0.01)
+    answer, made = cluster._answer, iter([0, 2, 3])
+
+    def one_after_the_other(method, request, reply):
+        if method == "ListCopysets":
+            reply.copysets.extend(topology_pb2.Copyset(group_id=n + 1) for n in range(next(made)))
+        return answer(method, request, reply)
+
+    monkeypatch.setattr(cluster, "_answer", one_after_the_other)
+    filesystems.ensure_filesystem(cluster.address, "demo", "file:///o", 3)
+    asked = [method for method, _ in cluster.requests]
+    assert (asked.count("ListCopysets"), asked.count("CreateFilesystem")) == (3, 1)
+
+
+def test_the_first_filesystem_is_tried_again_while_metaservers_join_but_not_for_the_store(cluster, monkeypatch):
+    monkeypatch.setattr(filesystems, "JOIN_DEADLINE_S", 0.3)
+    monkeypatch.setattr(filesystems, "_PAUSE_S", 0.05)
+    cluster.fail("CreateFilesystem", common_pb2.UNAVAILABLE, "2 of 3 metaservers needed are online")
+    with pytest.raises(Unavailable, match="2 of 3"):
+        filesystems.ensure_filesystem(cluster.address, "demo", "file:///o", 0)
+    assert [method for method, _ in cluster.requests].count("CreateFilesystem") > 1
+    cluster.requests.clear()
+    cluster.fail("CreateFilesystem", common_pb2.OBJECT_STORE_UNAVAILABLE, "it does not answer")
+    with pytest.raises(StartupError) as caught:
+        filesystems.ensure_filesystem(cluster.address, "demo", "file:///o", 0)
+    assert caught.value.exit_code == ExitCode.OBJECT_STORE
+    assert [method for method, _ in cluster.requests].count("CreateFilesystem") == 1
+
+
+def test_more_replicas_than_metaservers_are_refused_and_leave_nothing(tmp_path):
+    for words, told in [(["--replicas", "3"], "not 1"), (["--replicas", "5", "--metaservers", "4"], "not 4")]:
+        done = run("up", tmp_path / "data", *words)
+        assert done.exit_code == ExitCode.USAGE
+        assert told in done.stderr
+        assert not (tmp_path / "data").exists()
 
 
 def test_filesystems_are_listed(cluster):
@@ -197,6 +236,34 @@ def test_the_status_of_a_healthy_cluster_has_the_promised_shape(cluster):
         {"role": "client", "id": "01" * 16, "pid": 33, "address": "127.0.0.1:6", "leaders": 0},
     ]
     assert run("status").stdout.startswith("healthy\n")
+
+
+def copyset(**more):
+    peers = [common_pb2.Peer(metaserver_id=7, address="127.0.0.1:5")]
+    replica = topology_pb2.Replica(metaserver_id=7, heard=True, committed_index=9, applied_index=4)
+    fields = {"group_id": 4, "leader_id": 7, "peers": peers, "replicas": [replica], "partition_count": 1}
+    return topology_pb2.Copyset(**fields | more)
+
+
+def test_the_status_shows_the_copysets(cluster):
+    healthy(cluster)
+    cluster.copysets = [copyset()]
+    said = run_json("status")
+    assert said["healthy"] is True
+    assert said["copysets"][0]["peers"][0]["lag"] == 5
+    assert "4        7       7      5    1" in run("status").stdout
+
+
+def test_a_replica_that_is_missing_or_a_copyset_without_a_leader_is_unhealthy(cluster):
+    healthy(cluster)
+    cluster.copysets = [copyset(replicas=[topology_pb2.Replica(metaserver_id=7)])]
+    assert run_json("status")["problems"] == ["copyset 4: the replica on metaserver 7 was not heard of"]
+    cluster.copysets = [copyset(leader_id=0)]
+    cluster.partitions[0].leader = ""
+    assert run_json("status")["problems"] == ["copyset 4 has no leader"]  # once, not for each partition
+    cluster.metaservers[0].health = topology_pb2.OFFLINE
+    cluster.copysets[0].replicas[0].heard = False
+    assert run_json("status")["problems"] == ["metaserver 7 is offline", "copyset 4 has no leader"]
 
 
 @pytest.mark.parametrize(

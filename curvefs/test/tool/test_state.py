@@ -12,6 +12,7 @@ from curvefs_tool import state
 from curvefs.src.client.runtime import start_time
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
+from curvefs.src.object.url import parse_store_url
 
 
 def refused(call, *arguments):
@@ -87,6 +88,40 @@ def test_differing_settings_are_refused_by_name(tmp_path, asked, words):
 def test_damaged_settings_are_refused(tmp_path, text):
     (tmp_path / "cluster.json").write_text(text)
     assert "cluster.json" in refused(state.load_settings, tmp_path)
+
+
+def test_three_replicas_are_the_default_where_there_are_three_metaservers(tmp_path):
+    for metaservers, replicas in [(1, 1), (2, 1), (3, 3), (5, 3)]:
+        folder = tmp_path / str(metaservers)
+        folder.mkdir()
+        assert state.settle(folder, None, None, metaservers).replicas == replicas
+        assert state.load_settings(folder).replicas == replicas
+    folder = tmp_path / "asked"
+    folder.mkdir()
+    assert state.settle(folder, None, None, 5, 5).replicas == 5
+    assert "was made with --replicas 5" in refused(state.settle, folder, None, None, None, 3)
+
+
+def test_more_replicas_than_metaservers_are_refused(tmp_path):
+    with pytest.raises(StartupError, match="3 replicas need 3 metaservers, not 2") as caught:
+        state.settle(tmp_path, None, None, 2, 3)
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_of_before_there_were_replicas_have_one(tmp_path):
+    state.settle(tmp_path, None, None, 3)
+    kept = json.loads((tmp_path / "cluster.json").read_text())
+    del kept["replicas"]
+    (tmp_path / "cluster.json").write_text(json.dumps(kept))
+    assert state.settle(tmp_path, None, None, 3).replicas == 1
+
+
+def test_a_folder_with_any_name_has_an_object_store_that_can_be_read(tmp_path):
+    data = tmp_path / "50% off #1?"
+    data.mkdir()
+    settings = state.settle(data, None, None, None)
+    assert parse_store_url(settings.object_store).folder == data / "objects"
 
 
 def test_ports_are_free_distinct_and_not_those_of_outgoing_connections():

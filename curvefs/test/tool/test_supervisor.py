@@ -123,6 +123,7 @@ def test_everything_runs_and_is_written_down_after_the_start(lab_of):
     assert all(one.running for one in lab.state.processes.values())
     assert lab.state.processes["client"].detail == str(lab.place)
     assert (lab.root / "etc" / "metaserver-2.toml").read_text().endswith('mds = "127.0.0.1:1000"\n')
+    assert (lab.root / "etc" / "mds.toml").read_text().endswith("replica_count = 1\n")
 
 
 def test_down_stops_client_then_metaservers_then_mds(lab_of):

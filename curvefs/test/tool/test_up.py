@@ -171,6 +171,64 @@ def test_without_restart_what_is_killed_stays_dead(cluster):
     assert cluster.processes() == {}
 
 
+# -------------------------------------------------------------------------------------------------- replicas
+
+
+def copysets_of(cluster):
+    """Peers and leader of each copyset, as the status has them."""
+    return {
+        one["group_id"]: ([peer["metaserver_id"] for peer in one["peers"]], one["leader"])
+        for one in cluster.status()["copysets"]
+    }
+
+
+def test_three_metaservers_have_three_replicas_of_everything_and_outlive_one(cluster):
+    cluster.up("--metaservers", "3", "--no-restart", mount=False)
+    assert cluster.status()["healthy"]  # when up returns
+    found = copysets_of(cluster)
+    assert [sorted(peers) for peers, _ in found.values()] == [[1, 2, 3]] * 3
+    assert sorted(leader for _, leader in found.values()) == [1, 2, 3]
+    killed = next(one["metaserver_id"] for one in cluster.status()["copysets"][0]["peers"] if one["state"] == "leader")
+    address = next(one["address"] for one in cluster.status()["processes"] if one["id"] == str(killed))
+    ports = json.loads((cluster.data / "cluster.json").read_text())["ports"]
+    cluster.kill9(next(name for name, port in ports.items() if address.endswith(f":{port}")))
+    wait_until(lambda: all(leader not in (0, killed) for _, leader in copysets_of(cluster).values()))
+    made = cluster.tool("create-fs", "more", "--object-store", f"file://{cluster.root}/more", "--mds", cluster.mds)
+    assert made.stdout.startswith("created more")
+    cluster.down()
+    cluster.up(mount=False)
+    assert cluster.status()["healthy"]
+    for group_id in copysets_of(cluster):
+        cluster.tool("copyset", "compare", group_id, "--mds", cluster.mds)
+
+
+def test_replicas_move_between_metaservers_by_hand(cluster):
+    cluster.up("--metaservers", "4", "--replicas", "3", mount=False)
+    peers, leader = copysets_of(cluster)[1]
+    [other] = {1, 2, 3, 4} - set(peers)
+    follower, another = [peer for peer in peers if peer != leader]
+
+    def copyset(*words):
+        done = cluster.tool("copyset", words[0], 1, *words[1:], "--mds", cluster.mds, "--json")
+        return json.loads(done.stdout)
+
+    assert copyset("add-peer", other)["peers"] == [*peers, other]
+    assert copyset("remove-peer", follower)["left_over"] == []
+    assert copyset("transfer-leader", other)["leader"] == other
+    assert sorted(copyset("replace-peer", other, follower)["peers"]) == sorted(peers)  # the leader itself
+    led = next(one["metaserver_id"] for one in copyset("query")["replicas"] if one["leader_id"] == one["metaserver_id"])
+    copyset("rebuild", "--on", next(peer for peer in peers if peer != led), "--yes")
+    compared = copyset("compare")
+    assert (compared["same"], sorted(map(int, compared["digests"]))) == (True, sorted(peers))
+    wait_until(lambda: sorted(copysets_of(cluster)[1][0]) == sorted(peers))
+    wait_until(lambda: cluster.status()["healthy"])
+    refused(
+        cluster.tool("copyset", "remove", 1, "--on", another, "--mds", cluster.mds, check=False),
+        ExitCode.BUSY,
+        "holds partitions",
+    )
+
+
 # ------------------------------------------------------------------------------------------------- bad input
 
 

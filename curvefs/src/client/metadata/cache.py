@@ -8,13 +8,17 @@ to the directory's change counter: an own operation that moves the counter by ex
 complete and fresh (nobody else changed the directory); any other counter ends it. Names belong to the listing by
 its generation: what an older listing knew does not count in a newer one.
 
+Results of transactions come outside the order in which a group applied its operations: they count only when nothing
+newer is known of the directory, by its change counter; in doubt the names are forgotten.
+
 Attributes are kept as serialised messages: a fifth of the memory of live ones, parsed in about a microsecond.
 
 Invariant: of one inode, attributes with a lower change counter never replace valid ones with a higher.
 """
 
+import stat
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -127,6 +131,17 @@ class MetadataCache:
         listing = self._listings.get(parent)
         return listing is not None and listing.expires > now
 
+    def newest_change(self, inode_id: int) -> int:
+        """Return the highest change counter heard of an inode, as far as it is still known; 0 when it is not."""
+        entry = self._entries.get(inode_id)
+        listing = self._listings.get(inode_id)
+        return max(entry.change if isinstance(entry, _Attributes) else 0, listing.change if listing is not None else 0)
+
+    def is_directory(self, inode_id: int) -> bool | None:
+        """True or False for an inode that was heard of, however long ago: types do not change. None when not known."""
+        entry = self._entries.get(inode_id)
+        return stat.S_ISDIR(pb.Inode.FromString(entry.record).mode) if isinstance(entry, _Attributes) else None
+
     # ----------------------------------------------------------------------------------------- learning
 
     def learn_attributes(self, inode: pb.Inode, now: float) -> None:
@@ -183,6 +198,8 @@ class MetadataCache:
         """
         if count > self._entries_max // 2:
             return  # its names push one another out; nothing would stay complete
+        if change < self.newest_change(parent):
+            return  # changed since, and the change is known
         self._listings[parent] = _Listing(change, began + self._entry_timeout_s, generation)
 
     # -------------------------------------------------------------------------- the mount's own operations
@@ -214,10 +231,27 @@ class MetadataCache:
         self.learn_attributes(parent, now)
 
     def made_directory(self, directory: pb.Inode, now: float) -> None:
-        """An own mkdir: the new directory is known to be empty."""
+        """An own mkdir: the new directory is known to be empty, unless more is known of it already."""
+        if self.newest_change(directory.inode_id) > directory.change:
+            return
         self._listings[directory.inode_id] = _Listing(
             directory.change, now + self._entry_timeout_s, self.begin_listing()
         )
+
+    def changed_outside_lane(self, parent: pb.Inode, names: Mapping[bytes, int], now: float) -> None:
+        """An own transaction changed names of a directory, to these inodes (0: removed); ``parent`` is it afterwards.
+
+        Its result may come after those of operations that were applied later.
+        """
+        if not 0 < self.newest_change(parent.inode_id) < parent.change:
+            for name in names:
+                self.forget_name(parent.inode_id, name)
+            return
+        for name, inode_id in names.items():
+            if inode_id:
+                self.changed_directory(parent, now, added=(name, inode_id))
+            else:
+                self.changed_directory(parent, now, removed=name)
 
     def touched(self, inode: pb.Inode, now: float) -> None:
         """An own operation changed an inode's attributes and no name."""

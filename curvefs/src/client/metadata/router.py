@@ -1,105 +1,150 @@
-"""Routes operations and reads to the metaserver that leads their partition, and keeps at it until the deadline.
+"""Brings operations, transactions and reads to the group of their partition, and keeps at it until the deadline.
 
-A partition belongs to a group, a group has a leader, a leader has an address, an address has one stream. Redirects
-and broken connections make the router ask the MDS again where the partitions are. When the session is over, a
-new one is opened: what was never sent goes on under it, what was sent has an unknown outcome and fails (rule 8).
+A partition belongs to a group; groups.py knows where each is led. When the session is over, a new one is opened: what
+was never sent goes on under it, what was sent has an unknown outcome and fails (rule 8). The MDS is asked for leases
+and for where partitions are; while it is away, everything goes on with what is known.
 
 Shared across awaits: the tables below; they change in code without awaits only. A caller that resumes after an
 await looks everything up afresh.
 """
 
-import itertools
-from collections.abc import Callable
-from typing import Generic, TypeVar
+import random as random_module
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import structlog
 import trio
 
-from ....proto import mds_pb2
+from ....proto import common_pb2, mds_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.errors import (
-    CurveFSError,
-    IOFailure,
-    Locked,
-    Overloaded,
-    Redirect,
-    SessionEnded,
-    Unavailable,
-    WrongPartition,
-)
+from ...common.errors import CurveFSError, IOFailure, Locked, SessionEnded
 from ...common.status import error_of, error_of_code
-from ...rpc.lane import NEVER_SENT, Lane
-from ...rpc.trio_stream import MetaserverStream, StreamListener
+from ...rpc.backoff import Random, pause_s
+from ...rpc.connection import Connect, GrpcConnection
+from ...rpc.lane import NEVER_SENT
+from .answers import Answers
+from .groups import Groups
 from .session import MountSession
 
 log = structlog.get_logger()
 
-RETRY_S = 0.05
 REFRESH_S = 1.0
+COUNTS_MAX_AGE_S = 30.0
+# A transaction's locks are short: the first try after one comes soon.
+LOCKED_S_FIRST, LOCKED_S_MAX = 0.001, 0.05
+_TRIED_AGAIN = (common_pb2.LOCKED, common_pb2.WRONG_PARTITION)
 
-T = TypeVar("T")
 Effect = Callable[[pb.OperationResult], None]
 
 
-class _Answer(Generic[T]):
-    """A slot for one answer, and the task that sleeps on it."""
-
-    __slots__ = ("_task", "value")
-
-    def __init__(self) -> None:
-        self.value: T | CurveFSError | None = None
-        self._task: trio.lowlevel.Task | None = None
-
-    def set(self, value: T | CurveFSError) -> None:
-        self.value = value
-        task, self._task = self._task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
-
-    async def wait(self) -> None:
-        if self.value is not None:
-            return
-        self._task = trio.lowlevel.current_task()
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-
-class Router(StreamListener):
+class Router:
     """See the module. ``timeout_s``: how long a caller waits for its answer before EIO."""
 
     def __init__(
-        self, session: MountSession, *, timeout_s: float, on_new_session: Callable[[], None] = lambda: None
+        self,
+        session: MountSession,
+        *,
+        timeout_s: float,
+        on_new_session: Callable[[], None] = lambda: None,
+        connect: Connect = GrpcConnection,
+        random: Random = random_module.random,
     ) -> None:
         self._session = session
         self._timeout_s = timeout_s
         self._on_new_session = on_new_session
+        self._connect = connect
+        self.random = random
         self._partitions: dict[int, int] = {}  # partition -> group
-        self._leaders: dict[int, str] = {}  # group -> address
-        self._streams: dict[str, MetaserverStream] = {}
-        self._read_ids = itertools.count(1)
-        self._nursery: trio.Nursery | None = None
-        self._session_lost = trio.Event()
-        self._replacing = False
+        self._inode_counts: dict[int, int] = {}  # partition -> inodes, as last heard
+        self._counts_at = 0.0
+        self._groups: Groups | None = None  # while running
         self._usable = trio.Event()
+        self._session_lost = trio.Event()
         self._refresh = trio.Event()
+        self._refreshed = trio.Event()
 
     # ----------------------------------------------------------------------------------------- for callers
 
-    async def operate(
-        self, partition_id: int, operation: pb.Operation, effect: Effect | None = None
-    ) -> pb.OperationResult:
-        """Have an operation applied, once, and return its result.
+    def deadline(self) -> float:
+        """Return until when (trio time) an operation that begins now is to be tried."""
+        return trio.current_time() + self._timeout_s
 
-        ``effect`` is called with a successful result when it arrives, in the order of the lane, before anything
-        else runs. Raises what the result says; SessionEnded and IOFailure leave the outcome unknown.
+    async def operate(
+        self, partition_id: int, operation: pb.Operation, effect: Effect | None = None, *, deadline: float | None = None
+    ) -> pb.OperationResult:
+        """Have an operation applied, once, in the order of the lane, and return its result.
+
+        ``effect`` is called with a successful result when it arrives, in that order, before anything else runs.
+        Raises what the result says; SessionEnded and IOFailure leave the outcome unknown.
         """
-        deadline = trio.current_time() + self._timeout_s
+        return await self._apply(partition_id, operation, effect, deadline or self.deadline(), spanning=False)
+
+    async def transact(
+        self, partition_id: int, operation: pb.Operation, effect: Effect | None = None, *, deadline: float | None = None
+    ) -> pb.OperationResult:
+        """Have an operation that spans partitions applied, once, and return its result; see operate().
+
+        ``partition_id`` is that of the source parent (link: of the new parent). There is no order among transactions,
+        nor with the lane.
+        """
+        return await self._apply(partition_id, operation, effect, deadline or self.deadline(), spanning=True)
+
+    async def read(self, partition_id: int, read: pb.Read) -> pb.ReadResult:
+        """Have a read answered by the leader. Raises what the answer says, IOFailure after the deadline."""
+        (result,) = await self.read_many(partition_id, [read])
+        if result.HasField("failure"):
+            raise error_of(result.failure)
+        return result
+
+    async def read_many(self, partition_id: int, reads: Sequence[pb.Read]) -> list[pb.ReadResult]:
+        """Have reads answered, all in one request; the results in their order, each with its failure if it has one.
+
+        Raises IOFailure after the deadline.
+        """
+        deadline = self.deadline()
+        results: list[pb.ReadResult] = [pb.ReadResult()] * len(reads)
+        left = list(range(len(reads)))
+        tries = 0
+        while left:
+            answers = await self._read_once(partition_id, [reads[index] for index in left], deadline)
+            again = []
+            for index, answer in zip(left, answers, strict=True):
+                results[index] = answer
+                if answer.failure.code in _TRIED_AGAIN:
+                    again.append(index)
+            left = again
+            if left:
+                tries += 1
+                if any(results[index].failure.code == common_pb2.WRONG_PARTITION for index in left):
+                    self._refresh.set()
+                await self._pause(tries, deadline, results[left[0]].failure.message)
+        return results
+
+    @property
+    def one_of_each_group(self) -> list[int]:
+        """Return one partition of each group: for what a group answers about all its partitions."""
+        return sorted({group_id: partition for partition, group_id in self._partitions.items()}.values())
+
+    def inode_counts(self) -> Mapping[int, int]:
+        """Return the inodes of each partition, about; asks for fresher numbers when these are old."""
+        if trio.current_time() - self._counts_at > COUNTS_MAX_AGE_S:
+            self._counts_at = trio.current_time()
+            self._refresh.set()
+        return self._inode_counts
+
+    def count_inode(self, partition_id: int) -> None:
+        """Take into account that a directory was just placed in a partition, until fresher numbers come."""
+        if partition_id in self._inode_counts:
+            self._inode_counts[partition_id] += 1
+
+    # --------------------------------------------------------------------------------------------- sending
+
+    async def _apply(
+        self, partition_id: int, operation: pb.Operation, effect: Effect | None, deadline: float, *, spanning: bool
+    ) -> pb.OperationResult:
+        tries = 0
         while True:
-            outcome = await self._submit(partition_id, operation, effect, deadline)
+            outcome = await self._apply_once(partition_id, operation, effect, deadline, spanning=spanning)
             if isinstance(outcome, SessionEnded) and str(outcome) == NEVER_SENT:
                 continue
             if isinstance(outcome, CurveFSError):
@@ -109,80 +154,83 @@ class Router(StreamListener):
             error = error_of_code(outcome.status, outcome.message)
             if not isinstance(error, Locked):
                 raise error
-            await trio.sleep(RETRY_S)
+            tries += 1
+            await self._pause(tries, deadline, str(error))
 
-    async def read(self, partition_id: int, read: pb.Read) -> pb.ReadResult:
-        """Have a read answered by the leader. Raises what the answer says, IOFailure after the deadline."""
-        deadline = trio.current_time() + self._timeout_s
-        while True:
-            outcome = await self._send_read(partition_id, read, deadline)
-            if isinstance(outcome, pb.ReadResult):
-                if not outcome.HasField("failure"):
-                    return outcome
-                outcome = error_of(outcome.failure)
-            if isinstance(outcome, WrongPartition | Redirect):
-                self._refresh.set()
-            elif not isinstance(outcome, Unavailable | Overloaded):
-                raise outcome
-            await trio.sleep(RETRY_S)
-
-    async def _submit(
-        self, partition_id: int, operation: pb.Operation, effect: Effect | None, deadline: float
+    async def _apply_once(
+        self, partition_id: int, operation: pb.Operation, effect: Effect | None, deadline: float, *, spanning: bool
     ) -> pb.OperationResult | CurveFSError:
-        answer: _Answer[pb.OperationResult] = _Answer()
+        answers: Answers[pb.OperationResult | CurveFSError] = Answers()
 
         def complete(outcome: pb.OperationResult | CurveFSError) -> None:
             if effect is not None and isinstance(outcome, pb.OperationResult) and not outcome.status:
                 effect(outcome)
-            answer.set(outcome)
+            answers.set(outcome)
 
         with trio.move_on_at(deadline):
-            if not self._usable.is_set():
-                await self._usable.wait()
-            stream, group_id = self._stream_of(partition_id)
-            sequence = stream.submit(group_id, operation, complete)
+            groups, group_id = await self._place_of(partition_id)
+            calls = groups.calls(group_id)
+            if spanning:
+                give_up = partial(calls.transactions.abandon, calls.transact(operation, complete))
+            else:
+                give_up = partial(calls.lane.abandon, calls.submit(operation, complete))
+            groups.flush(group_id)
             try:
-                await answer.wait()
+                await answers.wait()
             finally:
-                if answer.value is None:
-                    self._abandon(group_id, sequence)
-        return answer.value or IOFailure(f"no metaserver answered within {self._timeout_s:.0f} s")
+                if answers.left:
+                    give_up()
+        return answers.values[0] or self._nobody_answered()
 
-    async def _send_read(self, partition_id: int, read: pb.Read, deadline: float) -> pb.ReadResult | CurveFSError:
-        answer: _Answer[pb.ReadResult] = _Answer()
-        read.read_id = 0  # a repetition is a read of its own
+    async def _read_once(self, partition_id: int, reads: list[pb.Read], deadline: float) -> list[pb.ReadResult]:
+        answers: Answers[pb.ReadResult] = Answers(len(reads))
         with trio.move_on_at(deadline):
-            if not self._usable.is_set():
-                await self._usable.wait()
-            stream, group_id = self._stream_of(partition_id)
-            read_id = stream.read(group_id, read, answer.set)
+            groups, group_id = await self._place_of(partition_id)
+            calls = groups.calls(group_id)
+            ids = [calls.read(read, partial(_take_read, answers, index)) for index, read in enumerate(reads)]
+            groups.flush(group_id)
             try:
-                await answer.wait()
+                await answers.wait()
             finally:
-                if answer.value is None:
-                    for one in self._streams.values():
-                        one.cancel_read(read_id)
-        return answer.value or IOFailure(f"no metaserver answered within {self._timeout_s:.0f} s")
+                if answers.left:
+                    calls = groups.calls(group_id)  # another one, if the session was replaced
+                    for read_id in ids:
+                        calls.cancel_read(read_id)
+        if answers.left:
+            raise self._nobody_answered()
+        return [value for value in answers.values if value is not None]
 
-    @property
-    def partition_count(self) -> int:
-        """Return how many partitions the filesystem has."""
-        return len(self._partitions)
+    async def _place_of(self, partition_id: int) -> tuple[Groups, int]:
+        """Return where a partition's calls go, once there is a session. Raises IOFailure for an unknown partition."""
+        while not self._usable.is_set():
+            await self._usable.wait()
+        if partition_id not in self._partitions:
+            self._refresh.set()
+            await self._refreshed.wait()
+            while not self._usable.is_set():
+                await self._usable.wait()
+        assert self._groups is not None, "the router runs"
+        if partition_id not in self._partitions:
+            raise IOFailure(f"partition {partition_id} is unknown")
+        return self._groups, self._partitions[partition_id]
 
-    @property
-    def connected(self) -> bool:
-        """True when every stream has the session open."""
-        return bool(self._streams) and all(stream.connected for stream in self._streams.values())
+    async def _pause(self, tries: int, deadline: float, reason: str) -> None:
+        wait_s = pause_s(tries, self.random, first_s=LOCKED_S_FIRST, max_s=LOCKED_S_MAX)
+        if trio.current_time() + wait_s >= deadline:
+            raise IOFailure(f"not done within {self._timeout_s:.0f} s: {reason}")
+        await trio.sleep(wait_s)
+
+    def _nobody_answered(self) -> IOFailure:
+        return IOFailure(f"no metaserver answered within {self._timeout_s:.0f} s")
 
     # ------------------------------------------------------------------------------------------ background
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the streams, the session's renewal and its replacement, until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._place(self._session.partitions)
-            self._usable.set()
-            nursery.start_soon(self._refresh_loop)
+            self._groups = Groups(self, nursery, self._session.credentials, connect=self._connect, random=self.random)
+            self._begin(self._groups)
+            nursery.start_soon(self._refresh_loop, self._groups)
             task_status.started()
             while True:
                 self._session_lost = trio.Event()
@@ -190,22 +238,22 @@ class Router(StreamListener):
                     renewal.start_soon(self._renew, renewal.cancel_scope)
                     await self._session_lost.wait()
                     renewal.cancel_scope.cancel()
-                await self._replace_session()
+                await self._replace_session(self._groups)
+
+    def _begin(self, groups: Groups) -> None:
+        self._place(groups, self._session.partitions)
+        groups.begin_session()
+        self._usable.set()
 
     async def _renew(self, scope: trio.CancelScope) -> None:
         await self._session.renew_until_over()
         self._session_lost.set()
         scope.cancel()
 
-    async def _replace_session(self) -> None:
+    async def _replace_session(self, groups: Groups) -> None:
         """The session is over: fail what was sent, open a new one, go on with fresh lanes."""
         self._usable = trio.Event()
-        self._replacing = True
-        detached = [stream.detach(group) for stream in self._streams.values() for group in stream.groups]
-        for lane, reads in detached:
-            lane.end()
-            for _, complete in reads:
-                complete(Unavailable())  # a read has no outcome to doubt: it is sent again
+        groups.end_session()
         while True:
             try:
                 await self._session.open()
@@ -215,88 +263,45 @@ class Router(StreamListener):
                 await trio.sleep(REFRESH_S)
         log.info("a new session is open", filesystem=self._session.filesystem.name)
         self._on_new_session()
-        self._replacing = False
-        self._place(self._session.partitions)
-        for stream in self._streams.values():
-            stream.reconnect()
-        self._usable.set()
+        self._begin(groups)
 
-    async def _refresh_loop(self) -> None:
+    async def _refresh_loop(self, groups: Groups) -> None:
         """Ask the MDS where the partitions are, when something suggests that they moved."""
         while True:
             await self._refresh.wait()
             self._refresh = trio.Event()
             try:
-                self._place(await self._session.list_partitions())
+                self._place(groups, await self._session.list_partitions())
             except CurveFSError as error:
                 log.warning("the partitions could not be listed", reason=str(error))
+            refreshed, self._refreshed = self._refreshed, trio.Event()
+            refreshed.set()
             await trio.sleep(REFRESH_S)
 
-    # ---------------------------------------------------------------------------------------------- tables
-
-    def _place(self, partitions: list[mds_pb2.Partition]) -> None:
-        """Take the MDS's word on where each partition is."""
+    def _place(self, groups: Groups, partitions: Sequence[mds_pb2.Partition]) -> None:
+        """Take the MDS's word on what there is and where."""
         for partition in partitions:
             self._partitions[partition.partition_id] = partition.group_id
-            leader = partition.leader or (partition.peers[0].address if partition.peers else "")
-            if leader:
-                self._move(partition.group_id, leader)
+            self._inode_counts[partition.partition_id] = partition.inode_count
+        self._counts_at = trio.current_time()
+        groups.place(partitions)
 
-    def _move(self, group_id: int, address: str) -> None:
-        """Have a group's lane on the stream of its leader."""
-        if self._replacing:
-            return  # a lane belongs to a session, and there is none
-        stream = self._stream_to(address)
-        if group_id in stream.groups:
-            return
-        before = self._leaders.get(group_id)
-        self._leaders[group_id] = address
-        if before is not None and group_id in self._streams[before].groups:
-            lane, reads = self._streams[before].detach(group_id)
-        else:
-            session = self._session
-            lane, reads = Lane(session.filesystem.fs_id, session.session_id, group_id), []
-        stream.attach(lane, reads)
+    # --------------------------------------------------------------------------------- what groups tell us
 
-    def _stream_to(self, address: str) -> MetaserverStream:
-        stream = self._streams.get(address)
-        if stream is None:
-            assert self._nursery is not None, "the router runs"
-            stream = self._streams[address] = MetaserverStream(address, self._session.credentials, self, self._read_ids)
-            self._nursery.start_soon(stream.run)
-        return stream
-
-    def _stream_of(self, partition_id: int) -> tuple[MetaserverStream, int]:
-        group_id = self._partitions.get(partition_id)
-        if group_id is None:
-            self._refresh.set()
-            raise IOFailure(f"partition {partition_id} is unknown")
-        return self._streams[self._leaders[group_id]], group_id
-
-    def _abandon(self, group_id: int, sequence: int) -> None:
-        address = self._leaders.get(group_id)
-        if address is not None:
-            self._streams[address].abandon(group_id, sequence)
-
-    # ------------------------------------------------------------------------------- what streams tell us
-
-    def on_redirect(self, group_id: int, leader: str) -> None:
-        """Follow to the leader that was named, else ask the MDS."""
-        if leader:
-            self._move(group_id, leader)
-        else:
-            self._refresh.set()
+    def on_doubt(self) -> None:
+        """Ask the MDS."""
+        self._refresh.set()
 
     def on_session_ended(self, session_id: bytes) -> None:
         """Open a new session, unless that has happened already."""
         if session_id == self._session.session_id:
             self._session_lost.set()
 
-    def on_disconnected(self, address: str) -> None:
-        """A metaserver that went away may come back elsewhere."""
-        log.info("metaserver connection lost", metaserver=address)
-        self._refresh.set()
+    def on_token_refused(self, session_id: bytes) -> None:
+        """Get a fresh token; the MDS says whether the session is over."""
+        if session_id == self._session.session_id:
+            self._session.renew_soon()
 
-    def on_connected(self, address: str) -> None:
-        """Note it."""
-        log.info("metaserver connected", metaserver=address)
+
+def _take_read(answers: Answers[pb.ReadResult], index: int, result: pb.ReadResult) -> None:
+    answers.set(result, index)

@@ -40,7 +40,7 @@ class SliceCalls:
 
     async def read_slices(self, inode_id: int, first_chunk: int, count: int) -> tuple[pb.Inode, list[pb.Slice]]:
         """Return the inode and the slices of ``count`` chunks, each chunk's in commit order."""
-        return await self._metadata.get_slices(inode_id, first_chunk, count)
+        return await self._metadata.reads.get_slices(inode_id, first_chunk, count)
 
     async def take_chunk_id(self, inode_id: int) -> int:
         """Return an unused chunk id of the inode's partition."""

@@ -13,6 +13,7 @@ import trio
 
 from ....proto import metaserver_pb2 as pb
 from ..metadata.client import MetadataClient
+from ..metadata.reads import Page
 
 PAGE_ENTRIES = 1000
 DOT, DOT_DOT = 1, 2  # cursors after '.' and '..'; hashes of names are larger
@@ -36,9 +37,9 @@ class DirectoryHandle:
 
 async def entries_after(handle: DirectoryHandle, cursor: int, metadata: MetadataClient) -> list[pb.DirectoryEntry]:
     """Return the entries after a cursor, at most a page; none at the end of the directory."""
-    page = _rest_of_page(handle, cursor)
-    if page is not None:
-        return page
+    rest = _rest_of_page(handle, cursor)
+    if rest is not None:
+        return rest
     if cursor < DOT_DOT:
         return (await _dots(handle.inode_id, metadata))[cursor:]
     if cursor == DOT_DOT:
@@ -52,18 +53,18 @@ async def entries_after(handle: DirectoryHandle, cursor: int, metadata: Metadata
     else:
         handle.last_name = b"\xff" * 256  # a cursor from elsewhere: after all names of that hash
         handle.generation = 0
-    result = await metadata.read_dir(
+    page = await metadata.reads.read_dir(
         handle.inode_id, cursor, handle.last_name, limit=PAGE_ENTRIES, generation=handle.generation
     )
-    handle.page, handle.after, handle.end = list(result.entries), cursor, result.end
-    _note_progress(handle, result, metadata)
+    handle.page, handle.after, handle.end = page.entries, cursor, page.end
+    _note_progress(handle, page, metadata)
     return handle.page
 
 
 async def _dots(inode_id: int, metadata: MetadataClient) -> list[pb.DirectoryEntry]:
     """Return the entries '.' and '..'."""
-    here = await metadata.get_attr(inode_id)
-    above = await metadata.get_attr(here.parent)
+    here = await metadata.reads.get_attr(inode_id)
+    above = await metadata.reads.get_attr(here.parent)
     return [
         pb.DirectoryEntry(name=name, hash=hash_, inode_id=inode.inode_id, type=pb.DIRECTORY, inode=inode)
         for name, hash_, inode in ((b".", DOT, here), (b"..", DOT_DOT, above))
@@ -83,13 +84,13 @@ def _rest_of_page(handle: DirectoryHandle, cursor: int) -> list[pb.DirectoryEntr
     return None
 
 
-def _note_progress(handle: DirectoryHandle, result: pb.ReadResult, metadata: MetadataClient) -> None:
+def _note_progress(handle: DirectoryHandle, page: Page, metadata: MetadataClient) -> None:
     if not handle.generation:
         return
-    if handle.change and handle.change != result.inode.change:
+    if not page.as_read or (handle.change and handle.change != page.change):
         handle.generation = 0
         return
-    handle.change = result.inode.change
-    handle.count += len(result.entries)
-    if result.end:
+    handle.change = page.change
+    handle.count += len(page.entries)
+    if page.end:
         metadata.cache.finish_listing(handle.inode_id, handle.change, handle.generation, handle.count, handle.began)

@@ -68,11 +68,11 @@ class Vfs:
     async def lookup(self, parent: int, name: bytes) -> pb.Inode:
         """Return what a name leads to. Raises NotFound, NotADirectory, NameTooLong."""
         _check_name(name)
-        return self._with_unpublished(await self._metadata.lookup(parent, name))
+        return self._with_unpublished(await self._metadata.reads.lookup(parent, name))
 
     async def getattr(self, inode_id: int) -> pb.Inode:
         """Return attributes, as fstat(2)."""
-        return self._with_unpublished(await self._metadata.get_attr(inode_id))
+        return self._with_unpublished(await self._metadata.reads.get_attr(inode_id))
 
     async def setattr(self, changes: pb.SetAttr) -> pb.Inode:
         """Change mode, owner, times, length: chmod, chown, utimensat, truncate."""
@@ -90,14 +90,14 @@ class Vfs:
 
     async def readlink(self, inode_id: int) -> bytes:
         """Return the target of a symbolic link. Raises InvalidArgument for anything else."""
-        inode = await self._metadata.get_attr(inode_id)
+        inode = await self._metadata.reads.get_attr(inode_id)
         if not stat.S_ISLNK(inode.mode):
             raise InvalidArgument
         return inode.symlink_target
 
     async def statfs(self) -> Statistics:
         """Return capacity and use."""
-        counters = await self._metadata.stat_fs()
+        counters = await self._metadata.reads.stat_fs()
         return Statistics(
             self._filesystem.capacity_bytes or CAPACITY_BYTES_DEFAULT,
             counters.used_bytes,
@@ -110,13 +110,13 @@ class Vfs:
     async def mknod(self, parent: int, name: bytes, mode: int, credential: pb.Credential, rdev: int = 0) -> pb.Inode:
         """Create a regular file, fifo, socket or device. ``mode`` has the type and the final permission bits."""
         _check_name(name)
-        return (await self._metadata.create(parent, name, mode, credential, rdev=rdev))[0]
+        return (await self._metadata.names.create(parent, name, mode, credential, rdev=rdev))[0]
 
     async def mkdir(self, parent: int, name: bytes, mode: int, credential: pb.Credential) -> pb.Inode:
         """Create a directory."""
         _check_name(name)
         mode = stat.S_IFDIR | stat.S_IMODE(mode)
-        return (await self._metadata.create(parent, name, mode, credential))[0]
+        return await self._metadata.names.make_directory(parent, name, mode, credential)
 
     async def symlink(self, parent: int, name: bytes, target: bytes, credential: pb.Credential) -> pb.Inode:
         """Create a symbolic link."""
@@ -124,24 +124,24 @@ class Vfs:
         if len(target) > SYMLINK_TARGET_SIZE_MAX:
             raise NameTooLong(f"a target of {len(target)} bytes")
         mode = stat.S_IFLNK | 0o777
-        return (await self._metadata.create(parent, name, mode, credential, symlink_target=target))[0]
+        return (await self._metadata.names.create(parent, name, mode, credential, symlink_target=target))[0]
 
     async def link(self, inode_id: int, new_parent: int, new_name: bytes) -> pb.Inode:
         """Give a file another name."""
         _check_name(new_name)
-        return self._with_unpublished(await self._metadata.link(inode_id, new_parent, new_name))
+        return self._with_unpublished(await self._metadata.names.link(inode_id, new_parent, new_name))
 
     async def unlink(self, parent: int, name: bytes) -> None:
         """Remove a name that is no directory; an open file stays usable until its last close."""
         _check_name(name)
         held = await self._held(parent, name)
-        self._note_orphan(await self._metadata.unlink(parent, name, held))
+        self._note_orphan(await self._metadata.names.unlink(parent, name, held))
 
     async def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory; one that is open stays there, empty, until its last close."""
         _check_name(name)
         held = await self._held(parent, name)
-        self._note_orphan(await self._metadata.rmdir(parent, name, held))
+        self._note_orphan(await self._metadata.names.rmdir(parent, name, held))
 
     async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
         """Rename, as renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE."""
@@ -150,7 +150,7 @@ class Vfs:
         if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
             raise InvalidArgument(f"rename flags {flags:#x}")
         held = await self._held(new_parent, new_name) if not flags else 0
-        result = await self._metadata.rename(
+        result = await self._metadata.names.rename(
             parent,
             name,
             new_parent,
@@ -174,7 +174,7 @@ class Vfs:
         _check_name(name)
         mode = stat.S_IFREG | stat.S_IMODE(mode)
         exclusive = bool(flags & os.O_EXCL)
-        inode, existed = await self._metadata.create(parent, name, mode, credential, exclusive=exclusive)
+        inode, existed = await self._metadata.names.create(parent, name, mode, credential, exclusive=exclusive)
         if existed:
             raise StaleHandle
         self.view.opened(inode.inode_id, inode.change)
@@ -183,7 +183,7 @@ class Vfs:
     async def open(self, inode_id: int, flags: int) -> tuple[int, bool]:
         """Open a regular file as it is now. Returns the handle, and whether the kernel may keep its pages."""
         try:
-            inode = await self._metadata.get_attr(inode_id, fresh=True)
+            inode = await self._metadata.reads.get_attr(inode_id, fresh=True)
         except NotFound:
             raise StaleHandle from None
         if not inode.nlink and not self._files.is_open(inode_id):
@@ -263,9 +263,9 @@ class Vfs:
 
         The kernel asks for security.capability before every write: without a request for files that have none.
         """
-        if not (await self._metadata.get_attr(inode_id)).xattr_count:
+        if not (await self._metadata.reads.get_attr(inode_id)).xattr_count:
             raise NoAttribute
-        return await self._metadata.get_xattr(inode_id, name)
+        return await self._metadata.reads.get_xattr(inode_id, name)
 
     async def setxattr(self, inode_id: int, name: bytes, value: bytes) -> None:
         """Set an extended attribute. system.* (access control lists) is refused: it would not be enforced."""
@@ -275,9 +275,9 @@ class Vfs:
 
     async def listxattr(self, inode_id: int) -> list[bytes]:
         """Return the names of the extended attributes."""
-        if not (await self._metadata.get_attr(inode_id)).xattr_count:
+        if not (await self._metadata.reads.get_attr(inode_id)).xattr_count:
             return []
-        return await self._metadata.list_xattr(inode_id)
+        return await self._metadata.reads.list_xattr(inode_id)
 
     async def removexattr(self, inode_id: int, name: bytes) -> None:
         """Remove an extended attribute. Raises NoAttribute."""
@@ -323,7 +323,7 @@ class Vfs:
         inode_id = self._metadata.cache.last_known(parent, name)
         if not inode_id and (self._files.numbers() or self._directories.numbers()):
             try:
-                inode_id = (await self._metadata.lookup(parent, name)).inode_id
+                inode_id = (await self._metadata.reads.lookup(parent, name)).inode_id
             except CurveFSError:
                 return 0  # the operation itself will say what is wrong
         return inode_id if self._files.is_open(inode_id) or self._directories.is_open(inode_id) else 0

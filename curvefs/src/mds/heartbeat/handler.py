@@ -1,13 +1,17 @@
-"""A heartbeat: what it says is noted, what it lacks is ordered."""
+"""A heartbeat: what it says is noted, what it lacks is ordered, what is left over is ordered away."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import structlog
 
 from ....proto import heartbeat_pb2 as pb
+from ....proto import topology_pb2
 from ...common.clock import Clock
 from ..retries import RetryQueue
 from ..state import State
+from ..topology.copysets import Copysets
+from ..topology.membership import has_left
 from ..topology.registration import Registration
 from ..topology.views import Views
 from .reports import Reports
@@ -18,6 +22,10 @@ _log = structlog.get_logger()
 _CLOCK_OFFSET_NS_MAX = 2_000_000_000
 _CLOCK_IS_OFF = "its clock differs by more than 2 s from the MDS's"
 _ORDERS_MAX = 1000
+_LASTING_S = 10.0  # several heartbeats
+_Fact = tuple[str, int]  # one of these two, and of which group
+_MISSING, _LEFT = "missing", "left"
+_IS_MISSING = "it has lost its replica of copyset"
 
 
 class Heartbeats:
@@ -32,9 +40,10 @@ class Heartbeats:
         state: State,
         reports: Reports,
         registration: Registration,
+        copysets: Copysets,
         views: Views,
-        endings: RetryQueue[int],
         *,
+        endings: RetryQueue[int],
         clock: Clock,
         is_over: Callable[[bytes], bool],
         interval_ms: int,
@@ -43,6 +52,7 @@ class Heartbeats:
         self._state = state
         self._reports = reports
         self._registration = registration
+        self._copysets = copysets
         self._views = views
         self._endings = endings
         self._clock = clock
@@ -50,6 +60,7 @@ class Heartbeats:
         self._interval_ms = interval_ms
         self._orders_after_s = orders_after_s
         self._warned: set[tuple[int, str]] = set()
+        self._true_since: dict[int, dict[_Fact, float]] = {}  # by metaserver; boot time
 
     def beat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatReply:
         """Note a report and answer the orders. Raises PermissionDenied (wrong token)."""
@@ -57,6 +68,8 @@ class Heartbeats:
         now_s, now_ns = self._clock.boottime_s(), self._clock.time_ns()
         self._reports.heard(request, now_s, now_ns)
         self._look_at(request, now_ns)
+        for copyset in request.copysets:
+            self._copysets.heard(copyset)
         reply = pb.HeartbeatReply(mds_time_ns=now_ns, next_heartbeat_ms=self._interval_ms)
         for order in self._orders(request, now_s):
             reply.orders.append(order)
@@ -68,19 +81,67 @@ class Heartbeats:
         return reply
 
     def _orders(self, request: pb.HeartbeatRequest, now_s: float) -> Iterator[pb.Order]:
-        reported = {copyset.group_id for copyset in request.copysets}
-        for group_id, record in self._state.copysets.items():
-            member = any(peer.metaserver_id == request.metaserver_id for peer in record.peers)
-            if not member or group_id in reported:
-                continue
-            if self._registration.may_create(group_id):
-                order = pb.CreateCopysetOrder(peers=self._views.peers(group_id))
-                yield pb.Order(group_id=group_id, create_copyset=order)
-            else:
-                self._warn_once(request.metaserver_id, f"its copyset {group_id} is missing, with metadata in it")
+        missing, left = self._missing(request), self._left_behind(request)
+        for record in missing:
+            if self._copysets.may_create(record.group_id):
+                peers = self._views.peers(record.group_id)
+                order = pb.CreateCopysetOrder(peers=peers, first_metaserver_id=peers[0].metaserver_id)
+                yield _order(record, create_copyset=order)
+        facts = {(_MISSING, record.group_id) for record in missing} | {(_LEFT, record.group_id) for record in left}
+        lasting = self._lasting(request.metaserver_id, facts, now_s)
+        for record in missing:
+            if (_MISSING, record.group_id) in lasting and not self._copysets.may_create(record.group_id):
+                self._warn_once(request.metaserver_id, f"{_IS_MISSING} {record.group_id}")
         if now_s - self._reports.started_s < self._orders_after_s:
             return
+        for record in left:
+            if (_LEFT, record.group_id) in lasting:
+                yield _order(record, remove_copyset=pb.RemoveCopysetOrder())
+        yield from self._ended(request)
+
+    def _missing(self, request: pb.HeartbeatRequest) -> list[topology_pb2.Copyset]:
+        """Return the copysets of which a metaserver should have a replica and reports none."""
+        reported = {copyset.group_id for copyset in request.copysets}
+        for group_id in reported:
+            self._warned.discard((request.metaserver_id, f"{_IS_MISSING} {group_id}"))
+        return [
+            record
+            for group_id, record in self._state.copysets.items()
+            if group_id not in reported and any(peer.metaserver_id == request.metaserver_id for peer in record.peers)
+        ]
+
+    def _left_behind(self, request: pb.HeartbeatRequest) -> list[topology_pb2.Copyset]:
+        """Return the copysets that go on without the replica that a metaserver reports.
+
+        Only where the group's leader itself reports the membership that is stored: then a replica that is just joining
+        is in it, however little of the log it has yet. A group this MDS does not know is left alone (rule 6).
+        """
+        found = []
         for copyset in request.copysets:
+            record = self._state.copysets.get(copyset.group_id)
+            leader = self._reports.of(self._views.leader(copyset.group_id), copyset.group_id)
+            if record is None or leader is None or leader.configuration_index != record.configuration_index:
+                continue
+            if has_left(record, copyset, request.metaserver_id):
+                found.append(record)
+        return found
+
+    def _lasting(self, metaserver_id: int, facts: set[_Fact], now_s: float) -> set[_Fact]:
+        """Return those of some facts that held for a metaserver in all its heartbeats for a while.
+
+        What the leader and another replica say was not said at the same moment: one heartbeat proves nothing.
+        """
+        before = self._true_since.pop(metaserver_id, {})
+        since = {fact: before.get(fact, now_s) for fact in facts}
+        if since:
+            self._true_since[metaserver_id] = since
+        return {fact for fact, since_s in since.items() if now_s - since_s >= _LASTING_S}
+
+    def _ended(self, request: pb.HeartbeatRequest) -> Iterator[pb.Order]:
+        """Order the leaders to end the sessions that are over."""
+        for copyset in request.copysets:
+            if not copyset.leading or self._reports.leader_of(copyset.group_id) != request.metaserver_id:
+                continue
             for session in copyset.sessions:
                 if self._is_over(session.session_id):
                     end = pb.EndSessionOrder(session_id=session.session_id)
@@ -101,3 +162,7 @@ class Heartbeats:
         if (metaserver_id, what) not in self._warned:
             self._warned.add((metaserver_id, what))
             _log.error("something is wrong with a metaserver", metaserver_id=metaserver_id, what=what)
+
+
+def _order(record: topology_pb2.Copyset, **what: Any) -> pb.Order:
+    return pb.Order(group_id=record.group_id, configuration_index=record.configuration_index, **what)

@@ -7,10 +7,11 @@ from ....proto import topology_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """Seconds without a heartbeat."""
+    """Seconds without a heartbeat. silent_after_s: then nobody is sent to it as a leader any more."""
 
     unstable_after_s: float = 30.0
     offline_after_s: float = 1800.0
+    silent_after_s: float = 10.0
 
 
 def health_of(silent_s: float, *, heard: bool, limits: HealthLimits) -> pb.Health:

@@ -3,12 +3,13 @@
 Addresses are stored once, with the metaserver; peers get theirs here, so that an address change reaches everything.
 """
 
+from collections import Counter
+
 from ....proto import common_pb2, mds_pb2, topology_pb2
 from ...common.clock import Clock
 from ..heartbeat.reports import Reports
-from ..state import State
+from ..state import State, changed
 from .health import HealthLimits, health_of
-from .placement import GroupLoad
 
 # Two heartbeats and a little.
 _FIRST_REPORTS_S = 5.0
@@ -36,7 +37,12 @@ class Views:
     def copysets(self, group_ids: list[int]) -> list[topology_pb2.Copyset]:
         """Return these copysets, or all; unknown ids are left out."""
         wanted = sorted(group_ids) if group_ids else sorted(group_id for group_id, _ in self._state.copysets.items())
-        return [self._copyset(record) for group_id in wanted if (record := self._state.copysets.get(group_id))]
+        counts = Counter(partition.group_id for partition in self._state.partitions.values())
+        return [
+            self._copyset(record, counts[group_id])
+            for group_id in wanted
+            if (record := self._state.copysets.get(group_id))
+        ]
 
     def partitions(self, fs_id: int) -> list[mds_pb2.Partition]:
         """Return where the partitions of a filesystem are."""
@@ -47,41 +53,31 @@ class Views:
         record = self._state.copysets.get(group_id)
         peers = []
         for stored in record.peers if record else ():
-            metaserver = self._state.metaservers.get(stored.metaserver_id)
-            peer = common_pb2.Peer(
-                metaserver_id=stored.metaserver_id,
-                address=metaserver.address if metaserver else "",
-                learner=stored.learner,
-            )
-            peers.append(peer)
+            address = self.address(stored.metaserver_id)
+            peers.append(common_pb2.Peer(metaserver_id=stored.metaserver_id, address=address, learner=stored.learner))
         return peers
 
     def addresses(self, group_id: int) -> list[str]:
-        """Return the addresses of a group's peers, the leader's first."""
+        """Return the addresses of a group's peers, the leader's first; unknown, the one that shall lead it first."""
         peers = self.peers(group_id)
-        leader = self._reports.leader_of(group_id, peers)
-        ordered = sorted(peers, key=lambda peer: peer.metaserver_id != leader)
-        return [peer.address for peer in ordered if peer.address]
+        leader = self.address(self.leader(group_id))
+        rest = [peer.address for peer in peers if peer.address and peer.address != leader]
+        return [leader, *rest] if leader else rest
+
+    def leader(self, group_id: int) -> int:
+        """Return the metaserver that leads a group, as far as was heard lately; 0 if unknown."""
+        return self._reports.leader_of(group_id, self._clock.boottime_s() - self._limits.silent_after_s)
+
+    def address(self, metaserver_id: int) -> str:
+        """Return a metaserver's address; empty for an unknown one."""
+        record = self._state.metaservers.get(metaserver_id)
+        return record.address if record else ""
 
     def awaits_first_reports(self) -> bool:
         """Return whether this MDS began so recently that known metaservers had no chance yet to be heard."""
         return len(self._state.metaservers) > 0 and (
             self._clock.boottime_s() - self._reports.started_s < _FIRST_REPORTS_S
         )
-
-    def loads(self) -> list[GroupLoad]:
-        """Return the snapshot that placement decides on."""
-        counts: dict[int, int] = {}
-        for partition in self._state.partitions.values():
-            counts[partition.group_id] = counts.get(partition.group_id, 0) + 1
-        loads = []
-        for group_id, record in self._state.copysets.items():
-            members = [peer.metaserver_id for peer in record.peers]
-            reports = [report for member in members if (report := self._reports.get(member))]
-            free = min((report.disk_total_bytes - report.disk_used_bytes for report in reports), default=0)
-            worst = max((self.health(member) for member in members), default=topology_pb2.OFFLINE)
-            loads.append(GroupLoad(group_id, worst, counts.get(group_id, 0), free))
-        return loads
 
     def _metaserver(self, record: topology_pb2.Metaserver) -> topology_pb2.Metaserver:
         view = topology_pb2.Metaserver()
@@ -92,28 +88,38 @@ class Views:
         if report is not None:
             view.disk_total_bytes = report.disk_total_bytes
             view.disk_used_bytes = report.disk_used_bytes
-            view.leader_count = sum(copyset.leading for copyset in report.copysets.values())
+            view.leader_count = sum(self.leader(group_id) == record.metaserver_id for group_id in report.copysets)
             view.copyset_count = len(report.copysets)
         return view
 
-    def _copyset(self, record: topology_pb2.Copyset) -> topology_pb2.Copyset:
-        view = topology_pb2.Copyset()
-        view.CopyFrom(record)
+    def _copyset(self, record: topology_pb2.Copyset, partition_count: int) -> topology_pb2.Copyset:
+        view = changed(record, leader_id=self.leader(record.group_id), partition_count=partition_count)
         del view.peers[:]
         view.peers.extend(self.peers(record.group_id))
-        view.leader_id = self._reports.leader_of(record.group_id, list(view.peers))
-        leader = self._reports.get(view.leader_id)
-        if leader is not None:
-            view.configuration_index = leader.copysets[record.group_id].configuration_index
+        view.replicas.extend(self._replica(peer.metaserver_id, record.group_id) for peer in view.peers)
         return view
 
+    def _replica(self, metaserver_id: int, group_id: int) -> topology_pb2.Replica:
+        report = self._reports.of(metaserver_id, group_id)
+        if report is None:
+            return topology_pb2.Replica(metaserver_id=metaserver_id)
+        return topology_pb2.Replica(
+            metaserver_id=metaserver_id,
+            heard=self.health(metaserver_id) == topology_pb2.ONLINE,
+            leading=report.leading,
+            term=report.term,
+            committed_index=report.committed_index,
+            applied_index=report.applied_index,
+            configuration_index=report.configuration_index,
+            loading=report.loading,
+            damaged=report.damaged,
+        )
+
     def _partition(self, record: mds_pb2.Partition) -> mds_pb2.Partition:
-        view = mds_pb2.Partition()
-        view.CopyFrom(record)
-        peers = self.peers(record.group_id)
-        view.peers.extend(peers)
-        leader = self._reports.leader_of(record.group_id, peers)
-        view.leader = next((peer.address for peer in peers if peer.metaserver_id == leader), "")
+        leader = self.leader(record.group_id)
+        view = changed(record, leader=self.address(leader))
+        del view.peers[:]
+        view.peers.extend(self.peers(record.group_id))
         report = self._reports.partition(leader, record.group_id, record.fs_id, record.partition_id)
         if report is not None:
             view.inode_count = report.inode_count

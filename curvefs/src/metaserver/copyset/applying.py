@@ -2,7 +2,8 @@
 
 from ....proto import state_pb2
 from ...raft.messages import Entry, EntryKind
-from ..metastore.apply import Applied, apply
+from ..metastore.applied import Applied
+from ..metastore.apply import apply
 from ..storage import environment as env
 from ..storage.environment import Environment
 from ..wal.format import Record, RecordType

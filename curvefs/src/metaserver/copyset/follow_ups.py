@@ -9,7 +9,7 @@ import structlog
 
 from ....proto import state_pb2
 from ...common.errors import CurveFSError
-from ..metastore.apply import Applied
+from ..metastore.applied import Applied
 from .proposals import Complete, Proposal
 
 _log = structlog.get_logger()

@@ -36,7 +36,7 @@ from ...raft.configuration import Configuration
 from ...raft.core import Raft, SnapshotWork
 from ...raft.log import Base
 from ...raft.messages import Entry, Message
-from ..metastore.apply import Applied
+from ..metastore.applied import Applied
 from ..metastore.unfinished import unfinished
 from ..metrics import Metrics
 from ..storage.checkpoint import Checkpoints
@@ -113,6 +113,7 @@ class Group:
         self._apply_again_at: float | None = None
         self._write_again_at: float | None = None
         self._became_idle = asyncio.Event()
+        self._changed = asyncio.Event()  # another one each time
         self._leadership_watchers: list[Callable[[bool], None]] = []
         self._apply_watchers: list[Callable[[], None]] = []
 
@@ -161,6 +162,10 @@ class Group:
     def on_applied(self, callback: Callable[[], None]) -> None:
         """Have it called after entries were applied."""
         self._apply_watchers.append(callback)
+
+    async def changed(self) -> None:
+        """Wait until entries were applied, or the leadership ended."""
+        await self._changed.wait()
 
     # ------------------------------------------------------------------------------------------- reading
 
@@ -414,6 +419,11 @@ class Group:
         if self.is_leader and not self._follow_ups and self._follow_ups.is_incomplete:
             self._resume()
         self._note_idle()
+        self._tell_changed()
+
+    def _tell_changed(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
         for callback in self._apply_watchers:
             callback()
 
@@ -467,6 +477,7 @@ class Group:
             self._note_idle()
 
     def _tell_leadership(self, *, leads: bool) -> None:
+        self._tell_changed()
         for callback in self._leadership_watchers:
             callback(leads)
 
@@ -481,8 +492,7 @@ class Group:
         """A snapshot has taken the state's place. Call act() afterwards."""
         self._to_apply.clear()
         self.raft.installed(base, configuration)
-        for callback in self._apply_watchers:
-            callback()
+        self._tell_changed()
 
     def break_(self, error: CurveFSError) -> None:
         """Serve no more, for instance because a bug met an entry that cannot be applied; tell everybody who waits."""

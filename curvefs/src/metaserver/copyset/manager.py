@@ -184,8 +184,8 @@ class CopysetManager:
             assert self._wal is not None, "open"
             if group_id in self._damaged:
                 del self._damaged[group_id]
-                await self._wal.forget(group_id)
                 await asyncio.to_thread(self._folders.remove, group_id)
+                await self._wal.forget(group_id)
             group = self._groups.get(group_id)
             if group is None:
                 return
@@ -196,8 +196,9 @@ class CopysetManager:
             del self._groups[group_id]
             group.close(Unavailable(f"group {group_id} was removed"))
             await group.until_idle()
-            await self._wal.forget(group_id)
+            # Its folder first: a group that is there must have its log.
             await asyncio.to_thread(self._folders.unmake, group)
+            await self._wal.forget(group_id)
             _log.info("a group was removed", group=group_id)
 
     # --------------------------------------------------------------------------------- beginning and end

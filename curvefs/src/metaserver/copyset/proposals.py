@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ....proto import state_pb2
 from ...common.errors import CurveFSError, Overloaded, Unavailable
 from ...common.status import failure_of
-from ..metastore.apply import Applied
+from ..metastore.applied import Applied
 
 QUEUE_OPERATIONS_MAX = 8192
 QUEUE_BYTES_MAX = 64 << 20

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import structlog
 
-from ...common.errors import CorruptData, CurveFSError, Unavailable
+from ...common.errors import CorruptData, CurveFSError, InternalError, Unavailable
 from ...raft.codec import decode_configuration, encode_configuration, encode_hard_state
 from ...raft.configuration import Configuration
 from ...raft.core import SnapshotWork
@@ -174,9 +174,7 @@ class Snapshots:
     async def _install(self, group: Group, path: Path, chunk: SnapshotChunk) -> None:
         began = time.monotonic()
         state = path.with_name("state")
-        header = await asyncio.to_thread(self._load, group, path, state)
-        if (header.index, header.term) != (chunk.index, chunk.snapshot_term):
-            raise CorruptData(f"{path} is the snapshot of entry {header.index}, not of {chunk.index}")
+        header = await asyncio.to_thread(self._load, group, path, state, (chunk.index, chunk.snapshot_term))
         hard_state = HardState(group.raft.term, group.raft.vote, header.index)
         await self._wal.append(
             [
@@ -184,16 +182,23 @@ class Snapshots:
                 Record(RecordType.HARD_STATE, group.group_id, hard_state.term, 0, encode_hard_state(hard_state)),
             ]
         )
-        await asyncio.to_thread(group.environment.replace, state)
+        # From here on the log and the old state do not fit together: a restart makes it good (recovery.py).
+        try:
+            await asyncio.to_thread(group.environment.replace, state)
+        except (OSError, CurveFSError) as error:
+            group.break_(InternalError(f"a snapshot could not take the state's place: {error}"))
+            return
         group.bytes_since_checkpoint = 0
         group.installed(Base(header.index, header.term), decode_configuration(header.configuration))
         await asyncio.to_thread(path.unlink)
         took = round(time.monotonic() - began, 3)
         _log.info("a snapshot was installed", group=group.group_id, index=header.index, seconds=took)
 
-    def _load(self, group: Group, path: Path, state: Path) -> Header:
-        """Build the new state, and make it the durable base; blocks."""
+    def _load(self, group: Group, path: Path, state: Path, wanted: tuple[int, int]) -> Header:
+        """Build the new state, and make it the durable base; blocks. wanted: index and term. Raises CorruptData."""
         header = load_snapshot(path, state, map_size=self._folders.map_size, should_stop=lambda: not self._holds(group))
+        if (header.index, header.term) != wanted:
+            raise CorruptData(f"{path} is the snapshot of entry {header.index}, not of {wanted[0]}")
         group.checkpoints.adopt(state, header.index)
         return header
 

@@ -1,14 +1,14 @@
 """Applying a log entry: one function per command, one per operation. Deterministic (see scope.py)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.ids import CHUNK_RANGE_SIZE, FIRST_ORDINARY_N, PARTITION_SHIFT, ROOT_INODE, make_id
 from ..storage import keys
 from ..storage.transaction import StateTransaction
-from . import attributes, data, ids, namespace, sessions
+from . import attributes, data, ids, locks, namespace, sessions, transactions
+from .applied import Applied
 from .scope import Refusal, Scope
 
 KEYS_PER_STEP = 900
@@ -18,15 +18,6 @@ HASH_SEED_SIZE_MAX = 64  # blake2b's
 PARTITION_ID_MAX = (1 << 64 - PARTITION_SHIFT) - 2  # so that the id after its last fits 64 bits
 
 
-@dataclass(slots=True)
-class Applied:
-    """What an entry led to: results of operations, or why the command as a whole was refused."""
-
-    results: pb.OperationResults | None = None
-    failure: common_pb2.Failure | None = None
-    follow_ups: list[state_pb2.Entry] = field(default_factory=list)
-
-
 def apply(txn: StateTransaction, index: int, term: int, entry: state_pb2.Entry) -> Applied:
     """Apply the entry at a log index, made by the leader of a term."""
     scope = Scope(txn, index, entry.time_ns, 0)
@@ -34,7 +25,10 @@ def apply(txn: StateTransaction, index: int, term: int, entry: state_pb2.Entry) 
     command = entry.WhichOneof("command")
     assert command is not None, "an entry says what to do"
     try:
-        _COMMANDS[command](scope, entry, applied)
+        if command == "decide":
+            transactions.decide(scope, entry, applied, term)
+        else:
+            _COMMANDS[command](scope, entry, applied)
     except Refusal as refusal:
         applied.failure = common_pb2.Failure(code=refusal.code, message=refusal.message)
     scope.write_back()
@@ -121,7 +115,9 @@ def _check(scope: Scope, precondition: pb.Precondition) -> None:
     match precondition.WhichOneof("condition"):
         case "name_is":
             wanted = precondition.name_is
-            value = scope.txn.get(scope.dentry_key(wanted.parent, wanted.name))
+            key = scope.dentry_key(wanted.parent, wanted.name)
+            locks.require_none(locks.on_name(scope, key))
+            value = scope.txn.get(key)
             holds = (keys.unpack_dentry(value)[0] if value is not None else 0) == wanted.inode_id
         case "change_is":
             inode = scope.find(precondition.change_is.inode_id)
@@ -192,6 +188,9 @@ def _delete_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
         (keys.of_inode(table, command.fs_id, first), keys.of_inode(table, command.fs_id, end))
         for table in (keys.INODE, keys.DENTRY, keys.XATTR, keys.SLICE, keys.CUT, keys.WAITER)
     ]
+    for table in (keys.INODE, keys.DENTRY):
+        start, stop = keys.of_inode(table, command.fs_id, first), keys.of_inode(table, command.fs_id, end)
+        ranges.append((keys.lock(start), keys.lock(stop)))
     # The queue of a filesystem goes with it: its objects are removed by their common prefix.
     ranges.append((keys.delete(command.fs_id, 0, 0), keys.delete(command.fs_id + 1, 0, 0)))
     for start, stop in ranges:
@@ -216,4 +215,7 @@ _COMMANDS: dict[str, Callable[[Scope, state_pb2.Entry, Applied], None]] = {
     "create_partition": _create_partition,
     "delete_partition": _delete_partition,
     "finish_cut": _finish_cut,
+    "prepare": transactions.prepare,
+    "finish": transactions.finish,
+    "forget": transactions.forget,
 }

@@ -9,9 +9,9 @@ import stat
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.ids import SYMLINK_TARGET_SIZE_MAX
+from ...common.ids import SYMLINK_TARGET_SIZE_MAX, partition_of
 from ..storage import keys
-from . import ids
+from . import ids, locks
 from .scope import LINK_COUNT_MAX, Refusal, Scope
 
 DIRECTORY_LENGTH = 4096
@@ -30,8 +30,12 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
         raise Refusal(common_pb2.INVALID_ARGUMENT, "a symlink has a target, nothing else has")
     if len(request.symlink_target) > SYMLINK_TARGET_SIZE_MAX:
         raise Refusal(common_pb2.NAME_TOO_LONG, "the symlink's target")
+    if request.HasField("partition_id"):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "a directory is placed elsewhere by a transaction only")
+    locks.require_none(locks.on_name(scope, key), locks.on_inserts(scope, request.parent))
     existing = scope.txn.get(key)
     if existing is not None:
+        _found_there(request, type_, keys.unpack_dentry(existing), result)
         there = scope.inode(keys.unpack_dentry(existing)[0])
         result.inode.CopyFrom(there)
         if request.exclusive or not (stat.S_ISREG(there.mode) and type_ == stat.S_IFREG):
@@ -79,19 +83,31 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     result.parent.CopyFrom(parent)
 
 
+def _found_there(request: pb.Create, type_: int, found: tuple[int, int], result: pb.OperationResult) -> None:
+    """Answer for a name whose inode lies in another partition: what is known of it here is its number and type."""
+    inode_id, there_type = found
+    if partition_of(inode_id) == partition_of(request.parent):
+        return
+    result.inode.inode_id, result.inode.mode = inode_id, there_type << 12
+    if request.exclusive or not (there_type == stat.S_IFREG >> 12 and type_ == stat.S_IFREG):
+        raise Refusal(common_pb2.ALREADY_EXISTS)
+    raise Refusal(common_pb2.CROSS_PARTITION)
+
+
 def unlink(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
     """Unlink: remove a name that is no directory."""
     request = operation.unlink
     key, parent, target = _named(scope, request.parent, request.name)
     if stat.S_ISDIR(target.mode):
         raise Refusal(common_pb2.IS_A_DIRECTORY)
+    locks.require_none(locks.on_identity(scope, target.inode_id))
     scope.txn.delete(key)
     parent.entry_count -= 1
     scope.touch(parent, content=True)
     target.nlink -= 1
     scope.touch(target)
     result.parent.CopyFrom(parent)
-    _lost_a_link(scope, target, request.held_inode, result)
+    lost_a_link(scope, target, request.held_inode, result)
 
 
 def rmdir(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
@@ -100,6 +116,7 @@ def rmdir(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> 
     key, parent, target = _named(scope, request.parent, request.name)
     if not stat.S_ISDIR(target.mode):
         raise Refusal(common_pb2.NOT_A_DIRECTORY)
+    _require_unlocked_directory(scope, target)
     if target.entry_count:
         raise Refusal(common_pb2.NOT_EMPTY)
     scope.txn.delete(key)
@@ -109,13 +126,14 @@ def rmdir(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> 
     target.nlink = 0
     scope.touch(target)
     result.parent.CopyFrom(parent)
-    _lost_a_link(scope, target, request.held_inode, result)
+    lost_a_link(scope, target, request.held_inode, result)
 
 
 def link(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
     """Link: another name for what is no directory."""
     request = operation.link
     key = scope.dentry_key(request.new_parent, request.new_name)
+    locks.require_here(request.new_parent, request.inode_id)
     inode = scope.inode(request.inode_id)
     parent = scope.directory(request.new_parent)
     if stat.S_ISDIR(inode.mode):
@@ -124,6 +142,11 @@ def link(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> N
         raise Refusal(common_pb2.NOT_FOUND, "the file was removed")
     if inode.nlink >= LINK_COUNT_MAX:
         raise Refusal(common_pb2.TOO_MANY_LINKS)
+    locks.require_none(
+        locks.on_name(scope, key),
+        locks.on_inserts(scope, request.new_parent),
+        locks.on_identity(scope, request.inode_id),
+    )
     if scope.txn.get(key) is not None:
         raise Refusal(common_pb2.ALREADY_EXISTS)
     scope.txn.put(key, keys.pack_dentry(inode.inode_id, stat.S_IFMT(inode.mode) >> 12))
@@ -140,18 +163,23 @@ def rename(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     request = operation.rename
     if request.no_replace and request.exchange:
         raise Refusal(common_pb2.INVALID_ARGUMENT, "no_replace and exchange exclude each other")
+    locks.require_here(request.parent, request.new_parent)
     new_key = scope.dentry_key(request.new_parent, request.new_name)
     key, parent, moved = _named(scope, request.parent, request.name)
     new_parent = scope.directory(request.new_parent)
+    locks.require_none(locks.on_name(scope, new_key), locks.on_inserts(scope, request.new_parent))
     new_value = scope.txn.get(new_key)
-    target = None if new_value is None else scope.inode(keys.unpack_dentry(new_value)[0])
-    if target is not None and request.no_replace:
+    if new_value is not None and request.no_replace:
         raise Refusal(common_pb2.ALREADY_EXISTS)
-    _check_cycle(scope, new_parent, moved)
-    if request.exchange:
-        if target is None:
-            raise Refusal(common_pb2.NOT_FOUND)
-        _check_cycle(scope, parent, target)
+    target = None if new_value is None else _named_inode(scope, request.new_parent, new_value)
+    if parent is not new_parent and (_is_directory(moved) or (request.exchange and _is_directory(target))):
+        # Only one at a time may move directories, or two of them could make a circle (rule 18).
+        raise Refusal(common_pb2.CROSS_PARTITION)
+    locks.require_none(locks.on_identity(scope, moved.inode_id))
+    if target is not None:
+        _require_unlocked_directory(scope, target)
+    if request.exchange and target is None:
+        raise Refusal(common_pb2.NOT_FOUND)
     if target is moved:
         return  # two names of one inode: nothing happens
     if target is not None and not request.exchange:
@@ -190,7 +218,7 @@ def _displaced(scope: Scope, target: pb.Inode, request: pb.Rename, result: pb.Op
         return
     target.nlink = 0 if _is_directory(target) else target.nlink - 1
     scope.touch(target)
-    _lost_a_link(scope, target, request.held_inode, result)
+    lost_a_link(scope, target, request.held_inode, result)
 
 
 def release(scope: Scope, operation: pb.Operation, _: pb.OperationResult) -> None:
@@ -231,26 +259,31 @@ def purge(scope: Scope, inode: pb.Inode) -> None:
 
 
 def _named(scope: Scope, parent_id: int, name: bytes) -> tuple[bytes, pb.Inode, pb.Inode]:
-    """Return (key, parent, inode) of a name. Raises Refusal NOT_FOUND, NOT_A_DIRECTORY."""
+    """Return (key, parent, inode) of a name. Raises Refusal NOT_FOUND, NOT_A_DIRECTORY, LOCKED, CROSS_PARTITION."""
     key = scope.dentry_key(parent_id, name)
     parent = scope.directory(parent_id)
+    locks.require_none(locks.on_name(scope, key))
     value = scope.txn.get(key)
     if value is None:
         raise Refusal(common_pb2.NOT_FOUND)
-    return key, parent, scope.inode(keys.unpack_dentry(value)[0])
+    return key, parent, _named_inode(scope, parent_id, value)
+
+
+def _named_inode(scope: Scope, parent_id: int, value: bytes) -> pb.Inode:
+    """Return the inode that a dentry leads to. Raises Refusal CROSS_PARTITION when it lies in another partition."""
+    inode_id, _ = keys.unpack_dentry(value)
+    locks.require_here(parent_id, inode_id)
+    return scope.inode(inode_id)
+
+
+def _require_unlocked_directory(scope: Scope, target: pb.Inode) -> None:
+    """Raise Refusal LOCKED when an inode, or a name in it, is locked."""
+    names = locks.on_names_in(scope, target.inode_id) if _is_directory(target) else None
+    locks.require_none(locks.on_identity(scope, target.inode_id), names)
 
 
 def _is_directory(inode: pb.Inode | None) -> bool:
     return inode is not None and stat.S_ISDIR(inode.mode)
-
-
-def _check_cycle(scope: Scope, directory: pb.Inode, moved: pb.Inode) -> None:
-    """Walk from a directory to the root. Raises Refusal when that meets the directory that is to move there."""
-    at: pb.Inode | None = directory if _is_directory(moved) else None
-    while at is not None:
-        if at is moved:
-            raise Refusal(common_pb2.INVALID_ARGUMENT, "a directory cannot be moved below itself")
-        at = None if at.parent == at.inode_id else scope.find(at.parent)
 
 
 def _check_replaceable(moved: pb.Inode, target: pb.Inode) -> None:
@@ -263,7 +296,7 @@ def _check_replaceable(moved: pb.Inode, target: pb.Inode) -> None:
         raise Refusal(common_pb2.NOT_A_DIRECTORY)
 
 
-def _lost_a_link(scope: Scope, target: pb.Inode, held_inode: int, result: pb.OperationResult) -> None:
+def lost_a_link(scope: Scope, target: pb.Inode, held_inode: int, result: pb.OperationResult) -> None:
     """Say what became of an inode that lost a name; without names it is held by the session or purged."""
     result.replaced.CopyFrom(target)
     if target.nlink:

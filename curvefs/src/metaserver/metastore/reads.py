@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.ids import NAME_SIZE_MAX
+from ...common.ids import NAME_SIZE_MAX, partition_of
 from ..storage import keys
 from ..storage.transaction import StateReader
 from .data import LENGTH_MAX
+from .locks import require_settled_identity, require_settled_inode, require_settled_name
 from .scope import Refusal, read_partition
 
 ENTRIES_MAX = 4096
@@ -58,21 +59,37 @@ def _lookup(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResu
         raise Refusal(common_pb2.NAME_TOO_LONG)
     result.parent_change = parent.change
     if wanted.name in (b".", b".."):
-        _inode(view, fs_id, parent.parent if wanted.name == b".." else parent.inode_id, result.inode)
+        require_settled_inode(view, fs_id, parent.inode_id)
+        inode_id = parent.parent if wanted.name == b".." else parent.inode_id
+        _child(view, fs_id, wanted.parent, (inode_id, pb.DIRECTORY), result.inode)
         return
     seed = _partition(view, fs_id, wanted.parent).spec.hash_seed
-    value = view.get(keys.dentry(fs_id, wanted.parent, keys.name_hash(seed, wanted.name), wanted.name))
+    key = keys.dentry(fs_id, wanted.parent, keys.name_hash(seed, wanted.name), wanted.name)
+    require_settled_name(view, key)
+    value = view.get(key)
     if value is not None:
-        _inode(view, fs_id, keys.unpack_dentry(value)[0], result.inode)
+        _child(view, fs_id, wanted.parent, keys.unpack_dentry(value), result.inode)
+
+
+def _child(view: StateReader, fs_id: int, parent: int, child: tuple[int, int], into: pb.Inode) -> None:
+    """Return the inode that a name leads to; of one in another partition its number and type."""
+    inode_id, type_ = child
+    if partition_of(inode_id) == partition_of(parent):
+        require_settled_inode(view, fs_id, inode_id)
+        _inode(view, fs_id, inode_id, into)
+    else:
+        into.inode_id, into.mode = inode_id, type_ << 12
 
 
 def _get_attr(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
+    require_settled_inode(view, fs_id, request.get_attr.inode_id)
     _inode(view, fs_id, request.get_attr.inode_id, result.inode)
 
 
 def _read_dir(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
     """ReadDir: names in the order of (hash, name) after the cursor (rule 23)."""
     wanted = request.read_dir
+    require_settled_inode(view, fs_id, wanted.inode_id)
     _inode(view, fs_id, wanted.inode_id, result.inode)
     if not stat.S_ISDIR(result.inode.mode):
         raise Refusal(common_pb2.NOT_A_DIRECTORY)
@@ -92,7 +109,7 @@ def _read_dir(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadRe
             inode_id=inode_id,
             type=type_,
         )
-        if wanted.with_attributes:
+        if wanted.with_attributes and partition_of(inode_id) == partition_of(wanted.inode_id):
             raw = view.get(keys.of_inode(keys.INODE, fs_id, inode_id))
             if raw is not None:
                 entry.inode.ParseFromString(raw)
@@ -145,6 +162,14 @@ def _stat_fs(view: StateReader, fs_id: int, _: pb.Read, result: pb.ReadResult) -
         result.stat_fs.inode_count += record.inode_count
         result.stat_fs.used_bytes += record.used_bytes
     result.stat_fs.SetInParent()
+
+
+def settled_inode(view: StateReader, fs_id: int, inode_id: int) -> pb.Inode:
+    """Return an inode whose identity no transaction is about to change. Raises Refusal LOCKED, NOT_FOUND."""
+    require_settled_identity(view, fs_id, inode_id)
+    inode = pb.Inode()
+    _inode(view, fs_id, inode_id, inode)
+    return inode
 
 
 def partitions(view: StateReader, fs_id: int | None = None) -> list[state_pb2.PartitionRecord]:

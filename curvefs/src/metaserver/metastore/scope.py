@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
+from ...common.errors import CurveFSError
 from ...common.ids import NAME_SIZE_MAX, partition_of
+from ...common.status import error_of
 from ..storage import keys
 from ..storage.transaction import StateReader, StateTransaction
 
@@ -30,6 +32,10 @@ class Refusal(Exception):
         self.code = code
         self.message = message
 
+    def as_error(self) -> CurveFSError:
+        """Return the error that a caller gets."""
+        return error_of(common_pb2.Failure(code=self.code, message=self.message))
+
 
 @dataclass(slots=True)
 class Scope:
@@ -45,6 +51,7 @@ class Scope:
     _inodes: dict[int, pb.Inode | None] = field(default_factory=dict)
     _changed: set[int] = field(default_factory=set)
     _partitions: dict[int, state_pb2.PartitionRecord] = field(default_factory=dict)
+    _has_locks: bool | None = None
 
     @property
     def is_full(self) -> bool:
@@ -80,6 +87,31 @@ class Scope:
             if raw is not None:
                 record = self._partitions[partition_id] = state_pb2.PartitionRecord.FromString(raw)
         return record
+
+    # ------------------------------------------------------------------------------------------- locks
+
+    def lock_of(self, key: bytes) -> state_pb2.LockRecord | None:
+        """Return the lock of what lies under a key."""
+        if not self.has_locks:
+            return None
+        raw = self.txn.get(keys.lock(key))
+        return None if raw is None else state_pb2.LockRecord.FromString(raw)
+
+    @property
+    def has_locks(self) -> bool:
+        """False when no transaction holds any lock here: so it is nearly always."""
+        if self._has_locks is None:
+            self._has_locks = has_locks(self.txn)
+        return self._has_locks
+
+    def put_lock(self, key: bytes, record: state_pb2.LockRecord) -> None:
+        """Lock what lies under a key."""
+        self.txn.put(keys.lock(key), record.SerializeToString(deterministic=True))
+        self._has_locks = True
+
+    def inode_key(self, inode_id: int) -> bytes:
+        """Return the key of an inode."""
+        return keys.of_inode(keys.INODE, self.fs_id, inode_id)
 
     # ------------------------------------------------------------------------------------------ inodes
 
@@ -149,6 +181,11 @@ class Scope:
             self.txn.put(keys.of_inode(keys.INODE, self.fs_id, inode_id), inode.SerializeToString(deterministic=True))
         for partition_id, record in self._partitions.items():
             self.txn.put(keys.partition(self.fs_id, partition_id), record.SerializeToString(deterministic=True))
+
+
+def has_locks(view: StateReader) -> bool:
+    """Say whether any transaction holds a lock here."""
+    return any(True for _ in view.scan(keys.LOCK, keys.after_prefix(keys.LOCK), 1))
 
 
 def read_partition(txn: StateReader, fs_id: int, inode_id: int) -> state_pb2.PartitionRecord | None:

@@ -49,6 +49,7 @@ def end_session(scope: Scope, session_id: bytes) -> None:
         (keys.HOLDING + session_id, _let_go),
         (keys.RANGE + session_id, _close_range),
         (keys.RESULT + session_id, _forget_result),
+        (keys.DECISION + session_id, _forget_decision),
     ):
         # An inode with many attributes counts for many: they go with it.
         for key, value in list(scope.txn.scan(prefix, keys.after_prefix(prefix), max(left, 0))):
@@ -75,7 +76,13 @@ def write(scope: Scope, session_id: bytes, record: state_pb2.SessionRecord) -> N
 def has_left(view: StateReader, session_id: bytes) -> bool:
     """Say whether an ended session still has something to be let go."""
     prefixes = (keys.HOLDING + session_id, keys.RANGE + session_id, keys.RESULT + session_id)
-    return any(True for prefix in prefixes for _ in view.scan(prefix, keys.after_prefix(prefix), 1))
+    if any(True for prefix in prefixes for _ in view.scan(prefix, keys.after_prefix(prefix), 1)):
+        return True
+    prefix = keys.DECISION + session_id
+    decisions = (
+        state_pb2.DecisionRecord.FromString(value) for _, value in view.scan(prefix, keys.after_prefix(prefix))
+    )
+    return any(not one.acknowledged for one in decisions)
 
 
 def acknowledge(record: state_pb2.SessionRecord, acknowledged: int) -> range:
@@ -129,6 +136,16 @@ def _close_range(scope: Scope, _: bytes, key: bytes, value: bytes) -> int:
 
 def _forget_result(scope: Scope, _: bytes, key: bytes, __: bytes) -> int:
     scope.txn.delete(key)
+    return 1
+
+
+def _forget_decision(scope: Scope, _: bytes, key: bytes, value: bytes) -> int:
+    record = state_pb2.DecisionRecord.FromString(value)
+    if record.participants:
+        record.acknowledged = True  # it goes when all of them have finished
+        scope.txn.put(key, record.SerializeToString(deterministic=True))
+    else:
+        scope.txn.delete(key)
     return 1
 
 

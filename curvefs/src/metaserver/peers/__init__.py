@@ -2,7 +2,7 @@
 
 hello.py     who speaks: signing and checking the first frame (pure)
 outbox.py    what waits for one peer, cut into frames, within bounds (pure)
-pace.py      how long to wait before the next attempt, how often to log (pure)
+seldom.py    how often the same thing is logged (pure)
 settings.py  intervals, deadlines and sizes
 peer.py      what is known of one peer
 link.py      one open stream: reader, writer, watch

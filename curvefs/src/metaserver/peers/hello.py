@@ -70,7 +70,7 @@ def check_hello(hello: pb.PeerHello, me: Identity) -> None:
     if hello.protocol_version != PROTOCOL_VERSION:
         raise Refused(
             Reason.VERSION,
-            f"the peer speaks version {hello.protocol_version}, metaserver {me.metaserver_id} {PROTOCOL_VERSION}",
+            f"the peer speaks version {hello.protocol_version} of the protocol, this metaserver {PROTOCOL_VERSION}",
         )
     if hello.cluster_id != me.cluster_id:
         raise Refused(Reason.CLUSTER, "the peer is of another cluster")

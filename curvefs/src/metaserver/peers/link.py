@@ -89,6 +89,9 @@ class Link:
                 tasks.create_task(self._watch_loop(), name="peer watch")
                 await self._read_loop()
         except BaseExceptionGroup as group:
+            # A task group that is cancelled while it fails forgets the one for the other (until Python 3.13).
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError from None
             # The tasks end one another; the first to fail says why.
             raise group.exceptions[0] from None
 
@@ -150,10 +153,11 @@ class Link:
 
     async def _watch_loop(self) -> None:
         alive_s, silence_s = self._settings.alive_interval_s, self._settings.silence_s
+        excused_until = self._clock.boottime_s() + alive_s
         while True:
             asleep_at = self._clock.boottime_s()
-            due = min(self._sent_at + alive_s, self._heard_at + silence_s)
-            pause_s = max(due - asleep_at, alive_s / 4)
+            silent_at = max(self._heard_at + silence_s, excused_until)
+            pause_s = max(min(self._sent_at + alive_s, silent_at) - asleep_at, alive_s / 4)
             await asyncio.wait([self._stopped], timeout=pause_s)
             if self._stopped.done():
                 raise Unavailable(self._stopped.result())
@@ -161,9 +165,10 @@ class Link:
             if now - self._sent_at >= alive_s:
                 self._alive_due = True
                 self.wake()
-            # When this process itself was late, what the peer sent meanwhile has yet to be read.
-            was_awake = now - asleep_at < pause_s + alive_s
-            if was_awake and now - self._heard_at >= silence_s:
+            if now - asleep_at > pause_s + alive_s:
+                # This process itself was late: what the peer sent meanwhile has yet to be read.
+                excused_until = now + alive_s
+            elif now >= max(self._heard_at + silence_s, excused_until):
                 raise Unavailable(f"nothing was heard for {now - self._heard_at:.1f} s")
 
 

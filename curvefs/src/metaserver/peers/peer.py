@@ -12,7 +12,7 @@ class Peer:
     """Times are of the boot-time clock.
 
     address: where to dial it. told: the address given to know(), which a later hello may have corrected. waiting_since:
-    what waits without a stream was put after this.
+    what waits without a stream was put after this. is_away: an attempt failed since the last stream, and was logged.
     """
 
     id: int
@@ -23,6 +23,7 @@ class Peer:
     heard_at: float | None = None
     connected_at: float | None = None
     waiting_since: float = 0.0
+    is_away: bool = False
     clock_offset_ns: int | None = None
     keeper: asyncio.Task[None] | None = None
     unlinked: asyncio.Event = field(default_factory=asyncio.Event)

@@ -30,13 +30,14 @@ from ....proto import raft_pb2 as pb
 from ...common.clock import Clock
 from ...common.errors import Unavailable
 from ...rpc.asyncio_peers import FrameTooLarge, PeerStream, StreamEnded, StreamRefused, dialled, serving
+from ...rpc.backoff import pause_s
 from ..identity import Identity
 from .hello import Reason, Refused, check_hello, make_hello, source_of
 from .link import Ends, Link, parse
 from .metrics import PeerMetrics
 from .outbox import Fate, Outbox
-from .pace import Backoff, Seldom
 from .peer import Peer
+from .seldom import Seldom
 from .settings import PeerSettings
 
 _log = structlog.get_logger()
@@ -201,27 +202,30 @@ class Peers:
     async def _keep(self, peer: Peer) -> None:
         """Dial the peer, or knock at it, whenever there is no stream."""
         settings = self._settings
-        dialling = Backoff(settings.backoff_first_s, settings.backoff_max_s, self._jitter)
-        knocking = Backoff(settings.knock_delay_s, settings.backoff_max_s, self._jitter)
+        failures = 0
         while True:
             me = self._identity()
-            if not _is_ready(me):
-                await asyncio.sleep(dialling.next_s())
-            elif me.metaserver_id == peer.id:
+            if me.metaserver_id == peer.id:
                 return  # known before we knew ourselves
+            if not _is_ready(me):
+                await self._pause(failures, settings.backoff_first_s)
             elif me.metaserver_id < peer.id:
                 began_at = self._clock.boottime_s()
                 await self._try(peer, self._dial(peer, me))
                 if self._clock.boottime_s() - began_at > settings.backoff_max_s:
-                    dialling.reset()
-                await asyncio.sleep(dialling.next_s())
+                    failures = 0
+                await self._pause(failures, settings.backoff_first_s)
             else:
                 if peer.link is not None:
                     await peer.unlinked.wait()
-                    knocking.reset()
-                await asyncio.sleep(knocking.next_s())
+                    failures = 0
+                await self._pause(failures, settings.knock_delay_s)
                 if peer.link is None:
                     await self._try(peer, self._knock(peer, me))
+            failures += 1
+
+    async def _pause(self, failures: int, first_s: float) -> None:
+        await asyncio.sleep(pause_s(failures, self._jitter, first_s=first_s, max_s=self._settings.backoff_max_s))
 
     async def _try(self, peer: Peer, attempt: Coroutine[Any, Any, None]) -> None:
         try:
@@ -232,7 +236,8 @@ class Peers:
             if self._may_log(type(error), peer.id):
                 _log.warning("a peer ended the stream", peer=peer.id, address=peer.address, reason=str(error))
         except Unavailable as error:
-            if self._may_log("away", peer.id):
+            if not peer.is_away:
+                peer.is_away = True
                 _log.info("a peer is away", peer=peer.id, address=peer.address, reason=str(error))
 
     async def _dial(self, peer: Peer, me: Identity) -> None:
@@ -329,6 +334,7 @@ class Peers:
         if peer.connected_at is not None:
             self._metrics.reconnects.inc()
         peer.link = link
+        peer.is_away = False
         peer.heard_at = peer.connected_at = self._clock.boottime_s()
         peer.unlinked.clear()
         self._note_clock(peer, hello)

@@ -16,6 +16,12 @@ range, because an inode number begins with its partition.
     r  session, sequence                      OperationResult, until acknowledged
     g  session, kind, first id                RangeRecord
     q  fs, queued at, order                   DeleteRecord
+    l  key in another table                   LockRecord: of that name (d), inode (i), or of all directory moves (M, fs)
+    p  transaction, round                     TransactionRecord: prepared here
+    f  transaction                            time at which it was finished here; nothing of it is taken any more
+    F  time, transaction                      the same in order of time
+    D  session, number                        DecisionRecord
+    e  transaction                            session and number of its decision, until all participants have finished
 """
 
 import hashlib
@@ -25,6 +31,8 @@ FORMAT = 1
 
 META, PARTITION, INODE, DENTRY, XATTR, SLICE, CUT = b"m", b"P", b"i", b"d", b"x", b"s", b"c"
 WAITER, HOLDING, SESSION, RESULT, RANGE, DELETE = b"w", b"W", b"S", b"r", b"g", b"q"
+LOCK, PREPARED, FINISHED, FINISHED_AT, DECISION, DECIDED = b"l", b"p", b"f", b"F", b"D", b"e"
+_MOVES = b"M"
 
 _FS_ID = struct.Struct(">cIQ")
 _FS_ID_U64 = struct.Struct(">cIQQ")
@@ -33,6 +41,7 @@ _FS_PARTITION = struct.Struct(">cII")
 _DENTRY_VALUE = struct.Struct(">BQB")
 _FS_INODE = struct.Struct(">IQ")
 _U64 = struct.Struct(">Q")
+_TRANSACTION = struct.Struct(">QQQ")
 _DENTRY_VERSION = 1
 
 ORDINAL_BITS = 16
@@ -157,6 +166,34 @@ def range_(session_id: bytes, kind: int, first: int) -> bytes:
 def delete(fs_id: int, queued_ns: int, order: int) -> bytes:
     """Key of an entry of the delete queue."""
     return _FS_ID_U64.pack(DELETE, fs_id, queued_ns, order)
+
+
+def lock(key: bytes) -> bytes:
+    """Key of the lock of what lies under a key."""
+    return LOCK + key
+
+
+def directory_moves(fs_id: int) -> bytes:
+    """Key that stands for all moves of directories in a filesystem; only its lock exists."""
+    return _MOVES + fs_id.to_bytes(4, "big")
+
+
+def transaction(table: bytes, group_id: int, term: int, number: int) -> bytes:
+    """Key of a transaction in tables p, f and e."""
+    return table + _TRANSACTION.pack(group_id, term, number)
+
+
+TRANSACTION_SIZE = 24
+
+
+def finished_at(time_ns: int, id_: bytes) -> bytes:
+    """Key of a finished transaction by time; id_: its packed id."""
+    return FINISHED_AT + _U64.pack(time_ns) + id_
+
+
+def decision(session_id: bytes, number: int) -> bytes:
+    """Key of a decision."""
+    return DECISION + session_id + _U64.pack(number)
 
 
 def after_prefix(prefix: bytes) -> bytes:

@@ -83,9 +83,10 @@ def entries(outline: Outline, groups: Collection[int] | None = None) -> Iterator
 def replay(outline: Outline, groups: Collection[int] | None = None) -> Iterator[Record]:
     """Yield what recover() found and what still counts, in the order it was written; blocks.
 
-    groups: of these only. Of each group comes first a BEGIN with its begin_index and begin_term, then the hard state of
-    then if there was one, then hard states and entries. An entry that was replaced or cut off later does not come. So
-    an entry that came may be applied once a hard state that came says that its index is committed.
+    groups: of these only. Of each group comes first a BEGIN with its begin_index and begin_term (none when its first
+    record is an entry or a hard state), then the hard state of then if there was one, then hard states and entries. An
+    entry that was replaced or cut off later does not come: so one that came may be applied once a hard state that came
+    says that its index is committed.
     """
     wanted = {id_: group for id_, group in outline.groups.items() if groups is None or id_ in groups}
     counts = {id_: _counting(group) for id_, group in wanted.items()}

@@ -149,11 +149,30 @@ class SegmentFiles:
                 head.append(group.hard_state)
         return head
 
+    def _is_plain(self, records: list[Record]) -> bool:
+        """Say whether every entry follows the one before, which is nearly always so."""
+        groups = self._outline.groups
+        last: dict[int, int] = {}
+        for record in records:
+            id_ = record.group_id
+            if record.type is RecordType.ENTRY:
+                before = last.get(id_)
+                if before is None:
+                    before = groups[id_].last_index if id_ in groups else 0
+                if record.index != before + 1:
+                    return False
+                last[id_] = record.index
+            elif record.type is not RecordType.HARD_STATE:
+                return False
+        return True
+
     def _with_tails(self, records: list[Record]) -> list[Record]:
         """Return the records, with a TAIL where entries are replaced. Raises Inconsistent.
 
         The TAIL comes before hard states that come before the entry: see format.py.
         """
+        if self._is_plain(records):
+            return records
         groups: dict[int, GroupOutline] = {}  # as they are after the records looked at
         places: dict[int, int] = {}  # of each group's hard states since its last entry
         found: list[Record] = []

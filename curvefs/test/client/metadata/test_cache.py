@@ -219,3 +219,109 @@ def test_a_half_read_listing_ends_the_one_before():
     cache.learn_page(1, [entry(b"a", 10)], cache.begin_listing(), 0.9)
     cache.changed_directory(inode(1, 8), 1.8, added=(b"c", 12))
     assert cache.lookup(1, b"a", 2.0) is None
+
+
+# ---------------------------------------------------------------------------------- results out of order
+
+
+def known_directory(change=7):
+    cache = make()
+    cache.learn_attributes(inode(1, change), 0.0)
+    list_directory(cache, 1, change, {b"a": 10}, 0.0)
+    return cache
+
+
+def test_a_transaction_that_is_the_next_change_keeps_a_listing_complete():
+    cache = known_directory()
+    cache.changed_outside_lane(inode(1, 8), {b"a": 0, b"b": 10}, 0.5)
+    assert cache.lookup(1, b"b", 1.2) == 10
+    assert cache.lookup(1, b"a", 1.2) is ABSENT
+    assert cache.lookup(1, b"zzz", 1.2) is ABSENT
+
+
+def test_a_transaction_after_changes_of_others_ends_a_listing_and_its_names_are_known():
+    cache = known_directory()
+    cache.changed_outside_lane(inode(1, 12), {b"b": 10}, 0.5)
+    assert cache.lookup(1, b"b", 0.6) == 10
+    assert cache.lookup(1, b"zzz", 0.6) is None
+
+
+def test_the_result_of_a_transaction_that_comes_late_makes_its_names_unknown():
+    cache = known_directory()
+    cache.changed_directory(inode(1, 9), 0.1, removed=b"b")  # what the transaction, at 8, had added
+    cache.changed_outside_lane(inode(1, 8), {b"b": 10}, 0.2)
+    assert cache.lookup(1, b"b", 0.3) is None
+    assert cache.newest_change(1) == 9
+
+
+def test_a_transaction_in_a_directory_of_which_nothing_is_known_teaches_no_name():
+    cache = make()
+    cache.changed_outside_lane(inode(1, 8), {b"b": 10}, 0.2)
+    assert cache.lookup(1, b"b", 0.3) is None
+
+
+def test_a_new_directory_of_which_more_is_known_is_not_taken_for_empty():
+    cache = make()
+    cache.learn_attributes(inode(20, 2), 0.0)
+    cache.made_directory(inode(20, 1), 0.1)
+    assert cache.lookup(20, b"x", 0.2) is None
+
+
+def test_a_listing_older_than_a_known_change_is_not_taken_for_complete():
+    cache = make()
+    cache.learn_attributes(inode(1, 8), 0.0)
+    list_directory(cache, 1, 7, {b"a": 10}, 0.0)
+    assert cache.lookup(1, b"zzz", 0.1) is None
+
+
+def test_the_type_of_an_inode_outlives_the_timeout():
+    cache = make()
+    cache.learn_attributes(inode(5, 1, mode=0o040755), 0.0)
+    cache.learn_attributes(inode(6, 1, mode=0o100644), 0.0)
+    assert cache.attributes(5, 9.0) is None
+    assert [cache.is_directory(number) for number in (5, 6, 7)] == [True, False, None]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["lane", "transaction", "list", "forget"]), NAMES, st.integers(0, 6)), max_size=60
+    )
+)
+def test_names_whose_last_change_was_answered_are_never_wrong_however_late_others_come(steps):
+    cache = make(entries=10_000)
+    names: dict[bytes, int] = {}
+    change, next_id = 1, 100
+    cache.learn_attributes(inode(1, change), 0.0)
+    late: list[tuple[int, int, bytes, int]] = []  # due at step, change, name, inode
+    last_change: dict[bytes, int] = {}
+    answered: set[int] = set()
+    for step, (kind, name, delay) in enumerate(steps):
+        if kind in {"lane", "transaction"}:
+            change, next_id = change + 1, next_id + 1
+            if name in names:
+                del names[name]
+            else:
+                names[name] = next_id
+            last_change[name] = change
+            if kind == "transaction":
+                late.append((step + delay, change, name, names.get(name, 0)))
+            elif name in names:
+                cache.changed_directory(inode(1, change), 0.0, added=(name, next_id))
+            else:
+                cache.changed_directory(inode(1, change), 0.0, removed=name)
+            if kind == "lane":
+                answered.add(change)
+        elif kind == "list":
+            list_directory(cache, 1, change, names, 0.0)
+            cache.learn_attributes(inode(1, change), 0.0)
+        elif delay == 0:
+            cache.forget_attributes(1)
+        for one in [one for one in late if one[0] <= step]:
+            late.remove(one)
+            cache.changed_outside_lane(inode(1, one[1]), {one[2]: one[3]}, 0.0)
+            answered.add(one[1])
+        for wanted in (b"a", b"b", b"c", b"d"):
+            answer = cache.lookup(1, wanted, 0.0)
+            if answer is not None and last_change.get(wanted, 0) in answered | {0}:
+                assert (0 if answer is ABSENT else answer) == names.get(wanted, 0)

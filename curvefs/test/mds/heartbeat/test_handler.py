@@ -2,7 +2,7 @@
 
 import pytest
 
-from curvefs.proto import common_pb2, heartbeat_pb2
+from curvefs.proto import heartbeat_pb2
 from curvefs.src.mds.heartbeat.reports import Reports
 
 pytestmark = pytest.mark.asyncio
@@ -36,13 +36,12 @@ async def test_session_lists_are_not_kept(mds, metaserver):
 
 async def test_leader_is_who_says_so_with_the_highest_term():
     reports = Reports(0.0)
-    peers = [common_pb2.Peer(metaserver_id=n) for n in (1, 2, 3)]
-    assert reports.leader_of(5, peers) == 0
+    assert reports.leader_of(5) == 0
     for metaserver_id, leading, term in [(1, True, 3), (2, True, 4), (3, False, 9)]:
         copyset = heartbeat_pb2.CopysetReport(group_id=5, leading=leading, term=term)
         request = heartbeat_pb2.HeartbeatRequest(metaserver_id=metaserver_id, copysets=[copyset])
         reports.heard(request, 1.0, 1)
-    assert reports.leader_of(5, peers) == 2
+    assert reports.leader_of(5) == 2
     reports.heard(heartbeat_pb2.HeartbeatRequest(metaserver_id=2), 2.0, 2)
-    assert reports.leader_of(5, peers) == 1
-    assert reports.leader_of(6, peers) == 0
+    assert reports.leader_of(5) == 1
+    assert reports.leader_of(6) == 0

@@ -100,8 +100,8 @@ async def test_copyset_is_made_when_its_metaserver_is_back(mds):
     [order] = mds.beat(metaserver).orders
     assert (order.group_id, order.create_copyset.peers[0].address) == (1, metaserver.address)
     metaserver.failing.clear()
-    mds.mds.registration.copysets.kick(1)
-    assert await mds.mds.registration.copysets.finished(1, PATIENCE_S)
+    mds.mds.copysets.creations.kick(1)
+    assert await mds.mds.copysets.creations.finished(1, PATIENCE_S)
     assert metaserver.groups == {1}
     assert list(mds.beat(metaserver).orders) == []
 
@@ -111,9 +111,9 @@ async def test_copyset_with_metadata_is_never_made_anew(mds, metaserver):
     metaserver.groups.clear()  # its disk was lost
     assert list(mds.beat(metaserver).orders) == []
     await mds.mds.registration.register(metaserver.registration())
-    assert await mds.mds.registration.copysets.finished(1, PATIENCE_S)
+    assert await mds.mds.copysets.creations.finished(1, PATIENCE_S)
     assert metaserver.groups == set()
-    assert not mds.mds.registration.may_create(1)
+    assert not mds.mds.copysets.may_create(1)
 
 
 async def test_health_follows_the_age_of_the_last_heartbeat(mds, metaserver):

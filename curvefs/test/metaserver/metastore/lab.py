@@ -16,15 +16,19 @@ SESSION = b"s" * 16
 class Lab:
     """Entries go to one state; follow-ups are applied at once, as a leader would propose them."""
 
-    def __init__(self, *, follow_up=True):
+    def __init__(self, *, follow_up=True, group_id=7, partitions=(0,)):
         self.state = MemoryState()
+        self.group_id = group_id
+        self.term = 1
         self.index = 0
         self.time_ns = 10**18
         self.sequence = 0
         self.follow_up = follow_up
         self.waiting = []
-        spec = pb.PartitionSpec(fs_id=FS, group_id=7, hash_seed=b"h" * 16, chunk_size=CHUNK, block_size=BLOCK)
-        self.entry(create_partition=state_pb2.CreatePartitionCommand(partition=spec))
+        spec = pb.PartitionSpec(fs_id=FS, group_id=group_id, hash_seed=b"h" * 16, chunk_size=CHUNK, block_size=BLOCK)
+        for partition_id in partitions:
+            spec.partition_id = partition_id
+            self.entry(create_partition=state_pb2.CreatePartitionCommand(partition=spec))
         self.open(SESSION)
 
     def entry(self, **command):
@@ -34,13 +38,13 @@ class Lab:
         self.index += 1
         self.time_ns += 1000
         entry.time_ns = self.time_ns
-        applied = apply(self.state, self.index, 1, entry)
+        applied = apply(self.state, self.index, self.term, entry)
         self.waiting += applied.follow_ups
         while self.follow_up and self.waiting:
             following = self.waiting.pop(0)
             following.time_ns = self.time_ns
             self.index += 1
-            self.waiting += apply(self.state, self.index, 1, following).follow_ups
+            self.waiting += apply(self.state, self.index, self.term, following).follow_ups
         return applied
 
     def open(self, session):
@@ -53,7 +57,7 @@ class Lab:
         batch = pb.OperationBatch(
             fs_id=FS,
             session_id=session,
-            group_id=7,
+            group_id=self.group_id,
             first_sequence=first,
             acknowledged=acknowledged,
             operations=operations,

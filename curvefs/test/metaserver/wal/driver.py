@@ -182,44 +182,52 @@ class Driver:
         for id_, one in self.model.groups.items():
             said = int(one.hard_state.payload) if one.hard_state else 0
             self.committed[id_] = max(min(said, one.last_index), one.begin[0])
+            self.trimmed[id_] = min(self.trimmed.get(id_, 0), self.committed[id_])  # it may have been made again
         self.gone -= self.model.groups.keys()
         self.start(outline)
 
     def accept(self, found):
         """Return the model of before with the prefix of records that was found."""
         tried = self.before.copy() if self.written else self.model.copy()
-        replaced = {}
-        for record in self.written:
-            group = self.model.groups.get(record.group_id, GroupModel())
-            if record.type is RecordType.ENTRY and record.index <= group.last_index:
-                replaced.setdefault(record.group_id, record.index)
-        for record in [None, *self.written]:
+        for record in [None, *steps_on_disk(tried, self.written)]:
             if record is not None:
                 tried.apply(record)
-                if record.type is RecordType.BEGIN:
-                    replaced.pop(record.group_id, None)
-            if self.is_found(tried, found, replaced):
+            if self.is_found(tried, found):
                 return Model((id_, found.groups[id_]) for id_ in tried.groups)
         written = [(one.group_id, one.type.name, one.term, one.index) for one in self.written]
         raise AssertionError(f"found {found}, not {self.model} and some of {written}; trimmed {self.trimmed}")
 
-    def is_found(self, tried, found, replaced):
+    def is_found(self, tried, found):
         if not tried.groups.keys() <= found.groups.keys() or found.groups.keys() - tried.groups.keys() - self.gone:
             return False
         return all(
-            self.is_same(group, found.groups[id_], self.trimmed.get(id_, 0), replaced.get(id_))
-            for id_, group in tried.groups.items()
+            self.is_same(group, found.groups[id_], self.trimmed.get(id_, 0)) for id_, group in tried.groups.items()
         )
 
-    def is_same(self, group, found, trimmed, replaced):
-        """Trimmed entries may be gone. Those being replaced may be too, and are when they would count as committed."""
+    def is_same(self, group, found, trimmed):
+        """Trimmed entries may be gone."""
         if not group.begin[0] <= found.begin[0] <= max(group.begin[0], min(trimmed, group.last_index)):
             return False
-        group = group.from_index(found.begin[0])
-        if replaced is None:
-            return group == found
-        kept = [one for one in group.entries if one.index < replaced]
-        if GroupModel(group.begin, kept, group.hard_state) == found:
-            return True
-        new = all(one in self.written for one in group.entries[len(kept) :])
-        return group == found and (new or group.hard_state not in self.written)
+        return group.from_index(found.begin[0]) == found
+
+
+def steps_on_disk(model, records):
+    """Return the steps in which records reach a disk that may stop after any of them.
+
+    Before entries are replaced they are cut off, and before a hard state says anything of what replaces them.
+    """
+    steps: list[Record] = []
+    model = model.copy()
+    for record in records:
+        group = model.groups.get(record.group_id, GroupModel())
+        if record.type is RecordType.ENTRY and record.index <= group.last_index:
+            place = len(steps)
+            for there in reversed([n for n, one in enumerate(steps) if one.group_id == record.group_id]):
+                if steps[there].type is not RecordType.HARD_STATE:
+                    break
+                place = there
+            cut = Record(RecordType.TAIL, record.group_id, group.term_at(record.index - 1), record.index - 1)
+            steps.insert(place, cut)
+        steps.append(record)
+        model.apply(record)
+    return steps

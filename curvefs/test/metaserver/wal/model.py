@@ -28,6 +28,8 @@ class GroupModel:
                 self.entries.append(record)
             case RecordType.HARD_STATE:
                 self.hard_state = record
+            case RecordType.TAIL:
+                del self.entries[record.index - self.begin[0] :]
             case RecordType.BEGIN:
                 self.begin, self.entries = (record.index, record.term), []
                 if record.index == 0:

@@ -9,11 +9,21 @@ import pytest
 
 from curvefs.src.common.errors import NoSpace
 from curvefs.src.metaserver.wal import recovery
+from curvefs.src.metaserver.wal.disk import OsDisk
 from curvefs.src.metaserver.wal.format import Record, RecordType
 from curvefs.src.metaserver.wal.log import WriteAheadLog
-from curvefs.src.metaserver.wal.segments import LogSettings, Syscalls
+from curvefs.src.metaserver.wal.segments import LogSettings
 
 pytestmark = pytest.mark.asyncio
+
+
+class Rigged(OsDisk):
+    """A disk some of whose methods the test replaces."""
+
+    def __init__(self, folder, **methods):
+        super().__init__(folder)
+        for name, method in methods.items():
+            setattr(self, name, method)
 
 
 class Observer:
@@ -64,11 +74,12 @@ class Source:
         self.changed.clear()
 
 
-def made(folder, syscalls=None, fatal=None, reserve=0):
+def made(folder, fatal=None, reserve=0, **rigged):
     observer = Observer()
     settings = LogSettings(reserve_bytes=reserve)
     extra = {} if fatal is None else {"fatal": fatal}
-    wal = WriteAheadLog(folder, recovery.recover(folder), settings, observer=observer, syscalls=syscalls, **extra)
+    disk = Rigged(folder, **rigged)
+    wal = WriteAheadLog(disk, recovery.recover(folder), settings, observer=observer, **extra)
     return wal, observer
 
 
@@ -96,7 +107,7 @@ async def test_what_arrives_during_a_sync_shares_the_next(tmp_path):
         os.fdatasync(fd)
 
     gate.release()  # for the segment's header
-    wal, observer = made(tmp_path, Syscalls(sync=sync))
+    wal, observer = made(tmp_path, sync=sync)
     assert began.acquire(timeout=10)
     source = Source()
     source.want(wal, 1)
@@ -120,7 +131,7 @@ async def test_nothing_is_acknowledged_before_it_is_synced(tmp_path):
         assert gate.acquire(timeout=10)
 
     gate.release()
-    wal, _ = made(tmp_path, Syscalls(sync=sync))
+    wal, _ = made(tmp_path, sync=sync)
     assert began.acquire(timeout=10)
     source = Source()
     source.want(wal, 1)
@@ -144,7 +155,7 @@ async def test_full_disk_refuses_leaves_nothing_and_heals(tmp_path):
             return os.write(fd, data[:10])
         raise OSError(errno.ENOSPC, "full")
 
-    wal, observer = made(tmp_path, Syscalls(write=write))
+    wal, observer = made(tmp_path, write=write)
     source = Source()
     source.want(wal, 1)
     await source.settled()
@@ -164,7 +175,7 @@ async def test_full_disk_refuses_leaves_nothing_and_heals(tmp_path):
 
 async def test_the_reserve_is_left_alone(tmp_path):
     free = [100]
-    wal, _ = made(tmp_path, Syscalls(free_bytes=lambda _: free[0]), reserve=50)
+    wal, _ = made(tmp_path, free_bytes=lambda: free[0], reserve=50)
     source = Source()
     source.want(wal, 1)
     await source.settled()
@@ -191,7 +202,7 @@ async def test_failed_sync_ends_the_process_and_is_not_tried_again(tmp_path):
         assert looked_at.wait(10)
         raise NoSpace("the process would be gone; this lets the thread of the test end")
 
-    wal, _ = made(tmp_path, Syscalls(sync=sync), fatal)
+    wal, _ = made(tmp_path, fatal, sync=sync)
     broken.set()
     source = Source()
     source.want(wal, 1)
@@ -202,3 +213,33 @@ async def test_failed_sync_ends_the_process_and_is_not_tried_again(tmp_path):
     looked_at.set()
     await source.settled()
     await wal.close()
+
+
+async def test_what_is_appended_first_is_there_before_anything_else(tmp_path):
+    wal, _ = made(tmp_path)
+    wal.append_first([Record(RecordType.BEGIN, 1, 3, 20)])
+    source = Source()
+    source.last = 20
+    source.want(wal, 1)
+    await source.settled()
+    await wal.close()
+    group = recovery.recover(tmp_path).groups[1]
+    assert (group.begin_index, group.begin_term, group.last_index) == (20, 3, 21)
+
+
+async def test_records_that_do_not_fit_the_log_end_the_process_and_are_not_written(tmp_path):
+    ended = []
+
+    def fatal(reason):
+        ended.append(reason)
+        raise NoSpace("the process would be gone; this lets the thread of the test end")
+
+    wal, _ = made(tmp_path, fatal)
+    source = Source()
+    source.last = 7
+    source.want(wal, 1)
+    await source.settled()
+    await wal.close()
+    assert len(ended) == 1
+    assert "from entry 0 to 8" in ended[0]
+    assert count(tmp_path) == 0

@@ -22,7 +22,7 @@ from curvefs.test.metaserver.wal.driver import (
 from curvefs.test.metaserver.wal.model import check_outline, replayed
 from curvefs.test.sim.disk import SimDisk
 
-SEEDS = 200
+SEEDS = 80
 APPENDS = st.one_of(APPEND, APPEND, APPEND, TRIM, FORGET)
 
 
@@ -37,7 +37,7 @@ def test_what_is_found_after_a_crash_is_all_that_was_durable_and_a_prefix_of_the
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_long_lives_of_a_log(seed):
     rng = random.Random(seed)
-    Driver(SimDisk(rng), rng.choice((1, 300, 1500, 6000))).run(steps_of(rng, 150))
+    Driver(SimDisk(rng), rng.choice((1, 300, 1500, 6000))).run(steps_of(rng, 120))
 
 
 @settings(deadline=None, max_examples=50)

@@ -29,7 +29,7 @@ def opened(folder, **settings):
     salts = itertools.count(100)
     outline = recovery.recover(folder)
     return SegmentFiles(
-        folder, outline, LogSettings(reserve_bytes=0, **settings), salt=lambda: next(salts), fatal=fatal
+        outline.disk, outline, LogSettings(reserve_bytes=0, **settings), salt=lambda: next(salts), fatal=fatal
     )
 
 
@@ -43,6 +43,26 @@ def written(folder, *writes, **settings):
         files.append(records)
     files.close()
     return before, newest(folder).stat().st_size
+
+
+def forged(folder, *records):
+    """Put records behind the newest segment's that no writer would."""
+    content = newest(folder).read_bytes()
+    header = fmt.decode_header(content[: fmt.HEADER_SIZE])
+    assert header is not None
+    newest(folder).write_bytes(content + fmt.encode(list(records), len(content), header.seed))
+
+
+def hard_state(payload, group=GROUP):
+    return Record(RecordType.HARD_STATE, group, 1, 0, payload)
+
+
+def begin(index, term=1, group=GROUP):
+    return Record(RecordType.BEGIN, group, term, index)
+
+
+def tail(index, term=1, group=GROUP):
+    return Record(RecordType.TAIL, group, term, index)
 
 
 def newest(folder):
@@ -145,15 +165,65 @@ def test_newer_version_is_refused(tmp_path):
     assert caught.value.exit_code is ExitCode.DATA_FOLDER
 
 
-def test_a_group_that_begins_anew_leaves_its_earlier_entries_behind(tmp_path):
-    written(tmp_path, [entry(1), entry(2), entry(1, group=9)], [Record(RecordType.BEGIN, GROUP, 0, 0)], [entry(1)])
-    assert list(recovery.entries(recovery.recover(tmp_path))) == [entry(1, group=9), entry(1)]
+def test_a_group_that_is_made_again_leaves_everything_of_before_behind(tmp_path):
+    written(
+        tmp_path,
+        [begin(0, 0), hard_state(b"vote"), entry(1), entry(2), begin(0, 0, group=9), entry(1, group=9)],
+        [begin(0, 0)],
+        [entry(1)],
+    )
+    outline = recovery.recover(tmp_path)
+    assert list(recovery.entries(outline)) == [entry(1, group=9), entry(1)]
+    assert list(recovery.entries(outline, {9})) == [entry(1, group=9)]
+    assert outline.groups[GROUP].hard_state is None
+    assert list(recovery.replay(outline, {GROUP})) == [begin(0, 0), entry(1)]
 
 
-def test_a_gap_between_entries_is_damage(tmp_path):
-    written(tmp_path, [entry(1)], [entry(3)])
-    with pytest.raises(StartupError, match="from entry 1 to 3"):
+def test_a_snapshot_leaves_the_entries_behind_and_keeps_the_vote(tmp_path):
+    vote = hard_state(b"vote")
+    written(tmp_path, [vote, entry(1), entry(2)], [begin(9, 4)], [entry(10), entry(11)])
+    outline = recovery.recover(tmp_path)
+    group = outline.groups[GROUP]
+    assert (group.begin_index, group.begin_term, group.first_index, group.last_index) == (9, 4, 10, 11)
+    assert group.hard_state == vote
+    assert list(recovery.replay(outline)) == [begin(9, 4), vote, entry(10), entry(11)]
+
+
+def test_a_group_without_entries_ends_where_it_begins(tmp_path):
+    written(tmp_path, [begin(9, 4)])
+    group = recovery.recover(tmp_path).groups[GROUP]
+    assert (group.first_index, group.last_index, group.last_term) == (0, 9, 4)
+
+
+@pytest.mark.parametrize("forgery", [entry(3), entry(2, group=9)])
+def test_a_gap_between_entries_is_damage(tmp_path, forgery):
+    _, size = written(tmp_path, [entry(1)])
+    forged(tmp_path, forgery)
+    with pytest.raises(StartupError, match=f"byte {size}, group {forgery.group_id} goes from") as caught:
         recovery.recover(tmp_path)
+    assert caught.value.exit_code is ExitCode.DAMAGED
+
+
+@pytest.mark.parametrize("index", [8, 9, 11])
+def test_an_entry_that_does_not_follow_the_beginning_is_damage(tmp_path, index):
+    written(tmp_path, [begin(9)])
+    forged(tmp_path, entry(index))
+    with pytest.raises(StartupError, match=f"from entry 9 to {index}"):
+        recovery.recover(tmp_path)
+
+
+@pytest.mark.parametrize("forgery", [tail(3), tail(2, term=7)])
+def test_a_segment_that_goes_on_from_another_log_is_damage(tmp_path, forgery):
+    written(tmp_path, [entry(1), entry(2)])
+    forged(tmp_path, forgery)
+    with pytest.raises(StartupError, match="ends with entry 2 of term 1"):
+        recovery.recover(tmp_path)
+
+
+def test_a_file_that_is_no_segment_is_left_alone(tmp_path):
+    written(tmp_path, [entry(1)])
+    (tmp_path / "note.wal").write_bytes(b"mine")
+    assert indices(tmp_path) == [1]
 
 
 def test_segments_go_when_every_group_is_past_them(tmp_path):

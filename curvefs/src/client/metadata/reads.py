@@ -1,0 +1,236 @@
+"""Reads of the metadata, through the cache; what lies in another partition than its name is asked for there.
+
+A name may lead to an inode of another partition, of which the directory's group knows only number and type. Between the
+two answers it may be removed or replaced: then the name is looked up again.
+"""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from ....proto import common_pb2
+from ....proto import metaserver_pb2 as pb
+from ...common.errors import IOFailure, NotFound
+from ...common.ids import partition_of
+from ...common.status import error_of
+from .cache import ABSENT, MetadataCache
+from .router import Router
+
+STATFS_MAX_AGE_S = 1.0
+LOOKUPS_MAX = 8  # of one name whose inode is gone each time we ask for it
+LISTING_ROUNDS_MAX = 4
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a directory. ``change``: the directory's counter at which it was read.
+
+    An entry without an inode was removed while its attributes were asked for. ``as_read``: no entry has changed since.
+    """
+
+    entries: list[pb.DirectoryEntry]
+    end: bool
+    change: int
+    as_read: bool
+
+
+class Reads:
+    """See the module. Every call raises FilesystemError with the server's answer, IOFailure when there was none."""
+
+    def __init__(self, router: Router, cache: MetadataCache) -> None:
+        self._router = router
+        self._cache = cache
+        self._stat_fs: tuple[float, pb.StatFsResult] | None = None
+
+    # --------------------------------------------------------------------------------------------- names
+
+    async def lookup(self, parent: int, name: bytes, *, fresh: bool = False) -> pb.Inode:
+        """Return the attributes of what a name leads to. Raises NotFound, NotADirectory."""
+        if not fresh:
+            now = trio.current_time()
+            known = self._cache.lookup(parent, name, now)
+            if known is ABSENT:
+                raise NotFound
+            if isinstance(known, int):
+                inode = self._cache.attributes(known, now)
+                if inode is not None:
+                    return inode
+        for _ in range(LOOKUPS_MAX):
+            inode = await self._look_up(parent, name)
+            if partition_of(inode.inode_id) == partition_of(parent):
+                self._cache.learn_attributes(inode, trio.current_time())
+                return inode
+            try:
+                return await self.get_attr(inode.inode_id)
+            except NotFound:
+                self._cache.forget_name(parent, name)
+        raise IOFailure(f"a name in {parent} leads to an inode that is not there")
+
+    async def _look_up(self, parent: int, name: bytes) -> pb.Inode:
+        """Ask what a name leads to. Of another partition's inode only number and type are known."""
+        try:
+            result = await self._router.read(partition_of(parent), _lookup(parent, name))
+        except NotFound:
+            self._cache.forget_name(parent, name)
+            raise
+        now = trio.current_time()
+        if result.parent_change >= self._cache.newest_change(parent):  # else something newer is known here
+            if result.HasField("inode"):
+                self._cache.learn_name(parent, name, result.inode.inode_id, now)
+            else:
+                self._cache.learn_absent(parent, name, result.parent_change, now)
+        if not result.HasField("inode"):
+            raise NotFound
+        return result.inode
+
+    async def read_dir(self, inode_id: int, after_hash: int, after_name: bytes, *, limit: int, generation: int) -> Page:
+        """Return one page of a directory, with attributes; its entries are taken into the cache."""
+        request = pb.ReadDir(
+            inode_id=inode_id, after_hash=after_hash, after_name=after_name, limit=limit, with_attributes=True
+        )
+        result = await self._router.read(partition_of(inode_id), pb.Read(read_dir=request))
+        now = trio.current_time()
+        if result.inode.change >= self._cache.newest_change(inode_id):
+            self._cache.learn_attributes(result.inode, now)
+            self._cache.learn_page(inode_id, result.entries, generation, now)
+        entries = list(result.entries)
+        as_read = await self._add_attributes(inode_id, [entry for entry in entries if not entry.HasField("inode")])
+        return Page(entries, result.end, result.inode.change, as_read)
+
+    async def _add_attributes(self, directory: int, entries: list[pb.DirectoryEntry]) -> bool:
+        """Get the attributes of entries in other partitions. False when some had changed meanwhile."""
+        as_read = True
+        for _ in range(LISTING_ROUNDS_MAX):
+            vanished = await self._fill(entries)
+            if not vanished:
+                break
+            # A name that was replaced must not be missing from the listing: it was there all the time.
+            as_read = False
+            entries = await self._look_up_again(directory, vanished)
+        return as_read
+
+    async def _fill(self, entries: Iterable[pb.DirectoryEntry]) -> list[pb.DirectoryEntry]:
+        """Put attributes into entries, by one request to each partition; return those whose inode is not there."""
+        now = trio.current_time()
+        wanted: defaultdict[int, list[pb.DirectoryEntry]] = defaultdict(list)
+        for entry in entries:
+            known = self._cache.attributes(entry.inode_id, now)
+            if known is not None:
+                entry.inode.CopyFrom(known)
+            else:
+                wanted[partition_of(entry.inode_id)].append(entry)
+        calls = [partial(self._fill_from, partition_id, some) for partition_id, some in wanted.items()]
+        return [entry for some in await _together(calls) for entry in some]
+
+    async def _fill_from(self, partition_id: int, entries: list[pb.DirectoryEntry]) -> list[pb.DirectoryEntry]:
+        results = await self._router.read_many(partition_id, [_get_attr(entry.inode_id) for entry in entries])
+        now = trio.current_time()
+        vanished = []
+        for entry, result in zip(entries, results, strict=True):
+            if result.failure.code == common_pb2.NOT_FOUND:
+                self._cache.forget_attributes(entry.inode_id)
+                vanished.append(entry)
+            elif result.HasField("failure"):
+                raise error_of(result.failure)
+            else:
+                entry.inode.CopyFrom(result.inode)
+                self._cache.learn_attributes(result.inode, now)
+        return vanished
+
+    async def _look_up_again(self, directory: int, entries: list[pb.DirectoryEntry]) -> list[pb.DirectoryEntry]:
+        """Find out what names lead to now, by one request. Returns those that lead to another partition."""
+        reads = [_lookup(directory, entry.name) for entry in entries]
+        elsewhere = []
+        for entry, result in zip(entries, await self._router.read_many(partition_of(directory), reads), strict=True):
+            self._cache.forget_name(directory, entry.name)
+            if result.HasField("failure") or not result.HasField("inode"):
+                continue
+            entry.inode_id, entry.type = result.inode.inode_id, result.inode.mode >> 12  # type: ignore[assignment]
+            if partition_of(entry.inode_id) == partition_of(directory):
+                entry.inode.CopyFrom(result.inode)
+            else:
+                elsewhere.append(entry)
+        return elsewhere
+
+    # ---------------------------------------------------------------------------------------- attributes
+
+    async def get_attr(self, inode_id: int, *, fresh: bool = False) -> pb.Inode:
+        """Return an inode's attributes; ``fresh``: as they are now, not from the cache. Raises NotFound."""
+        if not fresh:
+            known = self._cache.attributes(inode_id, trio.current_time())
+            if known is not None:
+                return known
+        try:
+            result = await self._router.read(partition_of(inode_id), _get_attr(inode_id))
+        except NotFound:
+            self._cache.forget_attributes(inode_id)
+            raise
+        self._cache.learn_attributes(result.inode, trio.current_time())
+        return result.inode
+
+    async def get_slices(self, inode_id: int, first_chunk: int, count: int) -> tuple[pb.Inode, list[pb.Slice]]:
+        """Return an inode and the slices of some of its chunks, in commit order."""
+        request = pb.GetSlices(inode_id=inode_id, first_chunk=first_chunk, count=count)
+        result = await self._router.read(partition_of(inode_id), pb.Read(get_slices=request))
+        self._cache.learn_attributes(result.inode, trio.current_time())
+        return result.inode, list(result.slices)
+
+    async def get_xattr(self, inode_id: int, name: bytes) -> bytes:
+        """Return an extended attribute. Raises NoAttribute."""
+        read = pb.Read(get_xattr=pb.GetXattr(inode_id=inode_id, name=name))
+        return (await self._router.read(partition_of(inode_id), read)).value
+
+    async def list_xattr(self, inode_id: int) -> list[bytes]:
+        """Return the names of the extended attributes."""
+        read = pb.Read(list_xattr=pb.ListXattr(inode_id=inode_id))
+        return list((await self._router.read(partition_of(inode_id), read)).names)
+
+    async def stat_fs(self) -> pb.StatFsResult:
+        """Return the counters of all partitions together, at most a second old."""
+        now = trio.current_time()
+        if self._stat_fs is None or now - self._stat_fs[0] > STATFS_MAX_AGE_S:
+            total = pb.StatFsResult()
+            calls = [
+                partial(self._router.read, partition_id, pb.Read(stat_fs=pb.StatFs()))
+                for partition_id in self._router.one_of_each_group
+            ]
+            for one in await _together(calls):
+                total.inode_count += one.stat_fs.inode_count
+                total.used_bytes += one.stat_fs.used_bytes
+            self._stat_fs = now, total
+        return self._stat_fs[1]
+
+
+def _lookup(parent: int, name: bytes) -> pb.Read:
+    return pb.Read(lookup=pb.Lookup(parent=parent, name=name))
+
+
+def _get_attr(inode_id: int) -> pb.Read:
+    return pb.Read(get_attr=pb.GetAttr(inode_id=inode_id))
+
+
+async def _together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Make calls at the same time; the results in their order. Raises the first error when all have ended."""
+    if len(calls) == 1:
+        return [await calls[0]()]
+    results: dict[int, T] = {}
+    errors: list[Exception] = []
+
+    async def one(index: int) -> None:
+        try:
+            results[index] = await calls[index]()
+        except Exception as error:  # noqa: BLE001  # raised below, without the nursery's group around it
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for index in range(len(calls)):
+            nursery.start_soon(one, index)
+    if errors:
+        raise errors[0]
+    return [results[index] for index in range(len(calls))]

@@ -1,0 +1,57 @@
+"""Named points at which a test can kill or pause a process. They do nothing unless the environment says so.
+
+    CURVEFS_FAILPOINTS="coordinator.decided=kill, participant.prepared=kill:3, coordinator.planned=pause:500"
+
+kill:n kills the process (SIGKILL) at the n-th hit, kill at the first; pause:ms blocks it at each hit. Each point is
+registered by the module that has it, so that a test can list them all.
+"""
+
+import os
+import signal
+import time
+
+VARIABLE = "CURVEFS_FAILPOINTS"
+
+_points: set[str] = set()
+_hits: dict[str, int] = {}
+
+
+def _parse(text: str) -> dict[str, tuple[str, int]]:
+    """Return (action, number) by point. Raises ValueError."""
+    actions = {}
+    for word in filter(None, (one.strip() for one in text.split(","))):
+        name, _, action = word.partition("=")
+        kind, _, number = action.partition(":")
+        if kind not in ("kill", "pause"):
+            raise ValueError(f"no failpoint action: {word}")
+        actions[name] = (kind, int(number or 1))
+    return actions
+
+
+_actions = _parse(os.environ.get(VARIABLE, ""))
+
+
+def point(name: str) -> str:
+    """Register a point."""
+    assert name not in _points, "names are unique"
+    _points.add(name)
+    return name
+
+
+def points() -> list[str]:
+    """Return all points of the modules that are loaded."""
+    return sorted(_points)
+
+
+def hit(name: str) -> None:
+    """Be at a point."""
+    action = _actions.get(name)
+    if action is None:
+        return
+    kind, number = action
+    if kind == "pause":
+        time.sleep(number / 1000)
+        return
+    _hits[name] = _hits.get(name, 0) + 1
+    if _hits[name] == number:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,204 @@
+"""Copysets: planned when metaservers join, made, and followed as their membership changes.
+
+Who the peers of a new copyset are is placement.py's decision, stored before anybody hears of it. Its replicas are made
+by calls that are repeated until each peer has one, and, as an order, whenever a heartbeat does not show one. Before
+anything is kept in a group, or when its membership changes, it is sealed: from then on no replica of it is ever made
+anew, because a metaserver that lost its disk must not come back under its old name with an empty replica that votes.
+Such a replica is only told to be missing.
+
+From then on the group's log decides who its peers are, and the stored record follows its leader's reports.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import structlog
+
+from ....proto import common_pb2, heartbeat_pb2, topology_pb2
+from ...common.errors import Overloaded, Unavailable
+from ..fleet import Fleet
+from ..heartbeat.reports import Reports
+from ..parallel import run_all
+from ..retries import RetryQueue
+from ..state import FORMAT, Change, State, changed
+from .membership import followed
+from .placement import GroupLoad, MetaserverLoad, choose_groups, plan_copysets
+from .views import Views
+
+_log = structlog.get_logger()
+_PLANNED_MAX = 50  # at a time: a transaction is bounded
+_PARALLEL = 8  # groups whose replicas are made at a time
+
+
+class Copysets:
+    """All copysets. Its background work is ``creations.run()`` and ``memberships.run()``.
+
+    replica_count: of each copyset made from now on. per_metaserver: how many copysets each metaserver shall lead.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        reports: Reports,
+        views: Views,
+        fleet: Fleet,
+        *,
+        replica_count: int,
+        per_metaserver: int,
+        random: Callable[[], float],
+    ) -> None:
+        self._state = state
+        self._reports = reports
+        self._views = views
+        self._fleet = fleet
+        self._replica_count = replica_count
+        self._per_metaserver = per_metaserver
+        self.creations: RetryQueue[int] = RetryQueue("create copyset", self._create_if_fresh, random=random)
+        self.memberships: RetryQueue[int] = RetryQueue("follow membership", self._follow, random=random)
+
+    # ------------------------------------------------------------------------------------------ making them
+
+    async def plan(self) -> None:
+        """Decide on the copysets that are missing, and have them made. Raises what State.change raises."""
+        while made := await self._state.change(self._plan):
+            for group_id, peers in made:
+                _log.info("a copyset is made", group_id=group_id, peers=peers)
+                self.creations.add(group_id)
+
+    def take_up(self, metaserver_id: int) -> None:
+        """A metaserver's process has begun: make what it still lacks."""
+        for group_id, record in self._state.copysets.items():
+            if any(peer.metaserver_id == metaserver_id for peer in record.peers) and self.may_create(group_id):
+                self.creations.add(group_id)
+
+    def may_create(self, group_id: int) -> bool:
+        """Return whether replicas of the group may be made: nothing was ever in it."""
+        record = self._state.copysets.get(group_id)
+        return record is not None and not record.sealed
+
+    async def make_usable(self, group_ids: Iterable[int]) -> None:
+        """Have all replicas of these groups made; from then on they are never made again, whatever is lost.
+
+        Raises what Fleet and State.change raise; then some may be made.
+        """
+        fresh = [group_id for group_id in group_ids if self.may_create(group_id)]
+        await run_all((partial(self._create, group_id) for group_id in fresh), limit=_PARALLEL)
+        await self._state.change(lambda change: self._seal(change, fresh))
+
+    async def _create(self, group_id: int) -> None:
+        await self._fleet.create_copyset(group_id, self._views.peers(group_id))
+
+    async def _create_if_fresh(self, group_id: int) -> None:
+        if self.may_create(group_id):
+            await self._create(group_id)
+
+    def _seal(self, change: Change, group_ids: Iterable[int]) -> None:
+        for group_id in group_ids:
+            if (record := self._state.copysets.get(group_id)) is not None:
+                change.put(self._state.copysets, group_id, changed(record, sealed=True))
+
+    def _plan(self, change: Change) -> list[tuple[int, tuple[int, ...]]]:
+        planned = plan_copysets(
+            self._metaserver_loads(),
+            known_count=sum(not record.retired for record in self._state.metaservers.values()),
+            copyset_count=len(self._state.copysets),
+            replica_count=self._replica_count,
+            per_metaserver=self._per_metaserver,
+            limit=_PLANNED_MAX,
+        )
+        made = []
+        for peers in planned:
+            group_id = change.next_number("copyset")
+            while self._reports.is_reported(group_id):  # made by hand, or before the store was restored
+                group_id = change.next_number("copyset")
+            record = topology_pb2.Copyset(
+                format=FORMAT, group_id=group_id, peers=[common_pb2.Peer(metaserver_id=one) for one in peers]
+            )
+            change.put(self._state.copysets, group_id, record)
+            made.append((group_id, peers))
+        return made
+
+    # -------------------------------------------------------------------------------------- placing on them
+
+    def choose_groups(self, count: int) -> list[int]:
+        """Return the groups that shall hold ``count`` new partitions.
+
+        Raises Overloaded (this MDS has just begun), Unavailable (too few metaservers are online).
+        """
+        chosen = choose_groups(self._group_loads(), count)
+        if chosen:
+            return chosen
+        if self._views.awaits_first_reports():
+            raise Overloaded("this MDS has just begun and waits for its metaservers", retry_after_ms=500)
+        online = sum(load.online for load in self._metaserver_loads())
+        if online == 0:
+            raise Unavailable("no metaserver is online to hold the metadata")
+        if online < self._replica_count:
+            raise Unavailable(f"{online} of {self._replica_count} metaservers needed are online")
+        raise Unavailable("no copyset has enough of its metaservers online")
+
+    def _group_loads(self) -> list[GroupLoad]:
+        counts = Counter(partition.group_id for partition in self._state.partitions.values())
+        loads = []
+        for group_id, record in self._state.copysets.items():
+            voters = [peer.metaserver_id for peer in record.peers if not peer.learner]
+            reports = [report for voter in voters if (report := self._reports.get(voter))]
+            loads.append(
+                GroupLoad(
+                    group_id,
+                    peer_count=len(voters),
+                    online_count=sum(self._is_online(voter) for voter in voters),
+                    partition_count=counts[group_id],
+                    disk_free_bytes=min((one.disk_total_bytes - one.disk_used_bytes for one in reports), default=0),
+                    fresh=not record.sealed,
+                )
+            )
+        return loads
+
+    def _metaserver_loads(self) -> list[MetaserverLoad]:
+        records = list(self._state.copysets.values())
+        replicas = Counter(peer.metaserver_id for record in records for peer in record.peers)
+        firsts = Counter(record.peers[0].metaserver_id for record in records)
+        return [
+            MetaserverLoad(
+                metaserver_id,
+                replicas[metaserver_id],
+                firsts[metaserver_id],
+                online=self._is_online(metaserver_id) and not record.retired and self._counts(metaserver_id),
+            )
+            for metaserver_id, record in self._state.metaservers.items()
+        ]
+
+    def _is_online(self, metaserver_id: int) -> bool:
+        return self._views.health(metaserver_id) == topology_pb2.ONLINE
+
+    def _counts(self, metaserver_id: int) -> bool:
+        # One that never showed its token may be a ghost, whose process did not get the answer to its registration:
+        # it is dropped together with a copyset of its own, but others must not share copysets with it.
+        report = self._reports.get(metaserver_id)
+        return self._replica_count == 1 or (report is not None and report.proven)
+
+    # ------------------------------------------------------------------------------------- following them
+
+    def heard(self, report: heartbeat_pb2.CopysetReport) -> None:
+        """Note that a leader may know a newer membership than is stored; the record follows soon."""
+        record = self._state.copysets.get(report.group_id)
+        if record is not None and report.leading and report.configuration_index > record.configuration_index:
+            self.memberships.add(report.group_id)
+
+    async def _follow(self, group_id: int) -> None:
+        new = await self._state.change(lambda change: self._take_over(change, group_id))
+        if new is not None:
+            peers = [peer.metaserver_id for peer in new.peers]
+            _log.info(
+                "a copyset has these peers", group_id=group_id, peers=peers, configuration_index=new.configuration_index
+            )
+
+    def _take_over(self, change: Change, group_id: int) -> topology_pb2.Copyset | None:
+        record = self._state.copysets.get(group_id)
+        report = self._reports.of(self._reports.leader_of(group_id), group_id)
+        new = followed(record, report) if record is not None and report is not None else None
+        if new is not None:
+            change.put(self._state.copysets, group_id, new)
+        return new

@@ -1,0 +1,134 @@
+"""Which group holds which partition, who leads it, and calls to that leader; this metaserver itself is asked directly.
+
+The table comes from the MDS, once a filesystem, and again when a call finds it wrong. Redirects are followed.
+
+Shared across awaits: the table and the clients; looked up afresh after every await.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Protocol
+
+from ....proto import mds_pb2, mds_pb2_grpc, transaction_pb2_grpc
+from ...common.errors import PermissionDenied, Redirect, Unavailable, Unreachable, WrongPartition
+from ...rpc.asyncio_client import AsyncClient
+
+_FILESYSTEMS_MAX = 10_000
+_PAUSE_S = 0.05
+
+
+class Local(Protocol):
+    """What answers calls to groups that this metaserver leads (participant.py, coordinator.py)."""
+
+    def leads(self, group_id: int) -> bool:
+        """Say whether this metaserver leads a group."""
+        ...
+
+    async def answer(self, method: str, request: Any) -> Any:
+        """Answer a call. Raises CurveFSError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a partition is."""
+
+    group_id: int
+    addresses: tuple[str, ...]
+
+
+class Calls:
+    """See the module. secret: the cluster's; it proves membership."""
+
+    def __init__(self, mds: AsyncClient, secret: Callable[[], bytes], *, mds_deadline_s: float) -> None:
+        self._mds = mds
+        self._secret = secret
+        self._mds_deadline_s = mds_deadline_s
+        self._places: dict[int, dict[int, Place]] = {}
+        self._addresses: dict[int, tuple[str, ...]] = {}  # of groups
+        self._clients: dict[tuple[str, ...], AsyncClient] = {}
+        self._asking: dict[int, asyncio.Task[None]] = {}
+        self.local: Local | None = None
+
+    async def place(self, fs_id: int, partition_id: int) -> Place:
+        """Return where a partition is. Raises Unavailable, WrongPartition when there is none."""
+        place = self._places.get(fs_id, {}).get(partition_id)
+        if place is None:
+            await self.refresh(fs_id)
+            place = self._places.get(fs_id, {}).get(partition_id)
+        if place is None:
+            raise WrongPartition(f"filesystem {fs_id} has no partition {partition_id}")
+        return place
+
+    async def refresh(self, fs_id: int) -> None:
+        """Ask the MDS where the partitions of a filesystem are. Raises Unavailable."""
+        reply = await self._mds.call(
+            mds_pb2_grpc.MdsServiceStub,
+            "ListPartitions",
+            mds_pb2.ListPartitionsRequest(fs_id=fs_id),
+            deadline_s=self._mds_deadline_s,
+        )
+        places = {}
+        for one in reply.partitions:
+            addresses = [peer.address for peer in one.peers if peer.address]
+            ordered = tuple(sorted(addresses, key=lambda address, leader=one.leader: address != leader))  # type: ignore[misc]
+            places[one.partition_id] = Place(one.group_id, ordered)
+            self._addresses[one.group_id] = ordered
+        while len(self._places) >= _FILESYSTEMS_MAX:
+            self._places.pop(next(iter(self._places)))
+        self._places[fs_id] = places
+
+    async def call(self, method: str, request: Any, fs_id: int, deadline_s: float) -> Any:
+        """Call the leader of request.group_id and return its reply.
+
+        Raises what the leader says, Unavailable when nobody leads in time.
+        """
+        try:
+            async with asyncio.timeout(deadline_s):
+                while True:
+                    try:
+                        return await self._try(method, request, deadline_s)
+                    except (Redirect, Unreachable, WrongPartition):
+                        await asyncio.sleep(_PAUSE_S)
+                        await self.refresh(fs_id)
+        except TimeoutError as error:
+            raise Unavailable(f"no leader of group {request.group_id} answered in time") from error
+
+    async def _try(self, method: str, request: Any, deadline_s: float) -> Any:
+        if self.local is not None and self.local.leads(request.group_id):
+            return await self.local.answer(method, request)
+        addresses = self._addresses.get(request.group_id)
+        if not addresses:
+            raise WrongPartition(f"group {request.group_id} is unknown")
+        client = self._clients.get(addresses)
+        if client is None:
+            client = self._clients[addresses] = AsyncClient(addresses, deadline_s=deadline_s)
+        sign(self._secret(), request)
+        return await client.call(
+            transaction_pb2_grpc.TransactionServiceStub, method, request, deadline_s=min(deadline_s, 2.0)
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.close()
+
+
+def sign(secret: bytes, request: Any) -> None:
+    """Add the proof that a request comes from this cluster."""
+    request.proof = b""
+    request.proof = hmac.digest(secret, request.SerializeToString(deterministic=True), sha256)
+
+
+def verify(secret: bytes, request: Any) -> None:
+    """Raise PermissionDenied unless the request comes from this cluster."""
+    proof = request.proof
+    request.proof = b""
+    if not secret or not hmac.compare_digest(
+        proof, hmac.digest(secret, request.SerializeToString(deterministic=True), sha256)
+    ):
+        raise PermissionDenied("the request is not from this cluster")

@@ -1,0 +1,254 @@
+"""From an operation across partitions, and the state of the coordinator's group, to its parts. Pure.
+
+A plan may rest on what is not so any more when it is decided: its parts say what they expect, and then the operation is
+planned again. What a name leads to in another group is learned when it is prepared there: then comes a second round.
+"""
+
+import stat
+from dataclasses import dataclass, field
+
+from ....proto import common_pb2
+from ....proto import metaserver_pb2 as pb
+from ....proto.transaction_pb2 import (
+    AddLink,
+    DropLink,
+    Fact,
+    MoveInode,
+    MoveLock,
+    NewDirectory,
+    Part,
+    PutName,
+    RemoveName,
+)
+from ...common.ids import make_id, partition_of
+from ..metastore.scope import Refusal, Scope
+from ..storage import keys
+
+Parts = dict[int, list[Part]]  # by partition
+_DIRECTORY = pb.DIRECTORY
+
+
+class NothingToDo(Exception):
+    """The operation succeeds and changes nothing: two names of one inode."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is to be done. home: the partitions in the coordinator's group.
+
+    first: prepared at once. home_parts: done by the decision. walks: (directory to walk up from, inode that must not be
+    met on the way); with them goes the lock on moving directories. moved: the inode that gets another name.
+    """
+
+    home: frozenset[int]
+    first: Parts = field(default_factory=dict)
+    home_parts: list[Part] = field(default_factory=list)
+    walks: list[tuple[int, int]] = field(default_factory=list)
+    moves_directories: bool = False
+    moved: int = 0
+    result: pb.OperationResult = field(default_factory=pb.OperationResult)
+
+    def add(self, inode_id: int, part: Part) -> None:
+        """Add a part where an inode lies."""
+        partition_id = partition_of(inode_id)
+        if partition_id in self.home:
+            self.home_parts.append(part)
+        else:
+            self.first.setdefault(partition_id, []).append(part)
+
+    def learn(self, operation: pb.Operation, session_id: bytes, part: Part, fact: Fact) -> Parts:
+        """Take in what a prepared part found; returns parts of the second round, elsewhere than at home."""
+        before = self.first
+        self.first = {}
+        match part.WhichOneof("part"):
+            case "new_directory":
+                self._learn_directory(operation, fact)
+            case "add_link":
+                _put_link(self, operation, fact.type)
+            case "put_name":
+                _displace(self, operation, session_id, fact)
+        second, self.first = self.first, before
+        return second
+
+    def _learn_directory(self, operation: pb.Operation, fact: Fact) -> None:
+        create = operation.create
+        self.result.inode.CopyFrom(fact.inode)
+        self.home_parts.append(
+            Part(put_name=PutName(parent=create.parent, name=create.name, inode_id=fact.inode_id, type=_DIRECTORY))
+        )
+
+
+def plan(scope: Scope, operation: pb.Operation, home: frozenset[int]) -> Plan:
+    """Return the plan of an operation. home: the partitions in this group.
+
+    Raises Refusal (the operation fails), NothingToDo.
+    """
+    match operation.WhichOneof("operation"):
+        case "create":
+            return _create(scope, operation, Plan(home))
+        case "unlink":
+            return _remove(scope, operation.unlink, Plan(home), is_directory=False)
+        case "rmdir":
+            return _remove(scope, operation.rmdir, Plan(home), is_directory=True)
+        case "link":
+            return _link(scope, operation, Plan(home))
+        case "rename":
+            return _rename(scope, operation, Plan(home))
+        case kind:
+            raise Refusal(common_pb2.UNSUPPORTED, f"no operation across partitions: {kind}")
+
+
+def home_of(operation: pb.Operation) -> int:
+    """Return the partition whose group coordinates an operation. Raises Refusal UNSUPPORTED."""
+    match operation.WhichOneof("operation"):
+        case "create":
+            return partition_of(operation.create.parent)
+        case "unlink":
+            return partition_of(operation.unlink.parent)
+        case "rmdir":
+            return partition_of(operation.rmdir.parent)
+        case "link":
+            return partition_of(operation.link.new_parent)
+        case "rename":
+            return partition_of(operation.rename.parent)
+        case kind:
+            raise Refusal(common_pb2.UNSUPPORTED, f"no operation across partitions: {kind}")
+
+
+def _create(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
+    request = operation.create
+    if not stat.S_ISDIR(request.mode) or not request.HasField("partition_id") or request.inode_id:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "only new directories are placed in other partitions")
+    parent = scope.directory(request.parent)
+    if scope.txn.get(scope.dentry_key(request.parent, request.name)) is not None:
+        raise Refusal(common_pb2.ALREADY_EXISTS)
+    mode, gid = request.mode, operation.credential.gid
+    if parent.mode & stat.S_ISGID:
+        mode, gid = mode | stat.S_ISGID, parent.gid
+    new = NewDirectory(
+        partition_id=request.partition_id, parent=request.parent, mode=mode, uid=operation.credential.uid, gid=gid
+    )
+    made.add(make_id(request.partition_id, 0), Part(new_directory=new))
+    if made.home_parts:
+        name = PutName(parent=request.parent, name=request.name, type=_DIRECTORY)  # of the new directory before it
+        made.home_parts.append(Part(put_name=name))
+    return made
+
+
+def _remove(scope: Scope, request: pb.Unlink | pb.Rmdir, made: Plan, *, is_directory: bool) -> Plan:
+    inode_id, type_ = _named(scope, request.parent, request.name)
+    if (type_ == _DIRECTORY) != is_directory:
+        raise Refusal(common_pb2.NOT_A_DIRECTORY if is_directory else common_pb2.IS_A_DIRECTORY)
+    removed = RemoveName(parent=request.parent, name=request.name, inode_id=inode_id, is_directory=is_directory)
+    made.home_parts.append(Part(remove_name=removed))
+    made.add(inode_id, _drop(inode_id, is_directory, scope.session_id, request.held_inode))
+    return made
+
+
+def _link(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
+    request = operation.link
+    scope.directory(request.new_parent)
+    if scope.txn.get(scope.dentry_key(request.new_parent, request.new_name)) is not None:
+        raise Refusal(common_pb2.ALREADY_EXISTS)
+    made.add(request.inode_id, Part(add_link=AddLink(inode_id=request.inode_id)))
+    if partition_of(request.inode_id) in made.home:
+        _put_link(made, operation, stat.S_IFMT(scope.inode(request.inode_id).mode) >> 12)
+    return made
+
+
+def _put_link(made: Plan, operation: pb.Operation, type_: int) -> None:
+    request = operation.link
+    name = PutName(
+        parent=request.new_parent,
+        name=request.new_name,
+        inode_id=request.inode_id,
+        type=type_,  # type: ignore[arg-type]
+    )
+    made.home_parts.append(Part(put_name=name))
+
+
+def _rename(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
+    request = operation.rename
+    if request.no_replace and request.exchange:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "no_replace and exchange exclude each other")
+    moved, type_ = _named(scope, request.parent, request.name)
+    if (request.parent, request.name) == (request.new_parent, request.new_name):
+        if request.no_replace:
+            raise Refusal(common_pb2.ALREADY_EXISTS)
+        raise NothingToDo
+    is_directory = type_ == _DIRECTORY
+    made.moved = moved
+    put = PutName(
+        parent=request.new_parent,
+        name=request.new_name,
+        inode_id=moved,
+        type=type_,  # type: ignore[arg-type]
+        rule=_rule(request),
+    )
+    if not request.exchange:
+        gone = RemoveName(parent=request.parent, name=request.name, inode_id=moved, is_directory=is_directory)
+        made.home_parts.append(Part(remove_name=gone))
+    made.add(
+        moved, Part(move_inode=MoveInode(inode_id=moved, new_parent=request.new_parent, is_directory=is_directory))
+    )
+    if request.parent != request.new_parent and (is_directory or request.exchange):
+        made.moves_directories = True
+        made.walks.append((request.new_parent, moved))
+    if partition_of(request.new_parent) in made.home:
+        scope.directory(request.new_parent)
+        value = scope.txn.get(scope.dentry_key(request.new_parent, request.new_name))
+        there, there_type = (0, 0) if value is None else keys.unpack_dentry(value)
+        put.expected = there
+        _displace(made, operation, scope.session_id, Fact(inode_id=there, type=there_type))  # type: ignore[arg-type]
+    made.add(request.new_parent, Part(put_name=put))
+    return made
+
+
+def _rule(request: pb.Rename) -> PutName.Rule:
+    if request.no_replace:
+        return PutName.ABSENT
+    return PutName.PRESENT if request.exchange else PutName.ANY
+
+
+def _displace(made: Plan, operation: pb.Operation, session_id: bytes, fact: Fact) -> None:
+    """Say what becomes of the inode that has the new name now."""
+    request = operation.rename
+    there, is_directory = fact.inode_id, fact.type == _DIRECTORY
+    if there == made.moved:
+        raise NothingToDo
+    if request.exchange:
+        if not there:
+            raise Refusal(common_pb2.NOT_FOUND)
+        back = PutName(
+            parent=request.parent,
+            name=request.name,
+            inode_id=there,
+            type=fact.type,
+            rule=PutName.PRESENT,
+            expected=made.moved,
+        )
+        made.home_parts.append(Part(put_name=back))
+        moves = MoveInode(inode_id=there, new_parent=request.parent, is_directory=is_directory)
+        made.add(there, Part(move_inode=moves))
+        if request.parent != request.new_parent and is_directory:
+            made.walks.append((request.parent, there))
+    elif there and not request.no_replace:
+        made.add(there, _drop(there, is_directory, session_id, request.held_inode))
+
+
+def _drop(inode_id: int, is_directory: bool, session_id: bytes, held_inode: int) -> Part:  # noqa: FBT001 -- as in the part
+    held = held_inode == inode_id
+    return Part(drop_link=DropLink(inode_id=inode_id, is_directory=is_directory, session_id=session_id, held=held))
+
+
+def move_lock() -> Part:
+    """Return the part that lets only one transaction move directories."""
+    return Part(move_lock=MoveLock())
+
+
+def _named(scope: Scope, parent: int, name: bytes) -> tuple[int, int]:
+    scope.directory(parent)
+    value = scope.txn.get(scope.dentry_key(parent, name))
+    if value is None:
+        raise Refusal(common_pb2.NOT_FOUND)
+    return keys.unpack_dentry(value)

@@ -1,0 +1,87 @@
+"""TransactionService: what metaservers ask of one another about transactions. Strangers are refused."""
+# ruff: noqa: N802, D102 -- gRPC gives the methods their names, the .proto documents them
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from ....proto import transaction_pb2 as pb
+from ....proto.transaction_pb2_grpc import TransactionServiceServicer
+from ...common.errors import CurveFSError, PermissionDenied
+from ..calls import answer
+from ..copyset.manager import CopysetManager
+from ..metastore import reads
+from ..metastore.scope import Refusal
+from ..storage.environment import LmdbTransaction
+from .calls import verify
+from .coordinator import Coordinator
+from .participant import ENTRY_DEADLINE_S, Participant
+
+_log = structlog.get_logger()
+
+
+class TransactionCalls:
+    """Answers calls to groups that this metaserver leads."""
+
+    def __init__(self, copysets: CopysetManager, coordinator: Coordinator, participant: Participant) -> None:
+        self._copysets = copysets
+        self._methods: dict[str, Callable[[Any], Any]] = {
+            "Prepare": participant.prepare,
+            "Finish": participant.finish,
+            "Query": coordinator.query,
+            "ReadInodes": self._read_inodes,
+        }
+
+    def leads(self, group_id: int) -> bool:
+        """Say whether this metaserver leads a group."""
+        try:
+            return self._copysets.get(group_id).is_leader
+        except CurveFSError:
+            return False
+
+    async def answer(self, method: str, request: Any) -> Any:
+        """Answer a call. Raises CurveFSError."""
+        return await self._methods[method](request)
+
+    async def _read_inodes(self, request: pb.ReadInodesRequest) -> pb.ReadInodesReply:
+        def look(view: LmdbTransaction) -> pb.ReadInodesReply:
+            return pb.ReadInodesReply(
+                inodes=[reads.settled_inode(view, request.fs_id, inode_id) for inode_id in request.inodes]
+            )
+
+        try:
+            return await self._copysets.get(request.group_id).read(look, ENTRY_DEADLINE_S)
+        except Refusal as refusal:
+            raise refusal.as_error() from refusal
+
+
+class TransactionService(TransactionServiceServicer):
+    """See transaction.proto. secret: the cluster's."""
+
+    def __init__(self, calls: TransactionCalls, secret: Callable[[], bytes]) -> None:
+        self._calls = calls
+        self._secret = secret
+
+    async def Prepare(self, request: pb.PrepareRequest, context: Any) -> Any:
+        return await self._answer("Prepare", pb.PrepareReply, request, context)
+
+    async def Finish(self, request: pb.FinishRequest, context: Any) -> Any:
+        return await self._answer("Finish", pb.FinishReply, request, context)
+
+    async def Query(self, request: pb.QueryRequest, context: Any) -> Any:
+        return await self._answer("Query", pb.QueryReply, request, context)
+
+    async def ReadInodes(self, request: pb.ReadInodesRequest, context: Any) -> Any:
+        return await self._answer("ReadInodes", pb.ReadInodesReply, request, context)
+
+    async def _answer(self, method: str, reply: Any, request: Any, context: Any) -> Any:
+        async def work() -> Any:
+            try:
+                verify(self._secret(), request)
+            except PermissionDenied:
+                _log.warning("a call of a stranger was refused", method=method, peer=context.peer())
+                raise
+            return await self._calls.answer(method, request)
+
+        return await answer(method, reply, work)

@@ -1,0 +1,1 @@
+"""``curvefs-tool copyset ...``: looking at copysets and changing them."""
