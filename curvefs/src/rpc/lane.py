@@ -61,10 +61,13 @@ class Lane:
         return self.last
 
     def abandon(self, sequence: int) -> None:
-        """Nobody waits for this result any more; the operation itself stays, its outcome unknown."""
+        """Nobody waits for this result any more. What was sent stays, its outcome unknown; the rest never happens."""
         index = sequence - self.acknowledged - 1
         if 0 <= index < len(self._pending):
-            self._pending[index].complete = None
+            pending = self._pending[index]
+            pending.complete = None
+            if not pending.attempts:
+                pending.operation = _NOOP
 
     @property
     def idle(self) -> bool:

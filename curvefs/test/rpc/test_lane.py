@@ -90,6 +90,19 @@ def test_no_space_leaves_an_operation_that_may_have_been_applied_before():
     assert again.operations[0].WhichOneof("operation") == "create"
 
 
+def test_an_abandoned_operation_stays_if_it_was_sent_and_never_happens_if_not():
+    lane = Lane(1, b"s" * 16, 7)
+    lane.submit(operation(0), lambda _: None)
+    lane.next_batch()
+    lane.submit(operation(1), lambda _: None)
+    lane.abandon(1)
+    lane.abandon(2)
+    lane.rewind()
+    batch = lane.next_batch()
+    assert batch is not None
+    assert [one.WhichOneof("operation") for one in batch.operations] == ["create", "noop"]
+
+
 def test_the_end_of_a_session_tells_what_was_never_sent():
     lane, done = Lane(1, b"s" * 16, 7), []
     lane.submit(operation(0), done.append)

@@ -37,6 +37,7 @@ class MemoryGroup:
     peers: list[str]
     leader: str = ""
     told: str = ""
+    also_leading: str = ""  # another one that answers as well
     sessions: dict[bytes, SessionState] = field(default_factory=dict)
     ended: set[bytes] = field(default_factory=set)
     applied: list[tuple[bytes, int, pb.Operation]] = field(default_factory=list)
@@ -124,6 +125,7 @@ class MemoryMetaservers:
         self.read_batches = []  # (group, kinds)
         self.busy: defaultdict[str, int] = defaultdict(int)  # kind of operation -> how often it answers LOCKED
         self.on_read = lambda read: None
+        self.refused_token = False
         self.deaf_transactions = 0  # how many are done without an answer
 
     def connect(self, address, deliver):
@@ -152,6 +154,9 @@ class MemoryMetaservers:
         reply = pb.ServerFrame()
         if frame.HasField("hello"):
             reply.welcome.SetInParent()
+            if self.refused_token:
+                reply.welcome.failure.code = common_pb2.TOKEN_REFUSED
+                return reply
             for group_id in frame.hello.groups:
                 self._welcome(server, frame.hello.session_id, group_id, reply.welcome.lanes.add(group_id=group_id))
         for batch in frame.operations:
@@ -167,7 +172,7 @@ class MemoryMetaservers:
     def _refusal(self, server, group, session_id=None):
         if session_id in group.ended:
             return common_pb2.Failure(code=common_pb2.SESSION_ENDED)
-        if server.address != group.leader:
+        if server.address not in (group.leader, group.also_leading):
             return common_pb2.Failure(code=common_pb2.REDIRECT, leader=group.told)
         if session_id is not None and session_id not in group.sessions:
             return common_pb2.Failure(code=common_pb2.SESSION_UNKNOWN)
@@ -177,7 +182,7 @@ class MemoryMetaservers:
         group = self.groups[group_id]
         if session_id in group.ended:
             lane.failure.code = common_pb2.SESSION_ENDED
-        elif server.address != group.leader:
+        elif server.address not in (group.leader, group.also_leading):
             lane.failure.code = common_pb2.REDIRECT
             lane.failure.leader = group.told
         else:
@@ -225,13 +230,25 @@ class MemoryMetaservers:
             del session.transacted[known]
         if request.number not in session.transacted:
             group.transacted.append((request.session_id, request.number, request.operation))
-            session.transacted[request.number] = self.namespace.apply(request.operation, spanning=True)
+            session.transacted[request.number] = self._as_prepared(
+                request.operation, self.namespace.apply(request.operation, spanning=True)
+            )
         assert len(session.transacted) <= 256
         if self.deaf_transactions:
             self.deaf_transactions -= 1
             return False
         answer.result.CopyFrom(session.transacted[request.number])
         return True
+
+    @staticmethod
+    def _as_prepared(operation, result):
+        """Make what lies outside the coordinator's partition differ from what it is: it is said before the commit."""
+        request = getattr(operation, operation.WhichOneof("operation"))
+        home = partition_of(request.new_parent if operation.HasField("link") else request.parent)
+        for field in ("parent", "new_parent", "replaced", *(() if operation.HasField("create") else ("inode",))):
+            if result.HasField(field) and partition_of(getattr(result, field).inode_id) != home:
+                getattr(result, field).length = 999
+        return result
 
     def _read(self, server, batch, answer):
         group = self.groups[batch.group_id]

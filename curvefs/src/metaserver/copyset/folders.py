@@ -125,6 +125,7 @@ class GroupFolders:
         shutil.rmtree(self.snapshots(group_id), ignore_errors=True)
         checkpoints = Checkpoints(folder / "checkpoints")
         environment = Environment(folder, map_size=self._settings.map_size, boot_id=self._settings.boot_id)
+        newest = None
         if environment.discarded:
             newest = checkpoints.newest_good()
             if newest is not None:
@@ -135,7 +136,7 @@ class GroupFolders:
                 from_checkpoint=newest is not None,
                 from_index=environment.applied.index,
             )
-        return Recovering(group_id, me, environment, checkpoints, first)
+        return Recovering(group_id, me, environment, checkpoints, first, restored=newest)
 
     def _finish(self, group_id: int, one: Recovering, found: Recovered) -> None:
         try:

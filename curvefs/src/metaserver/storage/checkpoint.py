@@ -29,13 +29,17 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One checkpoint on disk. index: everything up to it is in the copy, perhaps more."""
+    """One checkpoint on disk. index: everything up to it is in the copy, perhaps more.
+
+    adopted: it came from peers as a snapshot of exactly this index; this server's own log may end before it.
+    """
 
     number: int
     path: Path
     index: int
     size: int
     crc: int
+    adopted: bool = False
 
 
 class Checkpoints:
@@ -60,7 +64,7 @@ class Checkpoints:
 
     def make(self, environment: Environment) -> Checkpoint:
         """Copy the state and make the copy durable; then forget all but the last two. Raises OSError."""
-        return self._make(environment.applied.index, environment.copy)
+        return self._make(environment.applied.index, environment.copy, adopted=False)
 
     def adopt(self, state: Path, index: int) -> Checkpoint:
         """Make a checkpoint of a state folder that is not in use yet. Raises OSError."""
@@ -69,9 +73,9 @@ class Checkpoints:
             with (state / "data.mdb").open("rb") as source, open(descriptor, "wb", closefd=False) as file:
                 shutil.copyfileobj(source, file, _PIECE)
 
-        return self._make(index, copy)
+        return self._make(index, copy, adopted=True)
 
-    def _make(self, index: int, copy: Callable[[int], None]) -> Checkpoint:
+    def _make(self, index: int, copy: Callable[[int], None], *, adopted: bool) -> Checkpoint:
         number = self.kept[-1].number + 1 if self.kept else 1
         path = self._folder / f"{number:010d}.mdb"
         path.unlink(missing_ok=True)  # of a making that was interrupted
@@ -80,14 +84,14 @@ class Checkpoints:
             copy(descriptor)
             os.fsync(descriptor)
             crc, size = _checksum(path)
-            said = {"format": FORMAT, "index": index, "size": size, "crc": crc}
+            said = {"format": FORMAT, "index": index, "size": size, "crc": crc, "adopted": adopted}
             write_durably(path.with_suffix(".json"), json.dumps(said).encode("ascii"))
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         finally:
             os.close(descriptor)
-        made = Checkpoint(number, path, index, size, crc)
+        made = Checkpoint(number, path, index, size, crc, adopted)
         self.kept = [*self.kept, made][-KEPT:]
         self._remove_others()
         return made
@@ -119,7 +123,14 @@ def _read_sidecar(sidecar: Path) -> Checkpoint | None:
                 f"{sidecar} is of version {said['format']}; this version of curvefs-metaserver knows up to {FORMAT}",
                 ExitCode.DATA_FOLDER,
             )
-        return Checkpoint(int(sidecar.stem), sidecar.with_suffix(".mdb"), said["index"], said["size"], said["crc"])
+        return Checkpoint(
+            int(sidecar.stem),
+            sidecar.with_suffix(".mdb"),
+            said["index"],
+            said["size"],
+            said["crc"],
+            said.get("adopted", False),
+        )
     except (ValueError, KeyError, TypeError):
         _log.error("a checkpoint's description is damaged; the checkpoint is not used", file=str(sidecar))
         return None

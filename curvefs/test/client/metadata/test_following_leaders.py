@@ -244,6 +244,41 @@ async def test_overloaded_is_waited_for_as_long_as_it_asks(autojump_clock):
         assert trio.current_time() - began > 0.5
 
 
+async def test_of_two_that_welcome_a_group_one_gets_its_calls(autojump_clock):
+    async with running() as lab:
+        await lab.router.operate(0, create(1))
+        lab.servers.kill(A)
+        lab.group().leader, lab.group().told, lab.group().also_leading = B, "", C
+        await lab.router.operate(0, create(2))
+        await trio.sleep(1.0)
+        await lab.router.operate(0, create(3))
+        carried = {
+            address: [batch.first_sequence for _, frame in server.frames for batch in frame.operations]
+            for address, server in lab.servers.servers.items()
+        }
+        assert sorted(carried.values()) == [[], [1], [2, 3]]
+
+
+async def test_what_was_not_sent_before_its_deadline_never_happens(autojump_clock):
+    async with running() as lab:
+        await lab.router.operate(0, create(1))
+        lab.group().led_by("")
+        lab.servers.kill(A)
+        await trio.sleep(0.1)
+        effects = []
+        for call in (lab.router.operate, lab.router.transact):
+            with pytest.raises(IOFailure):
+                await call(0, create(2), effects.append)
+        with pytest.raises(IOFailure):
+            await lab.router.read(0, get_root())
+        lab.group().led_by(B)
+        await lab.router.operate(0, create(3))
+        assert lab.names_applied() == [b"0001", b"", b"0003"], "its number is filled with nothing"
+        assert not lab.group().transacted
+        assert not effects
+        assert not lab.servers.reads
+
+
 async def test_groups_move_without_one_another(autojump_clock):
     async with running({1: [0], 4: [1], 7: [2]}) as lab:
         for group in lab.servers.groups.values():
@@ -320,6 +355,20 @@ async def test_a_group_that_says_the_session_ended_leads_to_a_new_one(autojump_c
         await lab.router.operate(0, create(3))
         assert lab.names_applied() == [b"0001", b"0003"]
         assert lab.session.opened == 1
+
+
+async def test_a_refused_token_is_renewed_and_the_session_goes_on(autojump_clock):
+    async with running() as lab:
+        await lab.router.operate(0, create(1))
+        lab.servers.refused_token = True
+        lab.group().led_by(B)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lab.router.operate, 0, create(2))
+            await trio.sleep(5.0)
+            assert lab.session.hurried
+            lab.servers.refused_token = False  # as if the MDS had given a fresh one
+        assert lab.names_applied() == [b"0001", b"0002"]
+        assert lab.session.opened == 0
 
 
 async def test_an_unknown_partition_is_asked_for_once(autojump_clock):

@@ -223,15 +223,14 @@ class Transaction:
         self.id = id_of(number, self.home, fleet.groups[self.home].term)
         self.own = []
         self.participants = set()
+        self.result = pb.OperationResult()
 
     def prepare_all(self):
         getattr(self, f"_{self.kind}")()
 
     def prepare(self, group_id, *parts):
         """Prepare in a group; return the facts."""
-        command = state_pb2.PrepareCommand(
-            id=self.id, age=age_of(self.number, self.home), fs_id=FS, parts=parts
-        )
+        command = state_pb2.PrepareCommand(id=self.id, age=age_of(self.number, self.home), fs_id=FS, parts=parts)
         self.participants.add(group_id)
         lab = self.fleet.groups[group_id]
         applied = lab.entry(prepare=command)
@@ -260,6 +259,7 @@ class Transaction:
             acknowledged=self.number - 1,
             parts=self.own,
             participants=sorted(self.participants),
+            result=self.result,
         )
         applied = home.entry(decide=command)
         if self.fleet.twice:
@@ -299,6 +299,7 @@ class Transaction:
         (fact,) = self.prepare(
             group_id, new_directory(request.partition_id, request.parent, request.mode, *self._owner())
         )
+        self.result.inode.CopyFrom(fact.inode)
         self.own.append(put_name(request.parent, request.name, fact.inode_id, DIRECTORY))
 
     def _owner(self):
