@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= curvefs/test
 
-.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long clean
+.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long sim sim-faults clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -23,6 +23,13 @@ test: setup check ## Everything: checks, unit tests, real mounts, real processes
 
 test-long: setup ## The same with the sizes that take long (100,000 files, ...)
 	@CURVEFS_TEST_LONG=1 $(BIN)/python -m pytest -q curvefs/test/system
+
+sim: setup ## Seeded simulation of replicated groups (SCHEDULES=1000 FIRST=0); SEED=n replays one, TRACE=1 prints its events
+	@$(BIN)/python -m curvefs.test.sim $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace), \
+	  --schedules $(or $(SCHEDULES),1000) --first $(or $(FIRST),0))
+
+sim-faults: setup ## Plant faults in that code and see the simulation find each (FAULTS: names, else all)
+	@$(BIN)/python -m curvefs.test.sim.plant $(FAULTS)
 
 check: setup ## Lint, format, types, layers, fresh protobuf, tidiness
 	@$(BIN)/ruff check -q curvefs tools

@@ -26,15 +26,15 @@ from curvefs.proto import common_pb2 as curvefs_dot_proto_dot_common__pb2
 from curvefs.proto import metaserver_pb2 as curvefs_dot_proto_dot_metaserver__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63urvefs/proto/transaction.proto\x12\x13\x63urvefs.transaction\x1a\x1a\x63urvefs/proto/common.proto\x1a\x1e\x63urvefs/proto/metaserver.proto\"?\n\rTransactionId\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\x04\"I\n\x03\x41ge\x12\x0f\n\x07time_ns\x18\x01 \x01(\x03\x12\x31\n\x05\x66irst\x18\x02 \x01(\x0b\x32\".curvefs.transaction.TransactionId\"\x84\x03\n\x04Part\x12\x36\n\x0bremove_name\x18\x01 \x01(\x0b\x32\x1f.curvefs.transaction.RemoveNameH\x00\x12\x30\n\x08put_name\x18\x02 \x01(\x0b\x32\x1c.curvefs.transaction.PutNameH\x00\x12\x30\n\x08\x61\x64\x64_link\x18\x03 \x01(\x0b\x32\x1c.curvefs.transaction.AddLinkH\x00\x12\x32\n\tdrop_link\x18\x04 \x01(\x0b\x32\x1d.curvefs.transaction.DropLinkH\x00\x12\x34\n\nmove_inode\x18\x05 \x01(\x0b\x32\x1e.curvefs.transaction.MoveInodeH\x00\x12:\n\rnew_directory\x18\x06 \x01(\x0b\x32!.curvefs.transaction.NewDirectoryH\x00\x12\x32\n\tmove_lock\x18\x07 \x01(\x0b\x32\x1d.curvefs.transaction.MoveLockH\x00\x42\x06\n\x04part\"R\n\nRemoveName\x12\x0e\n\x06parent\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\x0c\x12\x10\n\x08inode_id\x18\x03 \x01(\x04\x12\x14\n\x0cis_directory\x18\x04 \x01(\x08\"\xe4\x01\n\x07PutName\x12\x0e\n\x06parent\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\x0c\x12\x10\n\x08inode_id\x18\x03 \x01(\x04\x12*\n\x04type\x18\x04 \x01(\x0e\x32\x1c.curvefs.metaserver.FileType\x12/\n\x04rule\x18\x05 \x01(\x0e\x32!.curvefs.transaction.PutName.Rule\x12\x15\n\x08\x65xpected\x18\x06 \x01(\x04H\x00\x88\x01\x01\"(\n\x04Rule\x12\n\n\x06\x41\x42SENT\x10\x00\x12\x07\n\x03\x41NY\x10\x01\x12\x0b\n\x07PRESENT\x10\x02\x42\x0b\n\t_expected\"\x1b\n\x07\x41\x64\x64Link\x12\x10\n\x08inode_id\x18\x01 \x01(\x04\"T\n\x08\x44ropLink\x12\x10\n\x08inode_id\x18\x01 \x01(\x04\x12\x14\n\x0cis_directory\x18\x02 \x01(\x08\x12\x12\n\nsession_id\x18\x03 \x01(\x0c\x12\x0c\n\x04held\x18\x04 \x01(\x08\"G\n\tMoveInode\x12\x10\n\x08inode_id\x18\x01 \x01(\x04\x12\x12\n\nnew_parent\x18\x02 \x01(\x04\x12\x14\n\x0cis_directory\x18\x03 \x01(\x08\"\\\n\x0cNewDirectory\x12\x14\n\x0cpartition_id\x18\x01 \x01(\r\x12\x0e\n\x06parent\x18\x02 \x01(\x04\x12\x0c\n\x04mode\x18\x03 \x01(\r\x12\x0b\n\x03uid\x18\x04 \x01(\r\x12\x0b\n\x03gid\x18\x05 \x01(\r\"\n\n\x08MoveLock\"n\n\x04\x46\x61\x63t\x12\x10\n\x08inode_id\x18\x01 \x01(\x04\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.curvefs.metaserver.FileType\x12(\n\x05inode\x18\x03 \x01(\x0b\x32\x19.curvefs.metaserver.Inode\"e\n\x08\x43onflict\x12\x32\n\x06holder\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x18.curvefs.transaction.Age\"\xe5\x01\n\x0ePrepareRequest\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12.\n\x02id\x18\x03 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x04 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x05 \x01(\r\x12(\n\x05parts\x18\x06 \x03(\x0b\x32\x19.curvefs.transaction.Part\x12\x13\n\x0bpatience_ms\x18\x07 \x01(\r\x12\r\n\x05round\x18\x08 \x01(\r\"b\n\x0cPrepareReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\x12(\n\x05\x66\x61\x63ts\x18\x02 \x03(\x0b\x32\x19.curvefs.transaction.Fact\"p\n\rFinishRequest\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12.\n\x02id\x18\x03 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\x08\"7\n\x0b\x46inishReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\"_\n\x0cQueryRequest\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12.\n\x02id\x18\x03 \x01(\x0b\x32\".curvefs.transaction.TransactionId\"e\n\nQueryReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\x12-\n\x07outcome\x18\x02 \x01(\x0e\x32\x1c.curvefs.transaction.Outcome\"S\n\x11ReadInodesRequest\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\r\n\x05\x66s_id\x18\x03 \x01(\r\x12\x0e\n\x06inodes\x18\x04 \x03(\x04\"f\n\x0fReadInodesReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\x12)\n\x06inodes\x18\x02 \x03(\x0b\x32\x19.curvefs.metaserver.Inode*2\n\x07Outcome\x12\x0b\n\x07PENDING\x10\x00\x12\r\n\tCOMMITTED\x10\x01\x12\x0b\n\x07\x41\x42ORTED\x10\x02\x32\xe0\x02\n\x12TransactionService\x12Q\n\x07Prepare\x12#.curvefs.transaction.PrepareRequest\x1a!.curvefs.transaction.PrepareReply\x12N\n\x06\x46inish\x12\".curvefs.transaction.FinishRequest\x1a .curvefs.transaction.FinishReply\x12K\n\x05Query\x12!.curvefs.transaction.QueryRequest\x1a\x1f.curvefs.transaction.QueryReply\x12Z\n\nReadInodes\x12&.curvefs.transaction.ReadInodesRequest\x1a$.curvefs.transaction.ReadInodesReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63urvefs/proto/transaction.proto\x12\x13\x63urvefs.transaction\x1a\x1a\x63urvefs/proto/common.proto\x1a\x1e\x63urvefs/proto/metaserver.proto\"?\n\rTransactionId\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\x04\"I\n\x03\x41ge\x12\x0f\n\x07time_ns\x18\x01 \x01(\x03\x12\x31\n\x05\x66irst\x18\x02 \x01(\x0b\x32\".curvefs.transaction.TransactionId\"\x84\x03\n\x04Part\x12\x36\n\x0bremove_name\x18\x01 \x01(\x0b\x32\x1f.curvefs.transaction.RemoveNameH\x00\x12\x30\n\x08put_name\x18\x02 \x01(\x0b\x32\x1c.curvefs.transaction.PutNameH\x00\x12\x30\n\x08\x61\x64\x64_link\x18\x03 \x01(\x0b\x32\x1c.curvefs.transaction.AddLinkH\x00\x12\x32\n\tdrop_link\x18\x04 \x01(\x0b\x32\x1d.curvefs.transaction.DropLinkH\x00\x12\x34\n\nmove_inode\x18\x05 \x01(\x0b\x32\x1e.curvefs.transaction.MoveInodeH\x00\x12:\n\rnew_directory\x18\x06 \x01(\x0b\x32!.curvefs.transaction.NewDirectoryH\x00\x12\x32\n\tmove_lock\x18\x07 \x01(\x0b\x32\x1d.curvefs.transaction.MoveLockH\x00\x42\x06\n\x04part\"R\n\nRemoveName\x12\x0e\n\x06parent\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\x0c\x12\x10\n\x08inode_id\x18\x03 \x01(\x04\x12\x14\n\x0cis_directory\x18\x04 \x01(\x08\"\xfb\x01\n\x07PutName\x12\x0e\n\x06parent\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\x0c\x12\x10\n\x08inode_id\x18\x03 \x01(\x04\x12*\n\x04type\x18\x04 \x01(\x0e\x32\x1c.curvefs.metaserver.FileType\x12/\n\x04rule\x18\x05 \x01(\x0e\x32!.curvefs.transaction.PutName.Rule\x12\x15\n\x08\x65xpected\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x15\n\ris_new_parent\x18\x07 \x01(\x08\"(\n\x04Rule\x12\n\n\x06\x41\x42SENT\x10\x00\x12\x07\n\x03\x41NY\x10\x01\x12\x0b\n\x07PRESENT\x10\x02\x42\x0b\n\t_expected\"\x1b\n\x07\x41\x64\x64Link\x12\x10\n\x08inode_id\x18\x01 \x01(\x04\"T\n\x08\x44ropLink\x12\x10\n\x08inode_id\x18\x01 \x01(\x04\x12\x14\n\x0cis_directory\x18\x02 \x01(\x08\x12\x12\n\nsession_id\x18\x03 \x01(\x0c\x12\x0c\n\x04held\x18\x04 \x01(\x08\"Z\n\tMoveInode\x12\x10\n\x08inode_id\x18\x01 \x01(\x04\x12\x12\n\nnew_parent\x18\x02 \x01(\x04\x12\x14\n\x0cis_directory\x18\x03 \x01(\x08\x12\x11\n\tdisplaced\x18\x04 \x01(\x08\"\\\n\x0cNewDirectory\x12\x14\n\x0cpartition_id\x18\x01 \x01(\r\x12\x0e\n\x06parent\x18\x02 \x01(\x04\x12\x0c\n\x04mode\x18\x03 \x01(\r\x12\x0b\n\x03uid\x18\x04 \x01(\r\x12\x0b\n\x03gid\x18\x05 \x01(\r\"\n\n\x08MoveLock\"n\n\x04\x46\x61\x63t\x12\x10\n\x08inode_id\x18\x01 \x01(\x04\x12*\n\x04type\x18\x02 \x01(\x0e\x32\x1c.curvefs.metaserver.FileType\x12(\n\x05inode\x18\x03 \x01(\x0b\x32\x19.curvefs.metaserver.Inode\"e\n\x08\x43onflict\x12\x32\n\x06holder\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x18.curvefs.transaction.Age\"\xe5\x01\n\x0ePrepareRequest\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12.\n\x02id\x18\x03 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x04 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x05 \x01(\r\x12(\n\x05parts\x18\x06 \x03(\x0b\x32\x19.curvefs.transaction.Part\x12\x13\n\x0bpatience_ms\x18\x07 \x01(\r\x12\r\n\x05round\x18\x08 \x01(\r\"b\n\x0cPrepareReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\x12(\n\x05\x66\x61\x63ts\x18\x02 \x03(\x0b\x32\x19.curvefs.transaction.Fact\"p\n\rFinishRequest\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12.\n\x02id\x18\x03 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\x08\"7\n\x0b\x46inishReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\"_\n\x0cQueryRequest\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12.\n\x02id\x18\x03 \x01(\x0b\x32\".curvefs.transaction.TransactionId\"e\n\nQueryReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\x12-\n\x07outcome\x18\x02 \x01(\x0e\x32\x1c.curvefs.transaction.Outcome\"S\n\x11ReadInodesRequest\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\r\n\x05\x66s_id\x18\x03 \x01(\r\x12\x0e\n\x06inodes\x18\x04 \x03(\x04\"f\n\x0fReadInodesReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\x12)\n\x06inodes\x18\x02 \x03(\x0b\x32\x19.curvefs.metaserver.Inode*2\n\x07Outcome\x12\x0b\n\x07PENDING\x10\x00\x12\r\n\tCOMMITTED\x10\x01\x12\x0b\n\x07\x41\x42ORTED\x10\x02\x32\xe0\x02\n\x12TransactionService\x12Q\n\x07Prepare\x12#.curvefs.transaction.PrepareRequest\x1a!.curvefs.transaction.PrepareReply\x12N\n\x06\x46inish\x12\".curvefs.transaction.FinishRequest\x1a .curvefs.transaction.FinishReply\x12K\n\x05Query\x12!.curvefs.transaction.QueryRequest\x1a\x1f.curvefs.transaction.QueryReply\x12Z\n\nReadInodes\x12&.curvefs.transaction.ReadInodesRequest\x1a$.curvefs.transaction.ReadInodesReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'curvefs.proto.transaction_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=2363
-  _globals['_OUTCOME']._serialized_end=2413
+  _globals['_OUTCOME']._serialized_start=2405
+  _globals['_OUTCOME']._serialized_end=2455
   _globals['_TRANSACTIONID']._serialized_start=116
   _globals['_TRANSACTIONID']._serialized_end=179
   _globals['_AGE']._serialized_start=181
@@ -44,39 +44,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REMOVENAME']._serialized_start=647
   _globals['_REMOVENAME']._serialized_end=729
   _globals['_PUTNAME']._serialized_start=732
-  _globals['_PUTNAME']._serialized_end=960
-  _globals['_PUTNAME_RULE']._serialized_start=907
-  _globals['_PUTNAME_RULE']._serialized_end=947
-  _globals['_ADDLINK']._serialized_start=962
-  _globals['_ADDLINK']._serialized_end=989
-  _globals['_DROPLINK']._serialized_start=991
-  _globals['_DROPLINK']._serialized_end=1075
-  _globals['_MOVEINODE']._serialized_start=1077
-  _globals['_MOVEINODE']._serialized_end=1148
-  _globals['_NEWDIRECTORY']._serialized_start=1150
-  _globals['_NEWDIRECTORY']._serialized_end=1242
-  _globals['_MOVELOCK']._serialized_start=1244
-  _globals['_MOVELOCK']._serialized_end=1254
-  _globals['_FACT']._serialized_start=1256
-  _globals['_FACT']._serialized_end=1366
-  _globals['_CONFLICT']._serialized_start=1368
-  _globals['_CONFLICT']._serialized_end=1469
-  _globals['_PREPAREREQUEST']._serialized_start=1472
-  _globals['_PREPAREREQUEST']._serialized_end=1701
-  _globals['_PREPAREREPLY']._serialized_start=1703
-  _globals['_PREPAREREPLY']._serialized_end=1801
-  _globals['_FINISHREQUEST']._serialized_start=1803
-  _globals['_FINISHREQUEST']._serialized_end=1915
-  _globals['_FINISHREPLY']._serialized_start=1917
-  _globals['_FINISHREPLY']._serialized_end=1972
-  _globals['_QUERYREQUEST']._serialized_start=1974
-  _globals['_QUERYREQUEST']._serialized_end=2069
-  _globals['_QUERYREPLY']._serialized_start=2071
-  _globals['_QUERYREPLY']._serialized_end=2172
-  _globals['_READINODESREQUEST']._serialized_start=2174
-  _globals['_READINODESREQUEST']._serialized_end=2257
-  _globals['_READINODESREPLY']._serialized_start=2259
-  _globals['_READINODESREPLY']._serialized_end=2361
-  _globals['_TRANSACTIONSERVICE']._serialized_start=2416
-  _globals['_TRANSACTIONSERVICE']._serialized_end=2768
+  _globals['_PUTNAME']._serialized_end=983
+  _globals['_PUTNAME_RULE']._serialized_start=930
+  _globals['_PUTNAME_RULE']._serialized_end=970
+  _globals['_ADDLINK']._serialized_start=985
+  _globals['_ADDLINK']._serialized_end=1012
+  _globals['_DROPLINK']._serialized_start=1014
+  _globals['_DROPLINK']._serialized_end=1098
+  _globals['_MOVEINODE']._serialized_start=1100
+  _globals['_MOVEINODE']._serialized_end=1190
+  _globals['_NEWDIRECTORY']._serialized_start=1192
+  _globals['_NEWDIRECTORY']._serialized_end=1284
+  _globals['_MOVELOCK']._serialized_start=1286
+  _globals['_MOVELOCK']._serialized_end=1296
+  _globals['_FACT']._serialized_start=1298
+  _globals['_FACT']._serialized_end=1408
+  _globals['_CONFLICT']._serialized_start=1410
+  _globals['_CONFLICT']._serialized_end=1511
+  _globals['_PREPAREREQUEST']._serialized_start=1514
+  _globals['_PREPAREREQUEST']._serialized_end=1743
+  _globals['_PREPAREREPLY']._serialized_start=1745
+  _globals['_PREPAREREPLY']._serialized_end=1843
+  _globals['_FINISHREQUEST']._serialized_start=1845
+  _globals['_FINISHREQUEST']._serialized_end=1957
+  _globals['_FINISHREPLY']._serialized_start=1959
+  _globals['_FINISHREPLY']._serialized_end=2014
+  _globals['_QUERYREQUEST']._serialized_start=2016
+  _globals['_QUERYREQUEST']._serialized_end=2111
+  _globals['_QUERYREPLY']._serialized_start=2113
+  _globals['_QUERYREPLY']._serialized_end=2214
+  _globals['_READINODESREQUEST']._serialized_start=2216
+  _globals['_READINODESREQUEST']._serialized_end=2299
+  _globals['_READINODESREPLY']._serialized_start=2301
+  _globals['_READINODESREPLY']._serialized_end=2403
+  _globals['_TRANSACTIONSERVICE']._serialized_start=2458
+  _globals['_TRANSACTIONSERVICE']._serialized_end=2810
 # @@protoc_insertion_point(module_scope)

@@ -67,7 +67,7 @@ class RemoveName(_message.Message):
     def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., is_directory: _Optional[bool] = ...) -> None: ...
 
 class PutName(_message.Message):
-    __slots__ = ("parent", "name", "inode_id", "type", "rule", "expected")
+    __slots__ = ("parent", "name", "inode_id", "type", "rule", "expected", "is_new_parent")
     class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ABSENT: _ClassVar[PutName.Rule]
@@ -82,13 +82,15 @@ class PutName(_message.Message):
     TYPE_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    IS_NEW_PARENT_FIELD_NUMBER: _ClassVar[int]
     parent: int
     name: bytes
     inode_id: int
     type: _metaserver_pb2.FileType
     rule: PutName.Rule
     expected: int
-    def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., type: _Optional[_Union[_metaserver_pb2.FileType, str]] = ..., rule: _Optional[_Union[PutName.Rule, str]] = ..., expected: _Optional[int] = ...) -> None: ...
+    is_new_parent: bool
+    def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., type: _Optional[_Union[_metaserver_pb2.FileType, str]] = ..., rule: _Optional[_Union[PutName.Rule, str]] = ..., expected: _Optional[int] = ..., is_new_parent: _Optional[bool] = ...) -> None: ...
 
 class AddLink(_message.Message):
     __slots__ = ("inode_id",)
@@ -109,14 +111,16 @@ class DropLink(_message.Message):
     def __init__(self, inode_id: _Optional[int] = ..., is_directory: _Optional[bool] = ..., session_id: _Optional[bytes] = ..., held: _Optional[bool] = ...) -> None: ...
 
 class MoveInode(_message.Message):
-    __slots__ = ("inode_id", "new_parent", "is_directory")
+    __slots__ = ("inode_id", "new_parent", "is_directory", "displaced")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     NEW_PARENT_FIELD_NUMBER: _ClassVar[int]
     IS_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    DISPLACED_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     new_parent: int
     is_directory: bool
-    def __init__(self, inode_id: _Optional[int] = ..., new_parent: _Optional[int] = ..., is_directory: _Optional[bool] = ...) -> None: ...
+    displaced: bool
+    def __init__(self, inode_id: _Optional[int] = ..., new_parent: _Optional[int] = ..., is_directory: _Optional[bool] = ..., displaced: _Optional[bool] = ...) -> None: ...
 
 class NewDirectory(_message.Message):
     __slots__ = ("partition_id", "parent", "mode", "uid", "gid")

@@ -79,6 +79,7 @@ class SimMetaserver(Server):
 
     def make_anew(self):
         """Throw the replica away, and make an empty one in its place; perhaps on another disk."""
+        self.disk_recovers()
         if self.random_disk.random() < 0.5:
             self.disk = SimDisk(self.random_disk, name=f"s{self.id}")
         self.environment = None

@@ -1,5 +1,6 @@
 """Runs schedules: one, or many over several processes; says what was found and how to see it again."""
 
+import functools
 import gc
 import hashlib
 import multiprocessing
@@ -64,19 +65,20 @@ def prepare():
     gc.disable()
 
 
-def _work(seed):
-    outcome = run_one(seed)
+def run_collecting(seed, **more):
+    """Run a schedule, and collect garbage now and then."""
+    outcome = run_one(seed, **more)
     if seed % _COLLECT_EVERY == 0:
         gc.collect()
     return outcome
 
 
-def run_many(seeds, workers=WORKERS, say=print):
+def run_many(seeds, workers=WORKERS, say=print, **more):
     """Run schedules until one fails. Returns (how many were clean, all counters, the failure or None)."""
     began = said_at = time.monotonic()
     counters, clean = Counter(), 0
     with multiprocessing.get_context("fork").Pool(workers, prepare) as pool:
-        for outcome in pool.imap_unordered(_work, seeds, chunksize=4):
+        for outcome in pool.imap_unordered(functools.partial(run_collecting, **more), seeds, chunksize=4):
             counters += outcome.counters
             if outcome.invariant is not None:
                 return clean, counters, outcome

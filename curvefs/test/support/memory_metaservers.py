@@ -245,9 +245,9 @@ class MemoryMetaservers:
         """Make what lies outside the coordinator's partition differ from what it is: it is said before the commit."""
         request = getattr(operation, operation.WhichOneof("operation"))
         home = partition_of(request.new_parent if operation.HasField("link") else request.parent)
-        for field in ("parent", "new_parent", "replaced", *(() if operation.HasField("create") else ("inode",))):
-            if result.HasField(field) and partition_of(getattr(result, field).inode_id) != home:
-                getattr(result, field).length = 999
+        for about in ("parent", "new_parent", "replaced", *(() if operation.HasField("create") else ("inode",))):
+            if result.HasField(about) and partition_of(getattr(result, about).inode_id) != home:
+                getattr(result, about).length = 999
         return result
 
     def _read(self, server, batch, answer):

@@ -200,6 +200,8 @@ def _delete_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
         if not left:
             scope.follow_ups.append(entry_of(command))
             return
+    if command.partition_id == 0:
+        scope.txn.delete(keys.lock(keys.directory_moves(command.fs_id)))
     scope.txn.delete(key)
 
 

@@ -57,8 +57,13 @@ def require_settled_name(view: StateReader, key: bytes) -> None:
 
 def require_settled_identity(view: StateReader, fs_id: int, inode_id: int) -> None:
     """For a read of an inode's parent: raise Refusal LOCKED when its identity is locked."""
-    if has_locks(view) and view.get(keys.lock(keys.of_inode(keys.INODE, fs_id, inode_id))) is not None:
+    if is_locked(view, fs_id, inode_id):
         raise Refusal(common_pb2.LOCKED, "a transaction is about to change it")
+
+
+def is_locked(view: StateReader, fs_id: int, inode_id: int) -> bool:
+    """Say whether the identity of an inode is locked."""
+    return has_locks(view) and view.get(keys.lock(keys.of_inode(keys.INODE, fs_id, inode_id))) is not None
 
 
 def require_settled_inode(view: StateReader, fs_id: int, inode_id: int) -> None:

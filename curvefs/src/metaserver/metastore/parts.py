@@ -12,7 +12,7 @@ from typing import Any
 
 from ....proto import common_pb2, state_pb2, transaction_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.ids import make_id
+from ...common.ids import ROOT_INODE, make_id
 from ..storage import keys
 from . import ids, locks, namespace, sessions
 from .scope import LINK_COUNT_MAX, Refusal, Scope
@@ -20,6 +20,7 @@ from .scope import LINK_COUNT_MAX, Refusal, Scope
 Fact = transaction_pb2.Fact
 Lock = state_pb2.LockRecord
 _DIRECTORY = pb.DIRECTORY
+_TYPES = frozenset(pb.FileType.values()) - {pb.UNKNOWN}
 
 
 class Conflicted(Exception):
@@ -58,9 +59,12 @@ def check(work: Work, part: transaction_pb2.Part) -> Fact:
     return _CHECKS[kind](work, getattr(part, kind))
 
 
-def locks_of(work: Work, part: transaction_pb2.Part) -> list[tuple[bytes, Lock.Kind]]:
-    """Return (key, kind) of what a part locks."""
+def locks_of(work: Work, part: transaction_pb2.Part, fact: Fact) -> list[tuple[bytes, Lock.Kind]]:
+    """Return (key, kind) of what a part locks, after it was reserved."""
     kind = _kind(part)
+    if kind == "new_directory":
+        # Its name may be seen before it is there itself.
+        return [(work.scope.inode_key(fact.inode_id), Lock.IDENTITY)]
     return _LOCKS[kind](work.scope, getattr(part, kind))
 
 
@@ -99,7 +103,7 @@ def _check_remove_name(work: Work, part: transaction_pb2.RemoveName) -> Fact:
 
 def _commit_remove_name(work: Work, part: transaction_pb2.RemoveName, _: Fact) -> None:
     scope = work.scope
-    parent = scope.find(part.parent)
+    parent = scope.find(part.parent) if scope.is_served(part.parent) else None
     if parent is None:
         return  # its partition was deleted meanwhile
     scope.txn.delete(scope.dentry_key(part.parent, part.name))
@@ -118,6 +122,8 @@ def _check_put_name(work: Work, part: transaction_pb2.PutName) -> Fact:
     if part.HasField("expected") and part.expected != inode_id:
         raise Refusal(common_pb2.SKIPPED, "the name leads elsewhere by now")
     is_directory = part.type == _DIRECTORY
+    if part.type not in _TYPES:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "no type of an inode")
     match part.rule:
         case transaction_pb2.PutName.ABSENT if inode_id:
             raise Refusal(common_pb2.ALREADY_EXISTS)
@@ -135,7 +141,7 @@ def _check_put_name(work: Work, part: transaction_pb2.PutName) -> Fact:
 
 def _commit_put_name(work: Work, part: transaction_pb2.PutName, fact: Fact) -> None:
     scope = work.scope
-    parent = scope.find(part.parent)
+    parent = scope.find(part.parent) if scope.is_served(part.parent) else None
     if parent is None:
         return
     scope.txn.put(scope.dentry_key(part.parent, part.name), keys.pack_dentry(part.inode_id, part.type))
@@ -196,8 +202,9 @@ def _commit_drop_link(work: Work, part: transaction_pb2.DropLink, _: Fact) -> No
     inode.nlink = 0 if part.is_directory else inode.nlink - 1
     scope.touch(inode)
     scope.session_id = part.session_id
+    # A session that is not known here may open itself yet; what it holds is let go when it ends.
     session = sessions.read(scope, part.session_id) if part.held else None
-    holds = session is not None and not session.ended_ns
+    holds = part.held and not (session is not None and session.ended_ns)
     namespace.lost_a_link(scope, inode, part.inode_id if holds else 0, work.result)
 
 
@@ -219,7 +226,7 @@ def _commit_move_inode(work: Work, part: transaction_pb2.MoveInode, _: Fact) -> 
         return
     inode.parent = part.new_parent
     work.scope.touch(inode)
-    work.result.inode.CopyFrom(inode)
+    (work.result.replaced if part.displaced else work.result.inode).CopyFrom(inode)
 
 
 def _lock_inode(scope: Scope, part: Any) -> list[tuple[bytes, Lock.Kind]]:
@@ -265,14 +272,11 @@ def _commit_new_directory(work: Work, _: transaction_pb2.NewDirectory, fact: Fac
     work.result.inode.CopyFrom(inode)
 
 
-def _lock_nothing(_: Scope, __: Any) -> list[tuple[bytes, Lock.Kind]]:
-    return []
-
-
 # ------------------------------------------------------------------------------------- moving directories
 
 
 def _check_move_lock(work: Work, _: transaction_pb2.MoveLock) -> Fact:
+    work.scope.partition(ROOT_INODE)
     work.meet(work.scope.lock_of(keys.directory_moves(work.scope.fs_id)))
     return Fact()
 
@@ -300,7 +304,6 @@ _LOCKS: dict[str, Callable[[Scope, Any], list[tuple[bytes, Lock.Kind]]]] = {
     "add_link": _lock_inode,
     "drop_link": _lock_drop_link,
     "move_inode": _lock_inode,
-    "new_directory": _lock_nothing,
     "move_lock": _lock_moves,
 }
 _COMMITS: dict[str, Callable[[Work, Any, Fact], None]] = {

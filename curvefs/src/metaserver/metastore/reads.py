@@ -10,7 +10,7 @@ from ...common.ids import NAME_SIZE_MAX, partition_of
 from ..storage import keys
 from ..storage.transaction import StateReader
 from .data import LENGTH_MAX
-from .locks import require_settled_identity, require_settled_inode, require_settled_name
+from .locks import is_locked, require_settled_identity, require_settled_inode, require_settled_name
 from .scope import Refusal, read_partition
 
 ENTRIES_MAX = 4096
@@ -37,6 +37,7 @@ def _inode(view: StateReader, fs_id: int, inode_id: int, into: pb.Inode) -> None
     if raw is None:
         if read_partition(view, fs_id, inode_id) is None:
             raise Refusal(common_pb2.WRONG_PARTITION, "the partition is not here")
+        require_settled_identity(view, fs_id, inode_id)  # it may be about to be made
         raise Refusal(common_pb2.NOT_FOUND, f"inode {inode_id}")
     into.ParseFromString(raw)
 
@@ -110,7 +111,7 @@ def _read_dir(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadRe
             type=type_,
         )
         if wanted.with_attributes and partition_of(inode_id) == partition_of(wanted.inode_id):
-            raw = view.get(keys.of_inode(keys.INODE, fs_id, inode_id))
+            raw = None if is_locked(view, fs_id, inode_id) else view.get(keys.of_inode(keys.INODE, fs_id, inode_id))
             if raw is not None:
                 entry.inode.ParseFromString(raw)
         room -= entry.ByteSize()

@@ -129,6 +129,8 @@ class Scope:
         found = self.find(inode_id)
         if found is None:
             self.partition(inode_id)
+            if self.lock_of(self.inode_key(inode_id)) is not None:
+                raise Refusal(common_pb2.LOCKED, "a transaction is about to make it")
             raise Refusal(common_pb2.NOT_FOUND, f"inode {inode_id}")
         return found
 

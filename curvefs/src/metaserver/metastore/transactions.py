@@ -17,7 +17,7 @@ from .applied import Applied
 from .parts import Conflicted, Work
 from .scope import Refusal, Scope
 
-REMEMBERED_NS = 3600 * 10**9
+REMEMBERED_NS = 600 * 10**9  # far longer than anybody waits for an answer
 _BURIED_AT_ONCE = 4
 
 
@@ -42,7 +42,7 @@ def prepare(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
     record = state_pb2.TransactionRecord(age=command.age, fs_id=command.fs_id, parts=command.parts)
     for part, fact in zip(command.parts, facts, strict=True):
         parts.reserve(work, part, fact)
-        for key, kind in parts.locks_of(work, part):
+        for key, kind in parts.locks_of(work, part, fact):
             scope.put_lock(key, state_pb2.LockRecord(kind=kind, holder=command.id, age=command.age))
             record.locks.append(key)
     record.facts.extend(facts)
@@ -205,33 +205,32 @@ def _acknowledge(scope: Scope, session: state_pb2.SessionRecord, command: state_
     first = session.transactions_acknowledged + 1
     if upto < first:
         return
-    for number in range(max(first, upto - WINDOW), upto + 1):
-        raw = scope.txn.get(keys.decision(command.session_id, number))
-        if raw is None:
-            continue
-        record = state_pb2.DecisionRecord.FromString(raw)
+    start, end = keys.decision(command.session_id, first), keys.decision(command.session_id, upto + 1)
+    for key, value in list(scope.txn.scan(start, end)):
+        record = state_pb2.DecisionRecord.FromString(value)
         if record.participants:
             record.acknowledged = True
-            _put(scope, command.session_id, number, record)
+            scope.txn.put(key, record.SerializeToString(deterministic=True))
         else:
-            scope.txn.delete(keys.decision(command.session_id, number))
+            scope.txn.delete(key)
     session.transactions_acknowledged = upto
     sessions.write(scope, command.session_id, session)
 
 
 def _tell_parents(scope: Scope, command: state_pb2.DecideCommand, result: pb.OperationResult) -> None:
-    """Add the directories whose names changed, as they are now, to the result."""
-    removed = [part.remove_name.parent for part in command.parts if part.HasField("remove_name")]
-    put = [part.put_name.parent for part in command.parts if part.HasField("put_name")]
-    first = (removed or put)[:1]
-    for parent_id in first:
+    """Add the directories whose names changed, as they are now, as operations of one partition do."""
+    for part in command.parts:
+        if part.HasField("remove_name"):
+            parent_id, is_new = part.remove_name.parent, False
+        elif part.HasField("put_name"):
+            parent_id, is_new = part.put_name.parent, part.put_name.is_new_parent
+        else:
+            continue
         parent = scope.find(parent_id)
         if parent is not None:
-            result.parent.CopyFrom(parent)
-    for parent_id in put[-1:]:
-        parent = scope.find(parent_id)
-        if parent is not None and (parent_id not in removed):
-            result.new_parent.CopyFrom(parent)
+            (result.new_parent if is_new else result.parent).CopyFrom(parent)
+    if result.new_parent.inode_id and result.new_parent.inode_id == result.parent.inode_id:
+        result.ClearField("new_parent")
 
 
 def _put(scope: Scope, session_id: bytes, number: int, record: state_pb2.DecisionRecord) -> None:

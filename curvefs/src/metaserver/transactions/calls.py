@@ -6,14 +6,15 @@ Shared across awaits: the table and the clients; looked up afresh after every aw
 """
 
 import asyncio
+import contextlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
 
-from ....proto import mds_pb2, mds_pb2_grpc, transaction_pb2_grpc
-from ...common.errors import PermissionDenied, Redirect, Unavailable, Unreachable, WrongPartition
+from ....proto import mds_pb2, mds_pb2_grpc, topology_pb2, topology_pb2_grpc, transaction_pb2_grpc
+from ...common.errors import NotFound, PermissionDenied, Redirect, Unavailable, Unreachable, WrongPartition
 from ...rpc.asyncio_client import AsyncClient
 
 _FILESYSTEMS_MAX = 10_000
@@ -93,9 +94,23 @@ class Calls:
                         return await self._try(method, request, deadline_s)
                     except (Redirect, Unreachable, WrongPartition):
                         await asyncio.sleep(_PAUSE_S)
-                        await self.refresh(fs_id)
+                        await self._find(request.group_id, fs_id)
         except TimeoutError as error:
             raise Unavailable(f"no leader of group {request.group_id} answered in time") from error
+
+    async def _find(self, group_id: int, fs_id: int) -> None:
+        """Ask the MDS where a group is, also one of a filesystem that is gone. Raises Unavailable."""
+        with contextlib.suppress(NotFound):
+            await self.refresh(fs_id)
+        reply = await self._mds.call(
+            topology_pb2_grpc.TopologyServiceStub,
+            "ListCopysets",
+            topology_pb2.ListCopysetsRequest(group_ids=[group_id]),
+            deadline_s=self._mds_deadline_s,
+        )
+        for copyset in reply.copysets:
+            peers = sorted(copyset.peers, key=lambda peer: peer.metaserver_id != copyset.leader_id)
+            self._addresses[copyset.group_id] = tuple(peer.address for peer in peers if peer.address)
 
     async def _try(self, method: str, request: Any, deadline_s: float) -> Any:
         if self.local is not None and self.local.leads(request.group_id):

@@ -147,8 +147,13 @@ class Coordinator:
             except _Again as again:
                 if time.monotonic() >= end:
                     raise Unavailable(f"not done in time: {again}") from again
-            except (Refusal, NothingToDo) as outcome:
-                return _final(outcome)
+            except NothingToDo:
+                return pb.OperationResult()
+            except Refusal as refusal:
+                if refusal.code not in _RETRIED:
+                    return pb.OperationResult(status=refusal.code, message=refusal.message)
+                if time.monotonic() >= end:
+                    raise Unavailable("not done in time: the state changes under it") from refusal
             await asyncio.sleep(pause_s * self._jitter())
             pause_s = min(2 * pause_s, _PAUSE_S_MAX)
 
@@ -429,14 +434,6 @@ def _as_outcome(error: BaseException) -> BaseException:
     if failure.code in _RAISED:
         return Unavailable(str(error)) if failure.code == common_pb2.NOT_APPENDED else error
     return Refusal(failure.code, failure.message)
-
-
-def _final(outcome: Refusal | NothingToDo) -> pb.OperationResult:
-    if isinstance(outcome, Refusal):
-        if outcome.code in _RETRIED:
-            raise Unavailable("the state changes under the operation")
-        return pb.OperationResult(status=outcome.code, message=outcome.message)
-    return pb.OperationResult()
 
 
 def _of(record: state_pb2.DecisionRecord) -> pb.OperationResult:

@@ -21,6 +21,7 @@ from ....proto.transaction_pb2 import (
     RemoveName,
 )
 from ...common.ids import make_id, partition_of
+from ..metastore import locks
 from ..metastore.scope import Refusal, Scope
 from ..storage import keys
 
@@ -120,7 +121,7 @@ def _create(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
     if not stat.S_ISDIR(request.mode) or not request.HasField("partition_id") or request.inode_id:
         raise Refusal(common_pb2.INVALID_ARGUMENT, "only new directories are placed in other partitions")
     parent = scope.directory(request.parent)
-    if scope.txn.get(scope.dentry_key(request.parent, request.name)) is not None:
+    if _find(scope, request.parent, request.name) is not None:
         raise Refusal(common_pb2.ALREADY_EXISTS)
     mode, gid = request.mode, operation.credential.gid
     if parent.mode & stat.S_ISGID:
@@ -147,8 +148,7 @@ def _remove(scope: Scope, request: pb.Unlink | pb.Rmdir, made: Plan, *, is_direc
 
 def _link(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
     request = operation.link
-    scope.directory(request.new_parent)
-    if scope.txn.get(scope.dentry_key(request.new_parent, request.new_name)) is not None:
+    if _find(scope, request.new_parent, request.new_name) is not None:
         raise Refusal(common_pb2.ALREADY_EXISTS)
     made.add(request.inode_id, Part(add_link=AddLink(inode_id=request.inode_id)))
     if partition_of(request.inode_id) in made.home:
@@ -162,6 +162,7 @@ def _put_link(made: Plan, operation: pb.Operation, type_: int) -> None:
         parent=request.new_parent,
         name=request.new_name,
         inode_id=request.inode_id,
+        is_new_parent=True,
         type=type_,  # type: ignore[arg-type]
     )
     made.home_parts.append(Part(put_name=name))
@@ -184,6 +185,7 @@ def _rename(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
         inode_id=moved,
         type=type_,  # type: ignore[arg-type]
         rule=_rule(request),
+        is_new_parent=True,
     )
     if not request.exchange:
         gone = RemoveName(parent=request.parent, name=request.name, inode_id=moved, is_directory=is_directory)
@@ -195,9 +197,7 @@ def _rename(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
         made.moves_directories = True
         made.walks.append((request.new_parent, moved))
     if partition_of(request.new_parent) in made.home:
-        scope.directory(request.new_parent)
-        value = scope.txn.get(scope.dentry_key(request.new_parent, request.new_name))
-        there, there_type = (0, 0) if value is None else keys.unpack_dentry(value)
+        there, there_type = _find(scope, request.new_parent, request.new_name) or (0, 0)
         put.expected = there
         _displace(made, operation, scope.session_id, Fact(inode_id=there, type=there_type))  # type: ignore[arg-type]
     made.add(request.new_parent, Part(put_name=put))
@@ -228,7 +228,7 @@ def _displace(made: Plan, operation: pb.Operation, session_id: bytes, fact: Fact
             expected=made.moved,
         )
         made.home_parts.append(Part(put_name=back))
-        moves = MoveInode(inode_id=there, new_parent=request.parent, is_directory=is_directory)
+        moves = MoveInode(inode_id=there, new_parent=request.parent, is_directory=is_directory, displaced=True)
         made.add(there, Part(move_inode=moves))
         if request.parent != request.new_parent and is_directory:
             made.walks.append((request.parent, there))
@@ -247,8 +247,17 @@ def move_lock() -> Part:
 
 
 def _named(scope: Scope, parent: int, name: bytes) -> tuple[int, int]:
-    scope.directory(parent)
-    value = scope.txn.get(scope.dentry_key(parent, name))
-    if value is None:
+    """Return (inode, type) of a name. Raises Refusal NOT_FOUND, and what _find raises."""
+    found = _find(scope, parent, name)
+    if found is None:
         raise Refusal(common_pb2.NOT_FOUND)
-    return keys.unpack_dentry(value)
+    return found
+
+
+def _find(scope: Scope, parent: int, name: bytes) -> tuple[int, int] | None:
+    """Return (inode, type) of a name, or None. Raises Refusal LOCKED: what it leads to is just being decided."""
+    scope.directory(parent)
+    key = scope.dentry_key(parent, name)
+    locks.require_none(locks.on_name(scope, key))
+    value = scope.txn.get(key)
+    return None if value is None else keys.unpack_dentry(value)

@@ -60,9 +60,9 @@ def age_of(number, group_id=9):
     return t.Age(time_ns=number, first=id_of(number, group_id))
 
 
-def prepare(lab, number, *parts, age=None):
+def prepare(lab, number, *parts, age=None, round_=0):
     """Prepare parts under the transaction of a number."""
-    command = state_pb2.PrepareCommand(id=id_of(number), age=age or age_of(number), fs_id=FS, parts=parts)
+    command = state_pb2.PrepareCommand(id=id_of(number), age=age or age_of(number), fs_id=FS, parts=parts, round=round_)
     return lab.entry(prepare=command)
 
 
@@ -224,13 +224,17 @@ class Transaction:
         self.own = []
         self.participants = set()
         self.result = pb.OperationResult()
+        self.round = 0
 
     def prepare_all(self):
         getattr(self, f"_{self.kind}")()
 
     def prepare(self, group_id, *parts):
         """Prepare in a group; return the facts."""
-        command = state_pb2.PrepareCommand(id=self.id, age=age_of(self.number, self.home), fs_id=FS, parts=parts)
+        self.round += 1
+        command = state_pb2.PrepareCommand(
+            id=self.id, age=age_of(self.number, self.home), fs_id=FS, parts=parts, round=self.round
+        )
         self.participants.add(group_id)
         lab = self.fleet.groups[group_id]
         applied = lab.entry(prepare=command)
@@ -354,15 +358,17 @@ class Transaction:
             rule = t.PutName.ABSENT if request.no_replace else t.PutName.ANY
             self.own.append(remove_name(request.parent, request.name, moved, is_directory=is_directory))
         self.place(moved, move_inode(moved, request.new_parent, is_directory=is_directory))
+        if request.exchange:
+            # Of an exchange the source's new name comes first.
+            self.own.append(put_name(request.parent, request.name, there, there_type, rule, expected=moved))
         self.place(
             request.new_parent, put_name(request.new_parent, request.new_name, moved, type_, rule, expected=there)
         )
         if there == moved:
             raise NothingToDo
         if request.exchange:
-            self.own.append(put_name(request.parent, request.name, there, there_type, rule, expected=moved))
             self.place(there, move_inode(there, request.parent, is_directory=both))
-        elif there:
+        elif there and not request.no_replace:
             self.place(there, self._drop(there, is_directory=there_type == DIRECTORY))  # a second round
 
     def _drop(self, inode_id, *, is_directory):

@@ -1,0 +1,94 @@
+"""Proves that the simulator can fail: plants each fault of faults/ into a copy of the code, and runs until it is found.
+
+A fault is a patch: what it is in its first line, then a unified diff against this tree. The command prints a table and
+ends with 1 if a fault was not found, was found as something it must not be, or does not apply any more.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from curvefs.src.metaserver.copyset import group
+from curvefs.test.sim import runner
+
+ROOT = Path(__file__).resolve().parents[3]
+FAULTS = Path(__file__).parent / "faults"
+SCHEDULES_MAX = 3000
+_TIME_S_MAX = 1800
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How it went with a fault. invariant: the checker that found it, or None; why: it could not be tried."""
+
+    name: str
+    what: str
+    invariant: str | None = None
+    seed: int = 0
+    schedules: int = 0
+    why: str = ""
+
+
+def run(name):
+    """Plant a fault and look for it."""
+    patch = FAULTS / f"{name}.patch"
+    what = patch.read_text().splitlines()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "curvefs", Path(folder) / "curvefs", ignore=shutil.ignore_patterns("__pycache__"))
+        applied = subprocess.run(
+            ["git", "apply", "--whitespace=nowarn", str(patch)], cwd=folder, capture_output=True, text=True, check=False
+        )
+        if applied.returncode:
+            return Finding(name, what, why=f"it does not apply: {applied.stderr.strip()}")
+        found = subprocess.run(
+            [sys.executable, "-m", "curvefs.test.sim.plant", "--look"],
+            cwd=folder,
+            env={"PYTHONPATH": folder, "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIME_S_MAX,
+        )
+    if found.returncode:
+        return Finding(name, what, why=found.stderr.strip()[-500:])
+    return Finding(name, what, **json.loads(found.stdout.splitlines()[-1]))
+
+
+def look():
+    """Run schedules here until one fails; print what was found."""
+    assert Path(group.__file__).is_relative_to(ROOT), "the code with the fault is what runs"
+    runner.prepare()
+    for count, seed in enumerate(range(SCHEDULES_MAX), 1):
+        outcome = runner.run_collecting(seed)
+        if outcome.invariant is not None:
+            print(json.dumps({"invariant": outcome.invariant, "seed": seed, "schedules": count}))
+            return
+    print(json.dumps({"schedules": SCHEDULES_MAX}))
+
+
+def main():
+    """Look for the faults named, or for all. Returns the exit code."""
+    if sys.argv[1:] == ["--look"]:
+        look()
+        return 0
+    names = sys.argv[1:] or sorted(path.stem for path in FAULTS.glob("*.patch"))
+    print(f"{'fault':<44} {'found by':<26} {'after':>9}   what it is", flush=True)
+    missed = 0
+    with ThreadPoolExecutor(runner.WORKERS) as pool:
+        for finding in pool.map(run, names):
+            missed += finding.invariant is None
+            after = f"{finding.schedules} runs"
+            print(f"{finding.name:<44} {finding.invariant or 'NOT FOUND':<26} {after:>9}   {finding.what}", flush=True)
+            if finding.why:
+                print(f"    {finding.why}", flush=True)
+    print(f"{len(names) - missed} of {len(names)} faults found")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
