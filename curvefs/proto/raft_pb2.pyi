@@ -153,11 +153,13 @@ class Configuration(_message.Message):
     def __init__(self, voters: _Optional[_Iterable[int]] = ..., outgoing_voters: _Optional[_Iterable[int]] = ..., learners: _Optional[_Iterable[int]] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ...) -> None: ...
 
 class HardState(_message.Message):
-    __slots__ = ("term", "vote", "committed")
+    __slots__ = ("term", "vote", "committed", "joining")
     TERM_FIELD_NUMBER: _ClassVar[int]
     VOTE_FIELD_NUMBER: _ClassVar[int]
     COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    JOINING_FIELD_NUMBER: _ClassVar[int]
     term: int
     vote: int
     committed: int
-    def __init__(self, term: _Optional[int] = ..., vote: _Optional[int] = ..., committed: _Optional[int] = ...) -> None: ...
+    joining: bool
+    def __init__(self, term: _Optional[int] = ..., vote: _Optional[int] = ..., committed: _Optional[int] = ..., joining: _Optional[bool] = ...) -> None: ...

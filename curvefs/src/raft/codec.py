@@ -31,13 +31,14 @@ def decode_configuration(data: bytes) -> Configuration:
 
 def encode_hard_state(value: m.HardState) -> bytes:
     """Return the payload of a HARD_STATE record."""
-    return pb.HardState(term=value.term, vote=value.vote, committed=value.committed).SerializeToString()
+    said = pb.HardState(term=value.term, vote=value.vote, committed=value.committed, joining=value.joining)
+    return said.SerializeToString()
 
 
 def decode_hard_state(data: bytes) -> m.HardState:
     """Return what a HARD_STATE record says."""
     said = pb.HardState.FromString(data)
-    return m.HardState(said.term, said.vote, said.committed)
+    return m.HardState(said.term, said.vote, said.committed, said.joining)
 
 
 def encode(message: m.Message) -> pb.Message:

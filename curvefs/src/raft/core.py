@@ -68,6 +68,7 @@ class Raft:
             hard_state.term,
             hard_state.vote,
             promised_until,
+            joining=hard_state.joining,
         )
         self._state.await_leader(now)
         self._role: Follower | Candidate | Leader = Follower(self._state)
@@ -90,6 +91,11 @@ class Raft:
     def vote(self) -> int:
         """Return whom this server voted for in the present term; 0: nobody."""
         return self._state.vote
+
+    @property
+    def hard_state(self) -> HardState:
+        """Return the hard state as it is now, durable or not."""
+        return self._state.hard_state
 
     @property
     def leader(self) -> int:
@@ -138,8 +144,10 @@ class Raft:
             return False
         log = state.log
         # One that is leaving is still needed until its leaving is committed (thesis section 4.2.2).
-        return state.may_lead and (
-            log.configuration.is_voter(state.id) or log.configuration_at(log.committed).is_voter(state.id)
+        return (
+            state.may_lead
+            and state.may_vote
+            and (log.configuration.is_voter(state.id) or log.configuration_at(log.committed).is_voter(state.id))
         )
 
     @property
@@ -289,7 +297,7 @@ class Raft:
         if isinstance(self._role, Follower) and self._role.quiet:
             self.wake(now)
         free = message.term > state.term or state.vote == message.source or (not state.vote and not state.leader)
-        granted = free and state.log.is_up_to_date(message.last_index, message.last_term)
+        granted = free and state.may_vote and state.log.is_up_to_date(message.last_index, message.last_term)
         if message.pre:
             term = message.term if granted else state.term
             state.send(m.VoteReply(state.id, message.source, term, pre=True, granted=granted))

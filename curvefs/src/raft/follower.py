@@ -65,6 +65,7 @@ class Follower:
         log.accept([entry for entry in message.entries if entry.index > agreed])
         last = max(agreed, message.previous_index + len(message.entries))
         log.commit(min(message.committed, last))
+        state.remember()
         state.send_when_durable(AppendReply(state.id, message.source, state.term, last, message.token))
 
     def on_heartbeat(self, message: Heartbeat) -> None:
@@ -72,7 +73,8 @@ class Follower:
         state, log = self._state, self._state.log
         if not self.is_installing:
             log.commit(message.committed)
-        self.quiet = message.quiet and log.last_index == log.committed == message.committed
+            state.remember()
+        self.quiet = message.quiet and state.may_vote and log.last_index == log.committed == message.committed
         state.send(HeartbeatReply(state.id, message.source, state.term, message.round, self.quiet))
 
     # ----------------------------------------------------------------------------------------- snapshots

@@ -5,7 +5,7 @@ The names follow the paper (Ongaro and Ousterhout, "In Search of an Understandab
 ids, above 0; `term` is the sender's, but for a pre-vote, where it is the term the sender would stand for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from .configuration import Configuration
@@ -30,11 +30,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class HardState:
-    """What must be durable before it is acted upon (but for ``committed``, which only spares work after a restart)."""
+    """What must be durable before it is acted upon (but for ``committed``, which only spares work after a restart).
+
+    joining: it came into a group that was there already, and has not caught up yet (State.remember).
+    """
 
     term: int = 0
     vote: int = 0
     committed: int = 0
+    joining: bool = False
+
+    def at(self, committed: int) -> "HardState":
+        """Return it with another commit index."""
+        return replace(self, committed=committed)
 
 
 @dataclass(frozen=True, slots=True)

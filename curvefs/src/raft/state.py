@@ -55,6 +55,7 @@ class State:
     promised_until: float
     election_due: float = 0.0
     leader: int = 0
+    joining: bool = False  # see HardState
     may_lead: bool = True  # the shell's word: not with a clock that is off (rule 19)
     outbox: list[Message] = field(default_factory=list)
     _held: list[Message] = field(default_factory=list)  # until what is unwritten now is durable
@@ -68,7 +69,7 @@ class State:
     @property
     def hard_state(self) -> HardState:
         """Return what it is now."""
-        return HardState(self.term, self.vote, self.log.committed)
+        return HardState(self.term, self.vote, self.log.committed, self.joining)
 
     # --------------------------------------------------------------------------------------------- saying
 
@@ -88,9 +89,13 @@ class State:
     # --------------------------------------------------------------------------------------------- writing
 
     @property
+    def _promises(self) -> tuple[int, int, bool]:
+        return self.term, self.vote, self.joining
+
+    @property
     def _must_write(self) -> bool:
         known = self._durable if self._in_flight is None else self._in_flight[0]
-        return self.log.has_unwritten or (self.term, self.vote) != (known.term, known.vote)
+        return self.log.has_unwritten or self._promises != _promises(known)
 
     def needs_write(self, *, entries_too: bool) -> bool:
         """Say whether there is something to be made durable, and no write is under way."""
@@ -98,7 +103,7 @@ class State:
             return False
         if entries_too:
             return self._must_write
-        return (self.term, self.vote) != (self._durable.term, self._durable.vote)
+        return self._promises != _promises(self._durable)
 
     def take_write(self, *, entries_too: bool) -> Write | None:
         """Hand out what is to be made durable; None when there is nothing, or a write is under way.
@@ -136,6 +141,23 @@ class State:
         """True when term and vote are on disk as they are now."""
         return (self._durable.term, self._durable.vote) == (self.term, self.vote)
 
+    @property
+    def may_vote(self) -> bool:
+        """False for a server that joined, until it has durably caught up."""
+        return not (self.joining or self._durable.joining)
+
+    def remember(self) -> None:
+        """Be a full member once everything is here that was committed before this server came.
+
+        A server that joins may be one that was here before, and has lost what it knew. Its vote counts in old
+        configurations too, for servers that do not know of later ones: it must not elect one of those. The leader's
+        commit index covers an entry of its own term, so by leader completeness (section 5.4) it covers all that was
+        committed before; and that is in this log, durably.
+        """
+        log = self.log
+        if self.joining and log.committed <= log.durable and log.term_of(log.committed) == self.term:
+            self.joining = False
+
     # --------------------------------------------------------------------------------------------- leaders
 
     def follow(self, leader: int, now: float) -> None:
@@ -154,3 +176,7 @@ class State:
         self.term = term
         self.vote = vote
         self.leader = 0
+
+
+def _promises(hard_state: HardState) -> tuple[int, int, bool]:
+    return hard_state.term, hard_state.vote, hard_state.joining

@@ -120,6 +120,10 @@ class Groups(StreamListener):
         """Return what is under way in a group; after changing it, flush()."""
         return self._groups[group_id].calls
 
+    def is_open(self, group_id: int) -> bool:
+        """True while a leader of the group is known and has the session open."""
+        return bool(self._groups[group_id].address)
+
     def flush(self, group_id: int) -> None:
         """Send what may go now; it waits while the group's leader is not known."""
         address = self._groups[group_id].address

@@ -17,7 +17,7 @@ import trio
 
 from ....proto import common_pb2, mds_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.errors import CurveFSError, IOFailure, Locked, SessionEnded
+from ...common.errors import CurveFSError, IOFailure, Locked, SessionEnded, WrongPartition
 from ...common.status import error_of, error_of_code
 from ...rpc.backoff import Random, pause_s
 from ...rpc.connection import Connect, GrpcConnection
@@ -126,11 +126,17 @@ class Router:
         return sorted({group_id: partition for partition, group_id in self._partitions.items()}.values())
 
     def inode_counts(self) -> Mapping[int, int]:
-        """Return the inodes of each partition, about; asks for fresher numbers when these are old."""
+        """Return about the inodes of each partition whose leader is known; asks for fresher numbers when these are old.
+
+        So new directories do not go where nobody answers.
+        """
         if trio.current_time() - self._counts_at > COUNTS_MAX_AGE_S:
             self._counts_at = trio.current_time()
             self._refresh.set()
-        return self._inode_counts
+        groups = self._groups
+        if groups is None:
+            return {}
+        return {one: count for one, count in self._inode_counts.items() if groups.is_open(self._partitions[one])}
 
     def count_inode(self, partition_id: int) -> None:
         """Take into account that a directory was just placed in a partition, until fresher numbers come."""
@@ -152,8 +158,10 @@ class Router:
             if not outcome.status:
                 return outcome
             error = error_of_code(outcome.status, outcome.message)
-            if not isinstance(error, Locked):
+            if not isinstance(error, Locked | WrongPartition):
                 raise error
+            if isinstance(error, WrongPartition):
+                self._refresh.set()
             tries += 1
             await self._pause(tries, deadline, str(error))
 

@@ -102,7 +102,7 @@ class GroupFolders:
         }
         write_durably(folder / _FILE, json.dumps(said).encode("ascii"))
         wal_recovery.sync_folder(folder.parent)
-        return self._group(one, Start(configuration=first))
+        return self._group(one, Start(HardState(joining=not first.members), configuration=first))
 
     def unmake(self, group: Group) -> None:
         """Remove the folder of a group that was closed. Raises OSError."""

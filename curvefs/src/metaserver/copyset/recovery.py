@@ -65,6 +65,8 @@ class Recovering:
 
     def take(self, record: Record) -> None:
         """Take the next record of the log. Raises NoSpace, CorruptData."""
+        if not self._seen and not self.first.members:
+            self.hard_state = HardState(joining=True)  # until the log says that it has caught up
         self._seen = True
         match record.type:
             case RecordType.BEGIN:
@@ -86,7 +88,8 @@ class Recovering:
             self._ends_early(applied)
         term = max(self.hard_state.term, applied.term, self.entries[-1].term if self.entries else 0)
         vote = self.hard_state.vote if term == self.hard_state.term else 0
-        hard_state = HardState(term, vote, max(self.hard_state.committed, applied.index))
+        joining = self.hard_state.joining
+        hard_state = HardState(term, vote, max(self.hard_state.committed, applied.index), joining)
         return Start(hard_state, self.base, applied.index, self._configuration(), tuple(self.entries))
 
     def _begin(self, base: Base) -> None:

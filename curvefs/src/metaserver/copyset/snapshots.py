@@ -28,7 +28,7 @@ from ...raft.core import SnapshotWork
 from ...raft.follower import StoreChunk
 from ...raft.leader import MakeSnapshot, ReadChunk
 from ...raft.log import Base
-from ...raft.messages import HardState, SnapshotChunk
+from ...raft.messages import SnapshotChunk
 from ..storage.snapshot import load_snapshot, write_snapshot
 from ..storage.snapshot_format import Header
 from ..wal.format import Record, RecordType
@@ -175,7 +175,7 @@ class Snapshots:
         began = time.monotonic()
         state = path.with_name("state")
         header = await asyncio.to_thread(self._load, group, path, state, (chunk.index, chunk.snapshot_term))
-        hard_state = HardState(group.raft.term, group.raft.vote, header.index)
+        hard_state = group.raft.hard_state.at(header.index)
         await self._wal.append(
             [
                 Record(RecordType.BEGIN, group.group_id, header.term, header.index),

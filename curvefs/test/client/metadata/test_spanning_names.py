@@ -133,6 +133,38 @@ async def test_a_large_partition_gives_directories_away_and_counts_are_refreshed
         assert lab.session.listed == 1
 
 
+async def test_no_directory_goes_to_a_partition_whose_group_has_no_leader(autojump_clock):
+    async with running(THREE) as lab:
+        tree(lab)
+        lab.session.counts = {0: 100, 1: 100, 2: 0, 3: 100}
+        await trio.sleep(40.0)
+        make = lab.metadata.names.make_directory
+        await make(ROOT, b"a", DIRECTORY, ME)
+        await trio.sleep(1.0)
+        assert partition_of((await make(ROOT, b"b", DIRECTORY, ME)).inode_id) == 2
+        lab.group(3).led_by("")
+        lab.servers.kill(C)
+        await trio.sleep(1.0)
+        assert partition_of((await make(ROOT, b"c", DIRECTORY, ME)).inode_id) != 2
+
+
+async def test_a_group_that_does_not_have_the_partition_yet_is_asked_again(autojump_clock):
+    async with running(THREE) as lab:
+        here, _, _ = tree(lab)
+        answers = [common_pb2.WRONG_PARTITION, common_pb2.OK]
+        real = lab.servers.namespace.apply
+
+        def apply(operation, *, spanning):
+            code = answers.pop(0)
+            return pb.OperationResult(status=code) if code else real(operation, spanning=spanning)
+
+        lab.servers.namespace.apply = apply
+        await lab.metadata.names.create(here, b"a", FILE, ME)
+        assert not answers
+        await trio.sleep(0.1)
+        assert lab.session.listed == 1
+
+
 async def test_a_new_directory_elsewhere_is_known_to_be_empty_and_its_name_is_known(autojump_clock):
     async with running(THREE) as lab:
         await lab.metadata.reads.get_attr(ROOT)
