@@ -18,7 +18,6 @@ import structlog
 
 from ...proto.copyset_pb2_grpc import add_CopysetServiceServicer_to_server
 from ...proto.metaserver_pb2_grpc import add_MetaServerServiceServicer_to_server
-from ...proto.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
 from ..common.addresses import parse_addresses
 from ..common.clock import Clock
 from ..common.errors import StartupError
@@ -26,7 +25,7 @@ from ..process.data_folder import DataFolder
 from ..process.metrics_page import MetricsPage
 from ..raft.state import Settings as RaftSettings
 from ..rpc.asyncio_client import AsyncClient
-from ..rpc.asyncio_server import start_server
+from ..rpc.asyncio_server import AddServicer, start_server
 from .config import MetaserverConfig
 from .copyset.manager import CopysetManager, CopysetSettings
 from .copyset.membership import Membership
@@ -38,10 +37,7 @@ from .peers.metrics import PeerMetrics
 from .peers.peers import Peers
 from .peers.settings import PeerSettings
 from .service import MetaServerService
-from .transactions.calls import Calls
-from .transactions.coordinator import Coordinator
-from .transactions.participant import Participant
-from .transactions.service import TransactionCalls, TransactionService
+from .transactions.transactions import Transactions
 from .wal.segments import LogSettings
 
 _log = structlog.get_logger()
@@ -81,93 +77,109 @@ def peer_settings_of(config: MetaserverConfig) -> PeerSettings:
     return PeerSettings(alive_interval_s=election_timeout_s / 5, silence_s=2 * election_timeout_s)
 
 
+@dataclass(slots=True)
+class _Parts:
+    """What a metaserver consists of."""
+
+    folder: DataFolder
+    epochs: Epochs
+    metrics: Metrics
+    link: MdsLink
+    peers: Peers
+    copysets: CopysetManager
+    transactions: Transactions
+    address: str = ""  # where it listens, once it does
+
+
 async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
     """Be a metaserver until ``stop`` is set. ready: called with HOST:PORT once it listens and is registered.
 
     Raises StartupError when it cannot begin.
     """
-    mds = parse_addresses(config.mds)
     async with contextlib.AsyncExitStack() as stack:
-        folder = DataFolder(config.data)
-        stack.callback(folder.close)
-        epochs = Epochs(folder)
-        metrics = Metrics()
-        listening: list[str] = []
-        peers = Peers(
-            lambda: link.identity,
-            lambda: listening[0] if listening else "",
-            lambda from_id, messages: copysets.receive(from_id, messages),  # noqa: PLW0108 -- it is made below
-            clock=world.clock,
-            metrics=PeerMetrics(metrics.registry),
-            settings=peer_settings_of(config),
-        )
-        copysets = CopysetManager(
-            config.data,
-            settings_of(config),
-            boot_id=world.boot_id,
-            clock=world.clock,
-            metrics=metrics,
-            me=lambda: link.identity.metaserver_id,
-            peers=peers,
-        )
-        page = MetricsPage(metrics.registry, config.metrics_listen)
+        parts = _put_together(config, world, stack)
+        page = MetricsPage(parts.metrics.registry, config.metrics_listen)
         stack.callback(page.close)
-        client = AsyncClient(mds, deadline_s=config.mds_deadline_s)
-        stack.push_async_callback(client.close)
-        link = MdsLink(
-            client,
-            folder,
-            copysets,
-            epochs,
-            clock=world.clock,
-            interval_ms=config.heartbeat_interval_ms,
-            deadline_s=config.mds_deadline_s,
-        )
-        stack.push_async_callback(copysets.close)
-        copysets.open()
-        calls = Calls(client, lambda: link.identity.session_secret, mds_deadline_s=config.mds_deadline_s)
-        stack.push_async_callback(calls.close)
-        coordinator = Coordinator(copysets, calls, clock=world.clock)
-        participant = Participant(copysets, calls)
-        calls.local = answers = TransactionCalls(copysets, coordinator, participant)
+        parts.copysets.open()
+        secret, me = lambda: parts.link.identity.session_secret, lambda: parts.link.identity.metaserver_id
         service = MetaServerService(
-            copysets,
-            epochs,
-            secret=lambda: link.identity.session_secret,
+            parts.copysets,
+            parts.epochs,
+            secret=secret,
             clock=world.clock,
-            metrics=metrics,
-            transact=coordinator.operate,
+            metrics=parts.metrics,
+            transact=parts.transactions.operate,
         )
-        membership = Membership(world.clock, peers.know)
-        groups = CopysetService(copysets, membership, epochs, lambda: link.identity.metaserver_id)
-        server = await start_server(
-            folder.address_to_listen(config.listen),
-            [
-                partial(add_MetaServerServiceServicer_to_server, service),
-                partial(add_CopysetServiceServicer_to_server, groups),
-                partial(
-                    add_TransactionServiceServicer_to_server,
-                    TransactionService(answers, lambda: link.identity.session_secret),
-                ),
-                peers.servicer,
-            ],
-        )
-        listening.append(server.address)
+        membership = Membership(world.clock, parts.peers.know)
+        groups = CopysetService(parts.copysets, membership, parts.epochs, me)
+        services: list[AddServicer] = [
+            partial(add_MetaServerServiceServicer_to_server, service),
+            partial(add_CopysetServiceServicer_to_server, groups),
+            parts.transactions.servicer,
+            parts.peers.servicer,
+        ]
+        server = await start_server(parts.folder.address_to_listen(config.listen), services)
+        parts.address = server.address
         stack.push_async_callback(server.stop, 0.0)
-        folder.remember_address(server.address)
+        parts.folder.remember_address(server.address)
         works = [
-            copysets.run(),
-            peers.run(),
-            coordinator.run(),
-            participant.run(),
-            _watch_lag(metrics),
-            _introduce(link, server.address, page.address, ready),
+            parts.copysets.run(),
+            parts.peers.run(),
+            parts.transactions.run(),
+            _watch_lag(parts.metrics),
+            _introduce(parts.link, server.address, page.address, ready),
         ]
         await _run(works, stop)
         _log.info("stopping")
         await service.stop(_GRACE_S)
         await server.stop(_GRACE_S)
-        await copysets.drain(_GRACE_S)
+        await parts.copysets.drain(_GRACE_S)
+
+
+def _put_together(config: MetaserverConfig, world: World, stack: contextlib.AsyncExitStack) -> _Parts:
+    """Make the parts; they are closed with the stack. They ask one another for what is known later only."""
+    folder = DataFolder(config.data)
+    stack.callback(folder.close)
+    metrics, epochs = Metrics(), Epochs(folder)
+    peers = Peers(
+        lambda: parts.link.identity,
+        lambda: parts.address,
+        lambda from_id, messages: parts.copysets.receive(from_id, messages),  # noqa: PLW0108 -- it is made below
+        clock=world.clock,
+        metrics=PeerMetrics(metrics.registry),
+        settings=peer_settings_of(config),
+    )
+    copysets = CopysetManager(
+        config.data,
+        settings_of(config),
+        boot_id=world.boot_id,
+        clock=world.clock,
+        metrics=metrics,
+        me=lambda: parts.link.identity.metaserver_id,
+        peers=peers,
+    )
+    mds = AsyncClient(parse_addresses(config.mds), deadline_s=config.mds_deadline_s)
+    stack.push_async_callback(mds.close)
+    link = MdsLink(
+        mds,
+        folder,
+        copysets,
+        epochs,
+        clock=world.clock,
+        interval_ms=config.heartbeat_interval_ms,
+        deadline_s=config.mds_deadline_s,
+    )
+    transactions = Transactions(
+        copysets,
+        mds,
+        lambda: parts.link.identity.session_secret,
+        clock=world.clock,
+        mds_deadline_s=config.mds_deadline_s,
+    )
+    stack.push_async_callback(transactions.close)
+    stack.push_async_callback(copysets.close)
+    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions)
+    return parts
 
 
 async def _run(works: list[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:

@@ -53,6 +53,7 @@ FRAME_BYTES = 4 << 20
 UNSENT_BYTES_MAX = 16 << 20
 UNCONFIRMED_READS_MAX = 10_000
 TRANSACTIONS_MAX = 256
+HELLOS_MAX = 64
 _LANE_DEADLINE_S = 2.0
 # Reads that look at many keys: the event loop takes a breath after each.
 _HEAVY = frozenset({"read_dir", "get_slices", "stat_fs", "list_xattr"})
@@ -84,7 +85,8 @@ class SessionStream:
         self._session_id = b""
         self._read_only = False
         self._in_flight = 0
-        self._welcome: pb.Welcome | None = None
+        self._welcomes: deque[pb.Welcome] = deque()
+        self._greeting: set[asyncio.Task[None]] = set()
         self._results: deque[pb.OperationResults] = deque()
         self._read_results: deque[tuple[pb.ReadResult, int]] = deque()
         self._unsent_bytes = 0
@@ -109,7 +111,7 @@ class SessionStream:
 
     @property
     def _is_unsettled(self) -> bool:
-        waits = self._in_flight or self._unconfirmed or self._transacting
+        waits = self._in_flight or self._unconfirmed or self._transacting or self._greeting or self._welcomes
         return bool(waits or self._results or self._read_results or self._transactions)
 
     def stop(self) -> None:
@@ -122,8 +124,7 @@ class SessionStream:
     async def _read_loop(self, frames: AsyncIterator[pb.ClientFrame]) -> None:
         async for frame in frames:
             if frame.HasField("hello"):
-                self._welcome = await self._hello(frame.hello)
-                self._something.set()
+                self._greet(frame.hello)
             for batch in frame.operations:
                 self._propose(batch)
             for request in frame.transactions:
@@ -136,14 +137,26 @@ class SessionStream:
 
     # ------------------------------------------------------------------------------------------ opening
 
-    async def _hello(self, hello: pb.Hello) -> pb.Welcome:
+    def _greet(self, hello: pb.Hello) -> None:
+        """Open the session in groups, beside everything else: one group without a majority must hold no other back."""
         try:
             self._check_hello(hello)
+            if len(self._greeting) >= HELLOS_MAX:
+                raise Overloaded("too many groups are being opened", retry_after_ms=100)
         except CurveFSError as error:
             _log.warning("a session was refused", fs_id=hello.fs_id, reason=str(error))
-            return pb.Welcome(failure=failure_of(error))
-        lanes = await asyncio.gather(*(self._open_lane(group_id) for group_id in dict.fromkeys(hello.groups)))
-        return pb.Welcome(lanes=lanes)
+            self._welcomes.append(pb.Welcome(failure=failure_of(error)))
+            self._something.set()
+            return
+        assert self._tasks is not None, "running"
+        task = self._tasks.create_task(self._open_lanes(list(dict.fromkeys(hello.groups))), name="hello")
+        self._greeting.add(task)
+        task.add_done_callback(self._greeting.discard)
+
+    async def _open_lanes(self, group_ids: list[int]) -> None:
+        lanes = await asyncio.gather(*(self._open_lane(group_id) for group_id in group_ids))
+        self._welcomes.append(pb.Welcome(lanes=lanes))
+        self._something.set()
 
     def _check_hello(self, hello: pb.Hello) -> None:
         if hello.protocol_version != PROTOCOL_VERSION:
@@ -340,14 +353,13 @@ class SessionStream:
         while True:
             await self._something.wait()
             self._something.clear()
-            while self._welcome is not None or self._results or self._read_results or self._transactions:
+            while self._welcomes or self._results or self._read_results or self._transactions:
                 await self._write(self._next_frame())
             self._settled.set()
 
     def _next_frame(self) -> pb.ServerFrame:
         """Take everything that is ready, up to a size."""
-        frame = pb.ServerFrame(welcome=self._welcome)
-        self._welcome = None
+        frame = pb.ServerFrame(welcome=self._welcomes.popleft() if self._welcomes else None)
         size = 0
         while self._transactions and size < FRAME_BYTES:
             reply = self._transactions.popleft()

@@ -16,8 +16,8 @@ What keeps it small; a configuration is good if the search can be finished from 
        later, it is good to take it now: it leaves everything as it is.
     2. Calls that need not come before ``r`` come later: a chain has only calls that conflict with ``r``, or with a call
        of the chain that does. Whether two calls conflict the model says by what they read and write (Footprint).
-    3. Calls of unknown outcome need not go at all. They are in chains only, if they change something; and of two
-       configurations that differ in such calls only, the one that has used fewer is as good as the other.
+    3. Calls of unknown outcome need not go at all. They are in chains only, if they change something, and the first
+       of those that ask the same goes first; of two configurations that differ in such calls only, the one that has used fewer is as good as the other.
     4. ``r`` alone is tried first, longer chains last; alternatives are worked out when the search comes back to them.
 
 The search is a stack of generators, so a history may be as long as memory allows; the caller bounds the configurations.
@@ -158,6 +158,7 @@ class _Return(NamedTuple):
 
 
 _Trail = tuple[Any, int] | None  # the order so far, its last call outside
+_Seen = dict[tuple[Any, int], list[int]]  # (state, linearized of known outcome) -> linearized of unknown outcome
 _Node = tuple[int, Any, int, _Trail]  # next return, state, linearized and open, the order so far
 
 
@@ -178,8 +179,8 @@ class _Search:
         )
         self._optional = sum(1 << place for place, call in enumerate(self._calls) if call.ended is None)
         self._returns = _returns(self._calls, self._observers)
-        # next return -> (state, linearized of known outcome) -> what was linearized of unknown outcome
-        self._seen: list[dict[tuple[Any, int], list[int]]] = [{} for _ in self._returns]
+        self._twins = self._find_twins()
+        self._seen: list[_Seen] = [{} for _ in self._returns]
 
     def run(self) -> Result:
         """Search, depth first."""
@@ -197,7 +198,7 @@ class _Search:
                     continue
                 if following[0] == len(self._returns):
                     return Result(Verdict.LINEARIZABLE, self._visited, self._order(following[3]))
-                if self._is_seen(following):
+                if self._is_seen(self._seen[following[0]], *following[1:3]):
                     continue
                 if following[0] > furthest[0]:
                     furthest = following
@@ -212,21 +213,27 @@ class _Search:
         call = self._calls[place]
         return self._model.step(state, call.operation, call.answer)
 
-    def _visit(self) -> None:
-        self._visited += 1
-        if self._visited > self._bound:
-            raise _OutOfBound
-
-    def _is_seen(self, node: _Node) -> bool:
+    def _is_seen(self, seen: _Seen, state: Any, linearized: int) -> bool:
         """Remember a configuration; True if it, or one as good, was there before."""
-        number, state, linearized, _ = node
         used = linearized & self._optional
-        ways = self._seen[number].setdefault((state, linearized ^ used), [])
+        ways = seen.setdefault((state, linearized ^ used), [])
         if any(way & used == way for way in ways):
             return True
         ways.append(used)
-        self._visit()
+        self._visited += 1
+        if self._visited > self._bound:
+            raise _OutOfBound
         return False
+
+    def _find_twins(self) -> dict[int, int]:
+        """Return, for a call of unknown outcome, the one before it that asks the same: it may as well go first."""
+        twins, latest = {}, {}
+        for place, call in enumerate(self._calls):
+            if call.ended is None:
+                if call.operation in latest:
+                    twins[place] = latest[call.operation]
+                latest[call.operation] = place
+        return twins
 
     def _observe(self, observers: Iterable[int], state: Any, linearized: int, trail: _Trail) -> tuple[int, _Trail]:
         """Linearize what can go now and changes nothing."""
@@ -256,17 +263,15 @@ class _Search:
         for following in self._step(state, here.call):
             yield self._settled(number, following, linearized | bit, (trail, here.call))
         related = _Related(self._model, self._calls, state, here, linearized)
-        seen = {(state, linearized)}
+        seen: _Seen = {}
         level = [(state, linearized, trail)]
         while level:
             longer = []
             for before, used, order in level:
                 for place, after in self._links(related.places, before, used):
                     now, so_far = self._observe(here.observers, after, used | 1 << place, (order, place))
-                    if (after, now) in seen:
+                    if self._is_seen(seen, after, now):
                         continue
-                    seen.add((after, now))
-                    self._visit()
                     is_needed = related.needs(now & ~linearized)
                     if now & bit:  # it only looks: whatever else there is can come after it
                         if is_needed:
@@ -280,10 +285,14 @@ class _Search:
     def _links(self, places: Sequence[int], state: Any, linearized: int) -> Iterator[tuple[int, Any]]:
         """Yield (call, state after it) for each that may go now; of unknown outcome only what changes something."""
         for place in places:
-            if not linearized >> place & 1:
+            if not (linearized >> place & 1 or self._has_twin(place, linearized)):
                 for after in self._step(state, place):
                     if not self._optional >> place & 1 or (after is not state and after != state):
                         yield place, after
+
+    def _has_twin(self, place: int, linearized: int) -> bool:
+        twin = self._twins.get(place)
+        return twin is not None and not linearized >> twin & 1
 
     def _settled(self, number: int, state: Any, linearized: int, trail: _Trail) -> _Node:
         """Return the configuration after a call that may have changed something."""

@@ -24,8 +24,8 @@ def remove_name(parent, name, inode_id, *, is_directory=False):
     return t.Part(remove_name=t.RemoveName(parent=parent, name=name, inode_id=inode_id, is_directory=is_directory))
 
 
-def put_name(parent, name, inode_id, type_=pb.REGULAR, rule=t.PutName.ABSENT, expected=None):
-    part = t.PutName(parent=parent, name=name, inode_id=inode_id, type=type_, rule=rule)
+def put_name(parent, name, inode_id, type_=pb.REGULAR, rule=t.PutName.ABSENT, expected=None, *, is_new_parent=False):
+    part = t.PutName(parent=parent, name=name, inode_id=inode_id, type=type_, rule=rule, is_new_parent=is_new_parent)
     if expected is not None:
         part.expected = expected
     return t.Part(put_name=part)
@@ -40,8 +40,9 @@ def drop_link(inode_id, *, is_directory=False, session_id=b"", held=False):
     return t.Part(drop_link=part)
 
 
-def move_inode(inode_id, new_parent, *, is_directory=False):
-    return t.Part(move_inode=t.MoveInode(inode_id=inode_id, new_parent=new_parent, is_directory=is_directory))
+def move_inode(inode_id, new_parent, *, is_directory=False, displaced=False):
+    part = t.MoveInode(inode_id=inode_id, new_parent=new_parent, is_directory=is_directory, displaced=displaced)
+    return t.Part(move_inode=part)
 
 
 def new_directory(partition_id, parent, mode=stat.S_IFDIR | 0o755, uid=0, gid=0):
@@ -334,7 +335,7 @@ class Transaction:
         else:
             (fact,) = self.prepare(self.fleet.group_of(request.inode_id), add_link(request.inode_id))
             type_ = fact.type
-        self.own.append(put_name(request.new_parent, request.new_name, request.inode_id, type_))
+        self.own.append(put_name(request.new_parent, request.new_name, request.inode_id, type_, is_new_parent=True))
 
     def _rename(self):
         request = self.request
@@ -359,15 +360,15 @@ class Transaction:
             self.own.append(remove_name(request.parent, request.name, moved, is_directory=is_directory))
         self.place(moved, move_inode(moved, request.new_parent, is_directory=is_directory))
         if request.exchange:
-            # Of an exchange the source's new name comes first.
             self.own.append(put_name(request.parent, request.name, there, there_type, rule, expected=moved))
         self.place(
-            request.new_parent, put_name(request.new_parent, request.new_name, moved, type_, rule, expected=there)
+            request.new_parent,
+            put_name(request.new_parent, request.new_name, moved, type_, rule, expected=there, is_new_parent=True),
         )
         if there == moved:
             raise NothingToDo
         if request.exchange:
-            self.place(there, move_inode(there, request.parent, is_directory=both))
+            self.place(there, move_inode(there, request.parent, is_directory=there_type == DIRECTORY, displaced=True))
         elif there and not request.no_replace:
             self.place(there, self._drop(there, is_directory=there_type == DIRECTORY))  # a second round
 

@@ -7,6 +7,7 @@ import pytest
 from curvefs.proto import common_pb2 as c
 from curvefs.proto import metaserver_pb2 as pb
 
+from .fleet import Fleet
 from .lab import Lab
 
 ROOT = 1
@@ -148,7 +149,7 @@ def rename(parent, name, new_parent, new_name, **more):
 def test_rename_moves_links_of_directories(lab):
     a, b = lab.mkdir(ROOT, b"a"), lab.mkdir(ROOT, b"b")
     moved = lab.mkdir(a, b"x")
-    lab.ok(rename=rename(a, b"x", b, b"y"))
+    Fleet.around(lab).ok(rename=rename(a, b"x", b, b"y"))
     assert (lab.inode(a).nlink, lab.inode(b).nlink, lab.inode(moved).parent) == (2, 3, b)
     assert (lab.inode(a).entry_count, lab.inode(b).entry_count) == (0, 1)
 
@@ -171,22 +172,23 @@ def test_rename_refuses_what_cannot_be(lab):
     b = lab.mkdir(a, b"b")
     lab.create(b, b"x")
     lab.refused(c.NOT_FOUND, rename=rename(ROOT, b"none", ROOT, b"x"))
-    lab.refused(c.INVALID_ARGUMENT, rename=rename(ROOT, b"a", b, b"y"))
-    lab.refused(c.INVALID_ARGUMENT, rename=rename(ROOT, b"a", a, b"y"))
+    fleet = Fleet.around(lab)
+    fleet.refused(c.INVALID_ARGUMENT, rename=rename(ROOT, b"a", b, b"y"))
+    fleet.refused(c.INVALID_ARGUMENT, rename=rename(ROOT, b"a", a, b"y"))
     lab.refused(c.IS_A_DIRECTORY, rename=rename(ROOT, b"f", ROOT, b"a"))
     lab.refused(c.NOT_A_DIRECTORY, rename=rename(ROOT, b"a", ROOT, b"f"))
     lab.mkdir(ROOT, b"c")
     lab.refused(c.NOT_EMPTY, rename=rename(ROOT, b"c", ROOT, b"a"))
     lab.refused(c.ALREADY_EXISTS, rename=rename(ROOT, b"c", ROOT, b"f", no_replace=True))
     lab.refused(c.NOT_FOUND, rename=rename(ROOT, b"c", ROOT, b"none", exchange=True))
-    lab.refused(c.INVALID_ARGUMENT, rename=rename(b, b"x", ROOT, b"a", exchange=True))
+    fleet.refused(c.INVALID_ARGUMENT, rename=rename(b, b"x", ROOT, b"a", exchange=True))
     assert lab.lookup(ROOT, b"f") == file
 
 
 def test_exchange_swaps_across_directories(lab):
     a, b = lab.mkdir(ROOT, b"a"), lab.mkdir(ROOT, b"b")
     file, directory = lab.create(a, b"f"), lab.mkdir(b, b"d")
-    lab.ok(rename=rename(a, b"f", b, b"d", exchange=True))
+    Fleet.around(lab).ok(rename=rename(a, b"f", b, b"d", exchange=True))
     assert (lab.lookup(a, b"f"), lab.lookup(b, b"d")) == (directory, file)
     assert (lab.inode(a).nlink, lab.inode(b).nlink) == (3, 2)
     assert (lab.inode(directory).parent, lab.inode(file).parent) == (a, b)

@@ -1,0 +1,48 @@
+"""The transactions of one metaserver: coordinator, participant and the calls between metaservers, put together."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from ....proto.transaction_pb2_grpc import add_TransactionServiceServicer_to_server
+from ...common.clock import Clock
+from ...rpc.asyncio_client import AsyncClient
+from ...rpc.asyncio_server import AddServicer
+from ..copyset.manager import CopysetManager
+from .calls import Calls
+from .coordinator import Coordinator
+from .participant import Participant
+from .service import TransactionCalls, TransactionService
+
+
+class Transactions:
+    """operate: carries out an operation across partitions. servicer: to be added to the server."""
+
+    def __init__(
+        self,
+        copysets: CopysetManager,
+        mds: AsyncClient,
+        secret: Callable[[], bytes],
+        *,
+        clock: Clock,
+        mds_deadline_s: float,
+    ) -> None:
+        """secret: the cluster's, once it is known."""
+        self._calls = Calls(mds, secret, mds_deadline_s=mds_deadline_s)
+        self._coordinator = Coordinator(copysets, self._calls, clock=clock)
+        self._participant = Participant(copysets, self._calls)
+        answers = TransactionCalls(copysets, self._coordinator, self._participant)
+        self._calls.local = answers
+        self.operate = self._coordinator.operate
+        service = TransactionService(answers, secret)
+        self.servicer: AddServicer = partial(add_TransactionServiceServicer_to_server, service)
+
+    async def run(self) -> None:
+        """Carry out transactions, and resolve those of which the end does not come, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._coordinator.run(), name="coordinator")
+            tasks.create_task(self._participant.run(), name="participant")
+
+    async def close(self) -> None:
+        """Close the connections to other metaservers."""
+        await self._calls.close()
