@@ -1,7 +1,10 @@
 """The plan of a run: which faults happen when, and what the operator asks for. Drawn as it goes, from the seed."""
 
 from curvefs.src.common.errors import CurveFSError
+from curvefs.src.metaserver.copyset import membership
 from curvefs.test.sim.checkers import Violation
+
+_CHANGE_STEP_S, _CHANGE_S_MAX = 0.2, 15.0
 
 
 class Plan:
@@ -11,6 +14,7 @@ class Plan:
         self._world = world
         self._random = world.random_plan
         self._actions = [name for name, _ in world.schedule.actions]
+        self._target = None  # the members that are to be: (voters, learners)
         self._weights = [weight for _, weight in world.schedule.actions]
 
     def begin(self):
@@ -201,36 +205,54 @@ class Plan:
         return self._ask(leader, "transfer", self._random.choice(others))
 
     def _change(self):
-        """Add or remove one member, or change what it is."""
+        """Have one member added or removed, or changed in what it is."""
         leader = self._leader()
         if leader is None:
             return None
         now = leader.raft.log.configuration
         voters, learners = set(now.voters), set(now.learners)
         server = self._random.choice(list(self._world.servers))
-        if server in learners and self._random.random() < 0.7:
-            learners.discard(server)
-            voters.add(server)
-        elif server in voters and len(voters) > 1:
+        if server in voters and len(voters) > 1:
             voters.discard(server)
             if self._random.random() < 0.3:
                 learners.add(server)
-        elif self._random.random() < 0.6:
-            learners.add(server)
-        else:
+        elif server in learners or self._random.random() < 0.6:
             learners.discard(server)
             voters.add(server)
-        return self._ask(leader, "change", sorted(voters), sorted(learners - voters))
+        else:
+            learners.add(server)
+        return self._begin_change(voters, learners - voters)
 
     def _swap(self):
-        """Other voters, all at once."""
-        leader = self._leader()
-        if leader is None:
-            return None
+        """Have other voters, all at once."""
         ids = list(self._world.servers)
         voters = self._random.sample(ids, self._random.choice((1, 2, 3, 3, min(5, len(ids)))))
         learners = [id_ for id_ in ids if id_ not in voters and self._random.random() < 0.2]
-        return self._ask(leader, "change", sorted(voters), learners)
+        return self._begin_change(voters, learners)
+
+    def _begin_change(self, voters, learners):
+        target = sorted(voters), sorted(learners)
+        self._target = target
+        self._pursue(target, self._world.events.now + _CHANGE_S_MAX)
+        return target
+
+    def _pursue(self, target, until):
+        """Get on with a change, step by step as Membership.change() does: who joins learns first, until it has caught up."""
+        world = self._world
+        if world.calm or world.events.now > until or target is not self._target:
+            return
+        world.events.after(_CHANGE_STEP_S, self._pursue, target, until)
+        leader = self._leader()
+        if leader is None or not leader.group.is_leader or not membership._is_settled(leader.group):
+            return
+        now, (voters, learners) = leader.raft.log.configuration, target
+        joining = [id_ for id_ in voters if id_ not in now.voters]
+        if any(id_ not in now.learners for id_ in joining):
+            self._ask(leader, "change", list(now.voters), sorted({*now.learners, *joining}))
+        elif all(membership._has_caught_up(leader.group, id_) for id_ in joining):
+            self._target = None
+            if (list(now.voters), list(now.learners)) != target:
+                self._ask(leader, "change", voters, learners)
 
     def _rebuild(self):
         """Throw away a replica that has left for good, and make an empty one; it may join again (Membership.rebuild)."""

@@ -57,21 +57,18 @@ def require_settled_name(view: StateReader, key: bytes) -> None:
 
 def require_settled_identity(view: StateReader, fs_id: int, inode_id: int) -> None:
     """For a read of an inode's parent: raise Refusal LOCKED when its identity is locked."""
-    if is_locked(view, fs_id, inode_id):
+    if has_locks(view) and view.get(keys.lock(keys.of_inode(keys.INODE, fs_id, inode_id))) is not None:
         raise Refusal(common_pb2.LOCKED, "a transaction is about to change it")
 
 
-def is_locked(view: StateReader, fs_id: int, inode_id: int) -> bool:
-    """Say whether the identity of an inode is locked."""
-    return has_locks(view) and view.get(keys.lock(keys.of_inode(keys.INODE, fs_id, inode_id))) is not None
+def is_settled(view: StateReader, fs_id: int, inode_id: int) -> bool:
+    """Say whether neither the identity of an inode nor a name in it is locked."""
+    return view.get(keys.lock(keys.of_inode(keys.INODE, fs_id, inode_id))) is None and not _in(view, fs_id, inode_id)
 
 
 def require_settled_inode(view: StateReader, fs_id: int, inode_id: int) -> None:
     """For a read: raise Refusal LOCKED when the identity of an inode, or a name in it, is locked."""
-    if not has_locks(view):
-        return
-    key = keys.lock(keys.of_inode(keys.INODE, fs_id, inode_id))
-    if view.get(key) is not None or _in(view, fs_id, inode_id):
+    if has_locks(view) and not is_settled(view, fs_id, inode_id):
         raise Refusal(common_pb2.LOCKED, "a transaction is about to change it")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ....proto import common_pb2, state_pb2, transaction_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.ids import ROOT_INODE, make_id
+from ...common.ids import ROOT_INODE, SESSION_ID_SIZE, make_id
 from ..storage import keys
 from . import ids, locks, namespace, sessions
 from .scope import LINK_COUNT_MAX, Refusal, Scope
@@ -180,6 +180,8 @@ def _commit_add_link(work: Work, part: transaction_pb2.AddLink, _: Fact) -> None
 
 def _check_drop_link(work: Work, part: transaction_pb2.DropLink) -> Fact:
     scope = work.scope
+    if part.held and len(part.session_id) != SESSION_ID_SIZE:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "no session id")
     inode = scope.inode(part.inode_id)
     work.meet(locks.on_identity(scope, part.inode_id))
     if stat.S_ISDIR(inode.mode) != part.is_directory:

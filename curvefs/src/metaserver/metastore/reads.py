@@ -10,8 +10,8 @@ from ...common.ids import NAME_SIZE_MAX, partition_of
 from ..storage import keys
 from ..storage.transaction import StateReader
 from .data import LENGTH_MAX
-from .locks import is_locked, require_settled_identity, require_settled_inode, require_settled_name
-from .scope import Refusal, read_partition
+from .locks import is_settled, require_settled_identity, require_settled_inode, require_settled_name
+from .scope import Refusal, has_locks, read_partition
 
 ENTRIES_MAX = 4096
 CHUNKS_MAX = 1024
@@ -102,6 +102,7 @@ def _read_dir(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadRe
         start += b"\0"
     entries = list(view.scan(start, keys.after_inode(keys.DENTRY, fs_id, wanted.inode_id), limit + 1))
     room = ENTRIES_BYTES
+    locked = has_locks(view)  # asked once a page
     for key, value in entries[:limit]:
         inode_id, type_ = keys.unpack_dentry(value)
         entry = result.entries.add(
@@ -110,8 +111,9 @@ def _read_dir(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadRe
             inode_id=inode_id,
             type=type_,
         )
-        if wanted.with_attributes and partition_of(inode_id) == partition_of(wanted.inode_id):
-            raw = None if is_locked(view, fs_id, inode_id) else view.get(keys.of_inode(keys.INODE, fs_id, inode_id))
+        is_here = wanted.with_attributes and partition_of(inode_id) == partition_of(wanted.inode_id)
+        if is_here and (not locked or is_settled(view, fs_id, inode_id)):
+            raw = view.get(keys.of_inode(keys.INODE, fs_id, inode_id))
             if raw is not None:
                 entry.inode.ParseFromString(raw)
         room -= entry.ByteSize()

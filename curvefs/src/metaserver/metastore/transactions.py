@@ -19,6 +19,7 @@ from .scope import Refusal, Scope
 
 REMEMBERED_NS = 600 * 10**9  # far longer than anybody waits for an answer
 _BURIED_AT_ONCE = 4
+_ROUND_MAX = 255  # a byte in the key
 
 
 def prepare(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
@@ -26,6 +27,8 @@ def prepare(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
     command = entry.prepare
     scope.fs_id = command.fs_id
     packed = pack(command.id)
+    if command.round > _ROUND_MAX:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "too many rounds")
     key_here = keys.PREPARED + packed + bytes([command.round])
     raw = scope.txn.get(key_here)
     if raw is not None:

@@ -1,6 +1,6 @@
 """Several groups' state machines, and a coordinator without a network: its commands are applied one after the other.
 
-Nothing else happens meanwhile unless a test does it, so no conflict is met by chance. With ``twice`` each command is
+Nothing else happens meanwhile unless a test does it, so no lock is met by chance. With ``twice`` each command is
 applied a second time, which must answer the same and change nothing that counts.
 """
 
@@ -200,10 +200,17 @@ class Fleet:
         except No as no:
             one.abort()
             return pb.OperationResult(status=no.code)
+        except Met:
+            one.abort()
+            return pb.OperationResult(status=common_pb2.LOCKED)
         except NothingToDo:
             pass
         one.abort()
         return pb.OperationResult()
+
+
+class Met(Exception):
+    """It meets a lock of another transaction."""
 
 
 class NothingToDo(Exception):
@@ -241,7 +248,8 @@ class Transaction:
         applied = lab.entry(prepare=command)
         if self.fleet.twice:
             self._again(lab, applied, prepare=command)
-        assert applied.conflict is None, "nothing else is under way"
+        if applied.conflict is not None:
+            raise Met(applied.conflict)
         if applied.failure is not None:
             raise No(applied.failure.code)
         return applied.facts
@@ -254,6 +262,14 @@ class Transaction:
             self.prepare(self.fleet.group_of(inode_id), part)
 
     def commit(self):
+        """Decide and have it finished; return the result."""
+        result = self.decide()
+        for group_id in sorted(self.participants):
+            self.finish(group_id, commit=True)
+        self.forget()
+        return result
+
+    def decide(self):
         home = self.fleet.groups[self.home]
         command = state_pb2.DecideCommand(
             id=self.id,
@@ -269,26 +285,28 @@ class Transaction:
         applied = home.entry(decide=command)
         if self.fleet.twice:
             self._again(home, applied, decide=command)
-        assert applied.conflict is None, "nothing else is under way"
+        if applied.conflict is not None:
+            raise Met(applied.conflict)
         if applied.failure is not None:
             raise No(applied.failure.code)
-        self._finish(commit=True)
-        ids = state_pb2.ForgetCommand(ids=[self.id])
-        for _ in range(1 + self.fleet.twice):
-            home.entry(forget=ids)
         return applied.decided.result
 
-    def abort(self):
-        self._finish(commit=False)
+    def forget(self):
+        ids = state_pb2.ForgetCommand(ids=[self.id])
+        for _ in range(1 + self.fleet.twice):
+            self.fleet.groups[self.home].entry(forget=ids)
 
-    def _finish(self, *, commit):
+    def abort(self):
         for group_id in sorted(self.participants):
-            lab = self.fleet.groups[group_id]
-            command = state_pb2.FinishCommand(id=self.id, commit=commit)
-            applied = lab.entry(finish=command)
-            assert applied.failure is None, applied.failure
-            if self.fleet.twice:
-                self._again(lab, applied, finish=command)
+            self.finish(group_id, commit=False)
+
+    def finish(self, group_id, *, commit):
+        lab = self.fleet.groups[group_id]
+        command = state_pb2.FinishCommand(id=self.id, commit=commit)
+        applied = lab.entry(finish=command)
+        assert applied.failure is None, applied.failure
+        if self.fleet.twice:
+            self._again(lab, applied, finish=command)
 
     def _again(self, lab, applied, **command):
         before = pairs_of(lab)

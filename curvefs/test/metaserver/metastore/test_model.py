@@ -1,12 +1,11 @@
 """Any sequence of operations on names, sent in batches some of which are sent again, does what a plain tree in memory
 does; and the same entries make the same state to the byte, on memory and on LMDB.
 
-What gives a directory another parent is a transaction, also here, where all is in one partition: it goes between batches.
+What gives a directory another parent is a transaction, also here, where all is in one partition: it ends a batch.
 """
 
 import random
 import stat
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
@@ -20,115 +19,7 @@ from curvefs.test.support.memory_state import MemoryState
 
 from .fleet import Fleet
 from .lab import SESSION, Lab
-
-REG, DIR, LNK = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
-
-
-@dataclass(eq=False)
-class Node:
-    mode: int
-    parent: "Node | None" = None
-    names: dict[bytes, "Node"] = field(default_factory=dict)
-    links: int = 0  # names that lead here
-    length: int = 0
-    held: bool = False
-    inode_id: int = 0
-
-    @property
-    def is_directory(self):
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def nlink(self):
-        if not self.is_directory:
-            return self.links
-        return 2 + sum(child.is_directory for child in self.names.values()) if self.links else 0
-
-
-class No(Exception):
-    """A local filesystem would refuse."""
-
-
-class Tree:
-    """What a filesystem is: directories of names. Knows nothing of entries, keys or counters."""
-
-    def __init__(self):
-        self.root = Node(DIR, links=1, inode_id=1)
-        self.nodes = [self.root]
-
-    def directory(self, node):
-        if not node.is_directory or not node.links:
-            raise No
-        return node.names
-
-    def lose(self, node, hold):
-        node.links -= 1
-        node.held = hold and not node.links
-
-    def create(self, parent, name, mode):
-        names = self.directory(parent)
-        if name in names:
-            raise No
-        node = names[name] = Node(mode, parent, links=1, length=len(b"target") if mode == LNK else 0)
-        self.nodes.append(node)
-        return node
-
-    def unlink(self, parent, name, hold):
-        node = self.directory(parent).get(name)
-        if node is None or node.is_directory:
-            raise No
-        del parent.names[name]
-        self.lose(node, hold)
-
-    def rmdir(self, parent, name, hold):
-        node = self.directory(parent).get(name)
-        if node is None or not node.is_directory or node.names:
-            raise No
-        del parent.names[name]
-        self.lose(node, hold)
-
-    def link(self, node, parent, name):
-        if name in self.directory(parent) or node.is_directory or not node.links:
-            raise No
-        parent.names[name] = node
-        node.links += 1
-
-    def rename(self, parent, name, new_parent, new_name, flag, hold):
-        source, target = self.directory(parent), self.directory(new_parent)
-        node, old = source.get(name), target.get(new_name)
-        if node is None or (flag == "exchange" and old is None) or (flag == "no_replace" and old is not None):
-            raise No
-        if self.is_below(new_parent, node) or (flag == "exchange" and self.is_below(parent, old)):
-            raise No
-        if old is node:
-            return
-        if flag == "exchange":
-            source[name], target[new_name] = old, node
-            old.parent = parent
-        else:
-            if old is not None and (old.is_directory != node.is_directory or old.names):
-                raise No
-            del source[name]
-            target[new_name] = node
-            if old is not None:
-                self.lose(old, hold)
-        node.parent = new_parent
-
-    def is_below(self, node, ancestor):
-        while node is not None:
-            if node is ancestor:
-                return True
-            node = node.parent
-        return False
-
-    def truncate(self, node, length):
-        if node.mode != REG or not (node.links or node.held):
-            raise No
-        node.length = length
-
-    def release(self, node):
-        node.held = False
-
+from .plain_tree import DIR, LNK, REG, No, Tree
 
 PLACES = st.integers(0, 9)
 NAMES = st.sampled_from([b"a", b"b", b"c"])
@@ -177,44 +68,46 @@ class Both:
         self.tree = Tree()
 
     def run(self, operations, *, again):
-        for stretch in self.stretches(operations):
-            nodes = list(self.tree.nodes)  # what is made in this batch has no known number yet
-            wanted, expected = [], []
-            for operation in stretch:
-                wanted.append(self.message(nodes, *operation))
-                expected.append(self.model(nodes, *operation))
-            self.send(stretch, wanted, expected, again=again)
-        self.check()
-
-    def stretches(self, operations):
-        """Yield what goes in one batch: all of them in order, each transaction alone. The tree moves on meanwhile."""
+        nodes = list(self.tree.nodes)  # what is made in this batch has no known number yet
         batch = []
         for operation in operations:
-            # Whether it is one shows only when what comes before is done.
-            if operation[0] == "rename":
-                if batch:
-                    yield batch
+            alone = self.moves_directory(nodes, *operation)
+            if alone:
+                self.send(batch, again=again)
                 batch = []
-                yield [operation]
-            else:
-                batch.append(operation)
-        if batch:
-            yield batch
+            batch.append((operation, self.message(nodes, *operation), self.model(nodes, *operation)))
+            if alone:
+                self.send(batch, again=again)
+                batch = []
+        self.send(batch, again=again)
+        self.check()
 
-    def send(self, stretch, wanted, expected, *, again):
+    def send(self, batch, *, again):
+        wanted = [message for _, message, _ in batch]
         first = self.lab.sequence + 1
         self.lab.sequence += len(wanted)
         results = self.lab.batch(first, wanted, acknowledged=first - 1).results
         if again:
             with self.lab.unchanged():
                 assert self.lab.batch(first, wanted, acknowledged=first - 1).results == results
-        for operation, message, (done, node), result in zip(stretch, wanted, expected, results.results, strict=True):
-            if result.status == common_pb2.CROSS_PARTITION:
-                assert len(stretch) == 1
-                result = self.fleet.transact(message)  # noqa: PLW2901 -- it is the answer
+        for (operation, message, (done, node)), answer in zip(batch, results.results, strict=True):
+            result = answer
+            if answer.status == common_pb2.CROSS_PARTITION:
+                assert len(batch) == 1
+                result = self.fleet.transact(message)
             assert (result.status == 0) == done, (operation, result)
             if done and operation[0] == "create":
                 node.inode_id = result.inode.inode_id
+
+    def moves_directory(self, nodes, kind, *arguments):
+        """Say whether an operation, done now, might give a directory another parent."""
+        if kind != "rename":
+            return False
+        place, name, into, new_name, flag, _ = arguments
+        parent, new_parent = self.parent(nodes, place), self.parent(nodes, into)
+        moved, other = parent.names.get(name), new_parent.names.get(new_name)
+        ends = [moved, other] if flag == "exchange" else [moved]
+        return parent is not new_parent and any(one is not None and one.is_directory for one in ends)
 
     def node(self, nodes, place):
         """Mostly something that is there, now and then what was removed."""

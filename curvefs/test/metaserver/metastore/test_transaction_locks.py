@@ -12,7 +12,7 @@ from curvefs.src.metaserver.metastore.reads import ENTRIES_MAX
 from curvefs.src.metaserver.storage import keys
 
 from .fleet import add_link, drop_link, finish, move_inode, move_lock, new_directory, prepare, put_name, remove_name
-from .lab import Lab
+from .lab import SESSION, Lab
 
 ROOT = 1
 ELSEWHERE = make_id(5, 7)
@@ -137,6 +137,15 @@ def test_what_is_not_concerned_goes_on(lab):
         assert lab.do(**operation).status == c.OK, operation
     finish(lab, 1, commit=True)
     assert (lab.inode(lab.file).nlink, lab.inode(lab.folder).entry_count) == (2, 2)
+
+
+def test_a_release_waits_for_the_removal_that_it_follows(lab):
+    # The unlink is answered before it is committed where the inode lies; the file is closed in between.
+    prepare(lab, 1, drop_link(lab.file, session_id=SESSION, held=True))
+    lab.refused(c.LOCKED, release_inode=pb.ReleaseInode(inode_id=lab.file))
+    finish(lab, 1, commit=True)
+    lab.ok(release_inode=pb.ReleaseInode(inode_id=lab.file))
+    assert lab.inode(lab.file) is None
 
 
 def test_a_directory_that_moves_takes_names(lab):
