@@ -231,19 +231,21 @@ class Raft:
 
     # ----------------------------------------------------------------------------------------------- time
 
-    def tick(self, now: float) -> None:
-        """Time has come on. Call it a few times per heartbeat interval."""
+    def tick(self, now: float) -> bool:
+        """Time has come on; says whether that led to anything. Call it a few times per heartbeat interval."""
         role, state = self._role, self._state
         if isinstance(role, Leader):
             if role.has_lost_contact(now) or (role.transfer is None and not state.may_lead and not role.is_alone):
                 self._become_follower(now)
-            else:
-                role.tick(now)
-        elif not self.is_quiet and now >= state.election_due:
-            if self.may_campaign:
-                self._campaign(now, pre=True)
-            else:
-                state.await_leader(now)
+                return True
+            return role.tick(now)
+        if now < state.election_due or self.is_quiet:
+            return False
+        if self.may_campaign:
+            self._campaign(now, pre=True)
+        else:
+            state.await_leader(now)
+        return True
 
     # ------------------------------------------------------------------------------------------- messages
 

@@ -194,21 +194,26 @@ class Leader:
 
     # ---------------------------------------------------------------------------------------------- time
 
-    def tick(self, now: float) -> None:
-        """Send what is due."""
+    def tick(self, now: float) -> bool:
+        """Send what is due; says whether there was anything."""
         self._now = now
+        acted = False
         if self.transfer is not None and now >= self.transfer.deadline:
             self.transfer = None
+            acted = True
         if self.quiet:
-            return
+            return acted
         if now >= self._heartbeat_due:
             self._heartbeat(now)
+            acted = True
         for to, progress in self._progress.items():
             if (
                 progress.sending is Sending.SNAPSHOT
                 and now >= progress.chunk_sent_at + self._state.settings.chunk_timeout_s
             ):
                 self._want_snapshot(to, progress)
+                acted = True
+        return acted
 
     def flush(self, now: float) -> None:
         """Send the heartbeats that reads wait for; called once after many."""

@@ -1,4 +1,4 @@
-"""A client: one session with its lane (the real one), and reads, sent to whoever may lead, again until it is answered."""
+"""A client: one session with its lane (the real one), and reads; sent to whoever may lead, until they are answered."""
 
 from curvefs.proto import common_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb

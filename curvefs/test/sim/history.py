@@ -18,7 +18,10 @@ from curvefs.test.sim.checkers import Violation
 
 @dataclass(slots=True)
 class Call:
-    """One call. began, ended: places in the order of all beginnings and ends. change: the directory's afterwards, or 0."""
+    """One call. began, ended: places in the order of all beginnings and ends.
+
+    change: the directory's change counter afterwards; 0 when the answer does not say.
+    """
 
     process: int
     kind: str
@@ -60,9 +63,7 @@ class History:
         while queues:
             # Nothing takes effect before a call that ended before it began.
             bound = min([queue[-1].ended for queue in queues])
-            fit = [
-                queue for queue in queues if queue[-1].began < bound and _explains(queue[-1], directory, change)
-            ]
+            fit = [queue for queue in queues if queue[-1].began < bound and _explains(queue[-1], directory, change)]
             if not fit:
                 stuck = "\n  ".join(str(queue[-1]) for queue in queues)
                 raise Violation(
@@ -94,7 +95,9 @@ def _explains(call, directory, change):
             wanted = common_pb2.ALREADY_EXISTS if call.args[1] else common_pb2.OK
             return call.status == wanted and call.inode_id == there and not call.change
         case "create":
-            return call.status == common_pb2.OK and call.change == change + 1 and call.inode_id not in directory.values()
+            return (
+                call.status == common_pb2.OK and call.change == change + 1 and call.inode_id not in directory.values()
+            )
         case "unlink" | "rename" if there is None:
             return call.status == common_pb2.NOT_FOUND
         case "rename" if call.args[0] == call.args[1]:

@@ -5,6 +5,7 @@ it is told at once when that is durable, but acts only when the next write has b
 the middle of it, or behind it, before anybody was told.
 """
 
+import contextlib
 from collections import deque
 
 from curvefs.src.common.errors import NoSpace
@@ -119,7 +120,5 @@ class SimLog:
         if not self._jobs or self._random.random() < 0.2:
             return
         self._server.disk.crash_in = self._random.choice(_DISK_OPERATIONS)
-        try:
+        with contextlib.suppress(Crashed, ProcessEnds, OSError):
             self._jobs[0]()
-        except (Crashed, ProcessEnds, OSError):
-            pass

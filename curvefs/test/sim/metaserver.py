@@ -1,7 +1,7 @@
 """A simulated metaserver with a replica of one group: the group, its recovery and its log are the real ones.
 
-Mirrored here, because the real ones are tasks on an event loop: the ticks of copyset/manager.py, copyset/checkpointing.py,
-and the reads and batches of session_stream.py.
+Mirrored here, because the real ones are tasks on an event loop: the ticks of copyset/manager.py, the rounds of
+copyset/checkpointing.py, and the reads and batches of session_stream.py.
 """
 
 from curvefs.proto import metaserver_pb2 as pb
@@ -336,9 +336,7 @@ class SimMetaserver(Server):
 
         def refuse(error):
             reply(
-                pb.OperationResults(
-                    group_id=GROUP, failure=failure_of(error), first_sequence=first, not_appended=True
-                )
+                pb.OperationResults(group_id=GROUP, failure=failure_of(error), first_sequence=first, not_appended=True)
             )
 
         def complete(outcome):

@@ -237,7 +237,7 @@ class Plan:
         return target
 
     def _pursue(self, target, until):
-        """Get on with a change, step by step as Membership.change() does: who joins learns first, until it has caught up."""
+        """Get on with a change, as Membership.change() does: who joins learns first, until it has caught up."""
         world = self._world
         if world.calm or world.events.now > until or target is not self._target:
             return
@@ -255,7 +255,7 @@ class Plan:
                 self._ask(leader, "change", voters, learners)
 
     def _rebuild(self):
-        """Throw away a replica that has left for good, and make an empty one; it may join again (Membership.rebuild)."""
+        """Throw away a replica that has left, and make an empty one, which may join again (Membership.rebuild)."""
         leader = self._leader()
         if leader is None or not leader.raft.is_established:
             return None

@@ -142,9 +142,7 @@ class SimSnapshots:
         applied = environment.applied
         server.world.checkers.same_state(server.id, applied.index, environment.digest)
         group.bytes_since_checkpoint = 0
-        group.installed(
-            Base(applied.index, applied.term), decode_configuration(environment.configuration_in(None))
-        )
+        group.installed(Base(applied.index, applied.term), decode_configuration(environment.configuration_in(None)))
         server.world.counters["snapshots installed"] += 1
         server.world.note("installed", server, applied.index)
         server.changing = False

@@ -23,7 +23,11 @@ def test_some_schedules_are_clean_and_meet_every_kind_of_event():
 def test_the_same_seed_gives_the_same_trace_in_another_process():
     def trace_hash(hash_seed):
         said = subprocess.run(
-            [sys.executable, "-c", f"from curvefs.test.sim import runner; print(runner.digest(5, messages={MESSAGES})[0])"],
+            [
+                sys.executable,
+                "-c",
+                f"from curvefs.test.sim.runner import digest; print(digest(5, messages={MESSAGES})[0])",
+            ],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,

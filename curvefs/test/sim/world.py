@@ -168,7 +168,8 @@ def _text(value):
     match value:
         case Append():
             entries = " ".join(f"{entry.index}:{entry.term}" for entry in value.entries)
-            return f"{_way(value)} Append behind {value.previous_index}:{value.previous_term} [{entries}] committed {value.committed}"
+            behind = f"{value.previous_index}:{value.previous_term}"
+            return f"{_way(value)} Append behind {behind} [{entries}] committed {value.committed}"
         case SnapshotChunk():
             return f"{_way(value)} SnapshotChunk of {value.index} at {value.offset} last={value.last}"
         case Vote() | VoteReply() | AppendReply() | Heartbeat() | HeartbeatReply() | SnapshotReply() | TimeoutNow():

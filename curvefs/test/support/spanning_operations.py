@@ -416,7 +416,9 @@ SCENARIOS = {
 
 async def perform(world, name, observers, seed):
     """Carry a scenario out, watched; returns how often the observers looked."""
+    print(name, flush=True)
     prepared = await SCENARIOS[name](world)
+    print("prepared", flush=True)
     async with Observers(prepared.facts, observers, random.Random(seed)) as watching:
         result = await world.client.operate(prepared.operation)
         assert result.status == prepared.status, f"{name}: {common_pb2.StatusCode.Name(result.status)} {result.message}"

@@ -273,12 +273,13 @@ class Group:
         if self.broken is not None:
             return
         now = self._clock.boottime_s()
+        due = False
         if self._apply_again_at is not None and now >= self._apply_again_at:
-            self._apply_again_at = None
+            self._apply_again_at, due = None, True
         if self._write_again_at is not None and now >= self._write_again_at:
-            self._write_again_at = None
-        self.raft.tick(now)
-        self.act()
+            self._write_again_at, due = None, True
+        if self.raft.tick(now) or due:
+            self.act()
 
     def wake(self) -> None:
         """Somebody may be gone: be quiet no longer."""

@@ -362,6 +362,8 @@ class Transaction:
         there, there_type = self.fleet.there(request.new_parent, request.new_name)
         if request.exchange and not there:
             raise No(common_pb2.NOT_FOUND)
+        if request.no_replace and there:
+            raise No(common_pb2.ALREADY_EXISTS)
         both = request.exchange and there_type == DIRECTORY
         if request.parent != request.new_parent and (is_directory or both):
             self.prepare(self.fleet.layout[0], move_lock())
@@ -387,7 +389,7 @@ class Transaction:
             raise NothingToDo
         if request.exchange:
             self.place(there, move_inode(there, request.parent, is_directory=there_type == DIRECTORY, displaced=True))
-        elif there and not request.no_replace:
+        elif there:
             self.place(there, self._drop(there, is_directory=there_type == DIRECTORY))  # a second round
 
     def _drop(self, inode_id, *, is_directory):

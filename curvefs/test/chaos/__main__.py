@@ -1,0 +1,60 @@
+"""The command: python -m curvefs.test.chaos kills | histories | recheck FILE."""
+
+import argparse
+import secrets
+import sys
+from pathlib import Path
+
+from curvefs.test.support.cluster import Cluster
+
+
+def main():
+    """Run one of them. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="make chaos")
+    commands = parser.add_subparsers(dest="command", required=True)
+    kills = commands.add_parser("kills", help="kill leaders under a load, check that nothing is lost")
+    kills.add_argument("--kills", type=int, default=20)
+    kills.add_argument("--seed", type=int, default=1)
+    histories = commands.add_parser("histories", help="histories under faults, checked to be linearizable")
+    histories.add_argument("--count", type=int, default=1000)
+    histories.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
+    histories.add_argument("--folder", type=Path, default=Path("chaos-histories"), help="for those that fail")
+    recheck = commands.add_parser("recheck", help="check a saved history again")
+    recheck.add_argument("file", type=Path)
+    said = parser.parse_args()
+    return {"kills": _kills, "histories": _histories, "recheck": _recheck}[said.command](said)
+
+
+def _kills(said):
+    from curvefs.test.chaos import kills
+
+    with Cluster() as cluster:
+        report = kills.run(cluster, said.kills, said.seed, tell=_tell)
+    print(report)
+    return 1 if report.faults else 0
+
+
+def _histories(said):
+    from curvefs.test.chaos import histories
+
+    print(f"seed {said.seed}")
+    with Cluster() as cluster:
+        report = histories.run(cluster, said.count, said.seed, said.folder, tell=_tell)
+    print(report)
+    return 1 if report.violations or report.differing else 0
+
+
+def _recheck(said):
+    from curvefs.test.chaos import histories
+
+    result = histories.recheck(said.file)
+    print(result)
+    return 0 if result.ok else 1
+
+
+def _tell(line):
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
