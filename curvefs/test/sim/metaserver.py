@@ -321,6 +321,9 @@ class SimMetaserver(Server):
     def snapshot_work(self, _group, work):
         self.snapshots.add(work)
 
+    def go_on_soon(self, group):
+        self.later(0.0001, group.act)
+
     # ------------------------------------------------------------------------------------------ clients
 
     def propose(self, entry, reply):

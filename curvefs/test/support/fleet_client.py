@@ -57,7 +57,8 @@ class _Stream:
         try:
             async with self._writing:
                 await self._call.write(frame)
-            return await asyncio.wait_for(future, _ANSWER_S)
+            async with asyncio.timeout(_ANSWER_S):
+                return await future
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise _Gone from error
         finally:

@@ -36,6 +36,24 @@ def unfinished_in(pairs):
     return [f"{name} {key.hex()}" for name, table in UNFINISHED.items() for key in pairs if key.startswith(table)]
 
 
+def unfinished(servers):
+    """Say what is left of transactions on each replica: for a failed test's report."""
+    lines = []
+    for number, server in servers.servers.items():
+        for group_id in GROUPS:
+            for key, value in pairs_of(server, group_id).items():
+                said = ""
+                if key.startswith(keys.LOCK):
+                    said = state_pb2.LockRecord.FromString(value)
+                elif key.startswith(keys.PREPARED):
+                    said = state_pb2.TransactionRecord.FromString(value)
+                elif key.startswith(keys.DECISION):
+                    said = state_pb2.DecisionRecord.FromString(value)
+                if said or key.startswith(keys.DECIDED):
+                    lines.append(f"metaserver {number}, group {group_id}: {key.hex()} {said}".replace("\n", " "))
+    return "\n".join(lines)
+
+
 async def settled(servers):
     """Wait until nothing is left of any transaction on any replica, and replicas are equal; return the pairs."""
     end = time.monotonic() + SETTLING_S

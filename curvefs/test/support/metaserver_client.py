@@ -78,15 +78,19 @@ class SessionClient:
     async def flush(self):
         """Send what the lane has and take answers until every result has arrived. Raises what refused a batch."""
         while not self.lane.idle:
-            frame = pb.ClientFrame()
-            while (batch := self.lane.next_batch()) is not None:
-                frame.operations.append(batch)
-            if frame.operations:
-                await self.send(frame)
-            for results in (await self.receive()).operations:
-                refusal = self.lane.on_results(results)
-                if refusal is not None:
-                    raise refusal
+            await self.exchange()
+
+    async def exchange(self):
+        """Send what the lane has to send, and take one frame of answers. Raises what refused a batch."""
+        frame = pb.ClientFrame()
+        while (batch := self.lane.next_batch()) is not None:
+            frame.operations.append(batch)
+        if frame.operations:
+            await self.send(frame)
+        for results in (await self.receive()).operations:
+            refusal = self.lane.on_results(results)
+            if refusal is not None:
+                raise refusal
 
     async def create(self, name):
         """Create a file in the root and return its result."""

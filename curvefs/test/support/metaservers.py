@@ -1,6 +1,6 @@
 """Several real metaserver processes with groups of three replicas, and an MDS in this process; each can be killed.
 
-    async with Metaservers(folder) as servers:
+    async with Metaservers() as servers:
         ...
 
 Partition n lies in the group LAYOUT[n]; server n leads the n-th group to begin with. A process that dies is started
@@ -12,7 +12,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,7 @@ from curvefs.src.common import failpoints
 from curvefs.src.common.errors import CurveFSError
 from curvefs.src.rpc.asyncio_server import start_server
 
+from . import guard
 from .fake_mds import FakeMds
 from .metaserver_client import call
 
@@ -33,7 +36,7 @@ FS = 3
 GROUPS = (1, 2, 3)
 LAYOUT = (1, 2, 3, 1, 2)
 SEED = b"h" * 16
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 SETTINGS = "election_timeout_ms = 500\nheartbeat_interval_ms = 500\nlog_level = 'info'\n"
 
 
@@ -186,8 +189,15 @@ class Server:
 class Metaservers:
     """See the module."""
 
-    def __init__(self, folder, count=3):
-        self.folder = Path(folder)
+    def __init__(self, count=3):
+        self.folder = Path(tempfile.mkdtemp(prefix="curvefs-test-"))
+        # It cleans up when this process is killed, too.
+        self._guard = subprocess.Popen(
+            [sys.executable, "-m", "curvefs.test.support.guard"],
+            stdin=subprocess.PIPE,
+            env=os.environ | {"CURVEFS_TEST_ROOT": str(self.folder)},
+            start_new_session=True,
+        )
         self.mds = SeveralMds()
         self.servers = {n: Server(n, self.folder, self.mds) for n in range(1, count + 1)}
 
@@ -207,6 +217,9 @@ class Metaservers:
         for server in self.servers.values():
             await server.stop()
         await self.mds.stop()
+        guard.clean(self.folder)
+        self._guard.stdin.close()
+        self._guard.wait(30)
 
     @property
     def addresses(self):

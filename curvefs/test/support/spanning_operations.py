@@ -47,18 +47,18 @@ class Observers:
         self.never = False
         self.looks = 0
         self._tasks = []
+        self._is_over = False
 
     async def __aenter__(self):
         self._tasks = [asyncio.create_task(self._look(client)) for client in self._clients]
         return self
 
     async def __aexit__(self, kind, *_):
-        for task in self._tasks:
-            task.cancel()
+        self._is_over = True
         outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
         if kind is None:
             for outcome in outcomes:
-                if not isinstance(outcome, asyncio.CancelledError):
+                if outcome is not None:
                     raise outcome
 
     async def answered(self, *, done):
@@ -70,7 +70,7 @@ class Observers:
 
     async def _look(self, client):
         facts = self._facts(client)
-        while True:
+        while not self._is_over:
             await self._one(self._rng.choice(facts))
             await asyncio.sleep(_LOOK_PAUSE_S)
 
@@ -416,9 +416,7 @@ SCENARIOS = {
 
 async def perform(world, name, observers, seed):
     """Carry a scenario out, watched; returns how often the observers looked."""
-    print(name, flush=True)
     prepared = await SCENARIOS[name](world)
-    print("prepared", flush=True)
     async with Observers(prepared.facts, observers, random.Random(seed)) as watching:
         result = await world.client.operate(prepared.operation)
         assert result.status == prepared.status, f"{name}: {common_pb2.StatusCode.Name(result.status)} {result.message}"

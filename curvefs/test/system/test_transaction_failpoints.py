@@ -18,7 +18,7 @@ import curvefs.src.metaserver
 from curvefs.src.common import failpoints
 
 from ..support.fleet_client import FleetClient
-from ..support.group_states import check_everything
+from ..support.group_states import check_everything, unfinished
 from ..support.metaservers import GROUPS, PATIENCE_S, Metaservers
 from ..support.spanning_operations import SCENARIOS, World, perform
 
@@ -107,9 +107,9 @@ class Trial:
 
 
 @contextlib.asynccontextmanager
-async def trial(folder):
+async def trial():
     async with contextlib.AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(Metaservers(folder))
+        servers = await stack.enter_async_context(Metaservers())
         client, *observers = [
             await stack.enter_async_context(FleetClient(servers, bytes([n]) * 16)) for n in range(1, 4)
         ]
@@ -118,7 +118,7 @@ async def trial(folder):
             await made.world.begin()
             yield made
         except BaseException:
-            print(servers.logs())
+            print(servers.logs(), unfinished(servers), sep="\n")
             raise
 
 
@@ -133,10 +133,10 @@ def scenarios_for(point, points):
 @pytest.mark.asyncio
 @pytest.mark.slow
 @pytest.mark.timeout(3600 if LONG else 280)
-async def test_a_kill_at_any_failpoint_leaves_all_or_nothing(tmp_path):
+async def test_a_kill_at_any_failpoint_leaves_all_or_nothing():
     points = registered()
     assert {"coordinator.decided", "participant.prepared"} < set(points)
-    async with trial(tmp_path) as made:
+    async with trial() as made:
         for point in points:
             for scenario in scenarios_for(point, points):
                 try:
@@ -149,8 +149,8 @@ async def test_a_kill_at_any_failpoint_leaves_all_or_nothing(tmp_path):
 
 
 @pytest.mark.asyncio
-async def test_every_scenario_is_all_or_nothing_when_nobody_dies(tmp_path):
-    async with trial(tmp_path) as made:
+async def test_every_scenario_is_all_or_nothing_when_nobody_dies():
+    async with trial() as made:
         for scenario in SCENARIOS:
             await made.perform(scenario)
         await check_everything(made.servers)

@@ -55,7 +55,9 @@ UNCOMMITTED_BYTES_MAX = 64 << 20
 # Entries are kept in memory for followers that lag: gladly so much, if they still need it up to so much.
 LOG_BYTES_SOFT, LOG_BYTES_HARD = 4 << 20, 32 << 20
 LOG_ENTRIES_SOFT, LOG_ENTRIES_HARD = 4096, 32_768
-_APPLY_ENTRIES_MAX = 512  # in one transaction: bounds a step of the event loop
+# In one transaction, and in one step of the event loop: some 20 ms of creates.
+_APPLY_ENTRIES_MAX = 256
+_APPLY_BYTES_MAX = 48 << 10
 _RETRY_S_FIRST = 0.1
 _RETRY_S_MAX = 2.0
 
@@ -77,6 +79,10 @@ class Outside(Protocol):
 
     def snapshot_work(self, group: "Group", work: list[SnapshotWork]) -> None:
         """Have work with snapshots done."""
+        ...
+
+    def go_on_soon(self, group: "Group") -> None:
+        """Call act() again, after others had their turn."""
         ...
 
 
@@ -297,10 +303,12 @@ class Group:
         if self.broken is not None:
             return
         self._take_ready()
-        while self._to_apply and self._apply_again_at is None and not self.raft.is_installing:
+        if self._to_apply and self._apply_again_at is None and not self.raft.is_installing:
             self._apply()
             if self.broken is not None:
                 return
+            if self._to_apply and self._apply_again_at is None:
+                self._outside.go_on_soon(self)
         self._note_role()
         self._reads.applied(self.applied_index)
         self._announce()
@@ -393,7 +401,11 @@ class Group:
 
     def _apply(self) -> None:
         """Apply what is committed in one transaction, and answer."""
-        entries = [self._to_apply.popleft() for _ in range(min(len(self._to_apply), _APPLY_ENTRIES_MAX))]
+        entries: list[Entry] = []
+        size = 0
+        while self._to_apply and len(entries) < _APPLY_ENTRIES_MAX and size < _APPLY_BYTES_MAX:
+            entries.append(self._to_apply.popleft())
+            size += len(entries[-1].data)
         began = time.perf_counter()
         try:
             outcomes = apply_entries(self.environment, entries)

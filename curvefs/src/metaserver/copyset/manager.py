@@ -352,6 +352,10 @@ class CopysetManager:
         """Return where a metaserver is."""
         return self._peers.address_of(metaserver_id)
 
+    def go_on_soon(self, group: Group) -> None:
+        """Have a group go on after others had their turn."""
+        asyncio.get_running_loop().call_soon(group.act)
+
     def snapshot_work(self, group: Group, work: list[SnapshotWork]) -> None:
         """Have work with snapshots done."""
         assert self._snapshots is not None, "open"

@@ -214,7 +214,7 @@ def _displace(made: Plan, operation: pb.Operation, session_id: bytes, fact: Fact
     """Say what becomes of the inode that has the new name now."""
     request = operation.rename
     there, is_directory = fact.inode_id, fact.type == _DIRECTORY
-    if there == made.moved:
+    if there == made.moved and not request.no_replace:
         raise NothingToDo
     if request.exchange:
         if not there:
