@@ -86,6 +86,7 @@ class GroupClient:
         async with asyncio.timeout(_ANSWER_S):
             while self.session.lane.acknowledged == before:
                 await self.session.exchange()
+        self.session.frames.clear()
 
     async def names(self):
         """Return the names in the root, as the leader has them."""

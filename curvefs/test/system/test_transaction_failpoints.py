@@ -81,6 +81,7 @@ class Trial:
             await self.servers.servers[number].restart(armed)
         for number, group_id in enumerate(GROUPS, 1):
             await self.servers.lead(group_id, number)
+        print(point, scenario, round(asyncio.get_running_loop().time(), 1), flush=True)
         deaths = {number: self.servers.servers[number].deaths for number in arms}
         await self.perform(scenario)
         died = await self._deaths(victims, deaths)

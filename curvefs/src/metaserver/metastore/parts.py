@@ -157,6 +157,16 @@ def _lock_name(scope: Scope, part: Any) -> list[tuple[bytes, Lock.Kind]]:
 # ------------------------------------------------------------------------------------------------ inodes
 
 
+def _planned(scope: Scope, inode_id: int) -> pb.Inode:
+    """Return an inode that a name led to when the operation was planned. Raises Refusal SKIPPED when it is gone."""
+    try:
+        return scope.inode(inode_id)
+    except Refusal as refusal:
+        if refusal.code == common_pb2.NOT_FOUND:
+            raise Refusal(common_pb2.SKIPPED, "it was removed meanwhile") from refusal
+        raise
+
+
 def _check_add_link(work: Work, part: transaction_pb2.AddLink) -> Fact:
     inode = work.scope.inode(part.inode_id)
     work.meet(locks.on_identity(work.scope, part.inode_id))
@@ -182,7 +192,7 @@ def _check_drop_link(work: Work, part: transaction_pb2.DropLink) -> Fact:
     scope = work.scope
     if part.held and len(part.session_id) != SESSION_ID_SIZE:
         raise Refusal(common_pb2.INVALID_ARGUMENT, "no session id")
-    inode = scope.inode(part.inode_id)
+    inode = _planned(scope, part.inode_id)
     work.meet(locks.on_identity(scope, part.inode_id))
     if stat.S_ISDIR(inode.mode) != part.is_directory:
         raise Refusal(common_pb2.NOT_A_DIRECTORY if part.is_directory else common_pb2.IS_A_DIRECTORY)
@@ -215,7 +225,7 @@ def _lock_drop_link(scope: Scope, part: transaction_pb2.DropLink) -> list[tuple[
 
 
 def _check_move_inode(work: Work, part: transaction_pb2.MoveInode) -> Fact:
-    inode = work.scope.inode(part.inode_id)
+    inode = _planned(work.scope, part.inode_id)
     work.meet(locks.on_identity(work.scope, part.inode_id))
     if not inode.nlink:
         raise Refusal(common_pb2.SKIPPED, "it was removed meanwhile")

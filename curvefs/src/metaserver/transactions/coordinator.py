@@ -238,15 +238,15 @@ class _Attempt:
                 return _of(stored)
             made = await self._plan()
             failpoints.hit(PLANNED)
-            if made.moves_directories:
-                await self._prepare({partition_of(ROOT_INODE): [move_lock()]}, made)
-                failpoints.hit(MOVE_LOCKED)
-            second = await self._prepare(made.first, made)
-            failpoints.hit(FIRST_PREPARED)
-            if second:
-                await self._prepare(second, made)
-                failpoints.hit(SECOND_PREPARED)
-            await self._walk(made)
+            names = made.names()
+            try:
+                await self._prepare_all(made)
+                await self._walk(made)
+            except Refusal as refusal:
+                # What was refused is about the inodes that the names led to when it was planned.
+                if refusal.code not in _RETRIED and (await self._plan()).names() != names:
+                    raise _Again("the plan is stale") from refusal
+                raise
             record = await self._decide(made)
             decided = record.id == self._id
             if decided:
@@ -259,6 +259,16 @@ class _Attempt:
                 self._owner.end(self._id)
                 if not decided and self._participants:
                     self._owner.spawn(self._abort(), "abort a transaction")
+
+    async def _prepare_all(self, made: Plan) -> None:
+        if made.moves_directories:
+            await self._prepare({partition_of(ROOT_INODE): [move_lock()]}, made)
+            failpoints.hit(MOVE_LOCKED)
+        second = await self._prepare(made.first, made)
+        failpoints.hit(FIRST_PREPARED)
+        if second:
+            await self._prepare(second, made)
+            failpoints.hit(SECOND_PREPARED)
 
     def _stored(self, view: LmdbTransaction) -> state_pb2.DecisionRecord | None:
         return transactions.stored_answer(view, self._request.session_id, self._request.number)
@@ -358,7 +368,7 @@ class _Attempt:
             session_id=request.session_id,
             number=request.number,
             acknowledged=request.acknowledged,
-            parts=made.home_parts,
+            parts=made.decided_parts(),
             participants=sorted(self._participants),
             result=made.result,
         )

@@ -26,6 +26,8 @@ from ..metastore.scope import Refusal, Scope
 from ..storage import keys
 
 Parts = dict[int, list[Part]]  # by partition
+# A new directory gets its number before its name.
+_DECIDED = {"new_directory": 0, "remove_name": 1, "put_name": 1}
 _DIRECTORY = pb.DIRECTORY
 
 
@@ -56,6 +58,14 @@ class Plan:
             self.home_parts.append(part)
         else:
             self.first.setdefault(partition_id, []).append(part)
+
+    def names(self) -> list[Part]:
+        """Return what the plan takes the names at home to lead to, before anything is learned."""
+        return [part for part in self.home_parts if part.WhichOneof("part") in ("remove_name", "put_name")]
+
+    def decided_parts(self) -> list[Part]:
+        """Return the parts for the decision: names first, so that what has become stale is not taken for a refusal."""
+        return sorted(self.home_parts, key=lambda part: _DECIDED.get(part.WhichOneof("part") or "", 2))
 
     def learn(self, operation: pb.Operation, session_id: bytes, part: Part, fact: Fact) -> Parts:
         """Take in what a prepared part found; returns parts of the second round, elsewhere than at home."""
