@@ -223,7 +223,10 @@ def _displaced(scope: Scope, target: pb.Inode, request: pb.Rename, result: pb.Op
 
 def release(scope: Scope, operation: pb.Operation, _: pb.OperationResult) -> None:
     """ReleaseInode: the session holds an unlinked inode no longer."""
-    let_go(scope, scope.session_id, operation.release_inode.inode_id)
+    inode_id = operation.release_inode.inode_id
+    # An unlink that says "held" may be decided and not applied yet: the release comes after it.
+    locks.require_none(locks.on_identity(scope, inode_id))
+    let_go(scope, scope.session_id, inode_id)
 
 
 def let_go(scope: Scope, session_id: bytes, inode_id: int) -> None:
