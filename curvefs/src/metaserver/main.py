@@ -43,6 +43,13 @@ def _ready(address: str) -> None:
 @click.option("--metrics-listen", help="HOST:PORT of the metrics page.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-json/--no-log-json", default=None, help="One JSON object a line.")
+@click.option(
+    "--set-damaged-log-aside",
+    is_flag=True,
+    default=None,
+    help="If the log is damaged: move it and all groups to DATA/damaged-1, and start with replicas that serve nothing "
+    "until 'curvefs-tool copyset rebuild --all --on THIS' has brought each back from its peers.",
+)
 @click.version_option(package_name="curvefs")
 def main(config_file: Path | None, **flags: Any) -> None:
     """Serve the metadata of a CurveFS cluster: inodes, names and slice lists of the groups it holds."""

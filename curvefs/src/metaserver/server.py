@@ -30,6 +30,7 @@ from .config import MetaserverConfig
 from .copyset.manager import CopysetManager, CopysetSettings
 from .copyset.membership import Membership
 from .copyset.service import CopysetService
+from .copyset.set_aside import set_damaged_log_aside
 from .epochs import Epochs
 from .heartbeat import MdsLink
 from .metrics import Metrics
@@ -100,6 +101,8 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
         parts = _put_together(config, world, stack)
         page = MetricsPage(parts.metrics.registry, config.metrics_listen)
         stack.callback(page.close)
+        if config.set_damaged_log_aside:
+            set_damaged_log_aside(config.data)
         parts.copysets.open()
         secret, me = lambda: parts.link.identity.session_secret, lambda: parts.link.identity.metaserver_id
         service = MetaServerService(

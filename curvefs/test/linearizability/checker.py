@@ -268,11 +268,7 @@ class _Search:
         while level:
             longer = []
             for before, used, order in level:
-                if before is state:
-                    places = related.places
-                else:
-                    places = _Related(self._model, self._calls, before, here, used).places
-                for place, after in self._links(places, before, used):
+                for place, after in self._links(related.places, before, used):
                     now, so_far = self._observe(here.observers, after, used | 1 << place, (order, place))
                     if self._is_seen(seen, after, now):
                         continue

@@ -91,7 +91,10 @@ class Namespace(Model[State]):
         errors = rules.errors(state, operation)
         if errors:
             return " or ".join(errors if self._any_error else errors[:1]).replace(_GONE, f"ENOENT or {_GONE}")
-        return str((OK, *rules.effect(state, operation, None)[1]))
+        after, facts = rules.effect(state, operation, None)
+        if after.unnumbered - state.unnumbered:
+            return "('ok', a number that was never used)"
+        return str((OK, *facts))
 
 
 # ----------------------------------------------------------------------------------------- what is refused

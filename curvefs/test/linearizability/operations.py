@@ -17,6 +17,9 @@ class Flag(Enum):
     NOREPLACE = 1
     EXCHANGE = 2
 
+    def __repr__(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Create:

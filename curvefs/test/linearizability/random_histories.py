@@ -195,13 +195,14 @@ class Planned:
     """A call of a script.
 
     lie: makes the answer from the true one. is_lost: it does nothing. is_held: the script goes on at once; the call takes
-    effect and returns when the script has come to its end.
+    effect and returns when the script has come to its end. is_unanswered: it takes effect, and nobody is told.
     """
 
     operation: Any
     lie: Callable[[Any], Any] | None = None
     is_lost: bool = False
     is_held: bool = False
+    is_unanswered: bool = False
     client: str = "p"
 
 
@@ -369,8 +370,12 @@ class _Simulation:
                 self._after(self.rng.expovariate(2), self._reply, None, pending)
             return
         pending = _Pending(next(self._ids), plan.client, plan.operation, self._now, plan)
+        if plan.is_unanswered:
+            self.calls.append(Call(plan.client, pending.id, plan.operation, self._now))
+            self._take_effect(pending)
         if plan.is_held:
             self._held.append(pending)
+        if plan.is_held or plan.is_unanswered:
             self._after(0.01, self._go_on, script, (pending.id, UNKNOWN))
             return
         before, after = self.rng.expovariate(2), self.rng.expovariate(2)

@@ -100,6 +100,17 @@ class Plan:
         self._cut(pairs)
         return pairs
 
+    def _cut_link(self):
+        leader = self._leader()
+        one = (
+            leader.id
+            if leader is not None and self._random.random() < 0.7
+            else self._random.choice([*self._world.servers])
+        )
+        other = self._random.choice([id_ for id_ in self._world.servers if id_ != one])
+        self._cut([(one, other), (other, one)])
+        return one, other
+
     def _bridge(self):
         one, other = self._halves()
         shared = self._random.choice(one)

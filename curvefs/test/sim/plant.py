@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,7 +42,6 @@ def run(name):
     """Plant a fault and look for it."""
     patch = FAULTS / f"{name}.patch"
     what, checkers, *_ = patch.read_text().splitlines()
-    fit = checkers.removeprefix("Found by: ").split(", ")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "curvefs", Path(folder) / "curvefs", ignore=shutil.ignore_patterns("__pycache__"))
         applied = subprocess.run(
@@ -52,13 +51,12 @@ def run(name):
             return Finding(name, what, why=f"it does not apply: {applied.stderr.strip()}")
         first = ignored = 0
         while True:
-            found = _python(folder, "curvefs.test.sim.plant", "--look", str(first))
+            found = _python(folder, "curvefs.test.sim.plant", "--look", str(first), checkers)
             if found.returncode:
                 return Finding(name, what, why=found.stderr.strip()[-500:])
             finding = Finding(name, what, **json.loads(found.stdout.splitlines()[-1]))
-            if finding.invariant is None:
-                return finding
-            if finding.invariant in fit and _is_clean(finding.seed):
+            ignored += finding.ignored
+            if finding.invariant is None or _is_clean(finding.seed):
                 return replace(finding, ignored=ignored)
             ignored += 1
             first = finding.seed + 1
@@ -80,28 +78,32 @@ def _python(folder, module, *args):
     )
 
 
-def look(first):
-    """Run schedules here, from a seed on, until one fails; print what was found."""
+def look(first, checkers):
+    """Run schedules here, from a seed on, until one of these checkers finds something; print what."""
     assert Path(group.__file__).is_relative_to(ROOT), "the code with the fault is what runs"
     runner.prepare()
+    fit = checkers.removeprefix("Found by: ").split(", ")
+    ignored = 0
     for seed in range(first, SCHEDULES_MAX):
-        outcome = runner.run_collecting(seed)
-        if outcome.invariant is not None:
-            print(json.dumps({"invariant": outcome.invariant, "seed": seed, "schedules": seed + 1}))
+        invariant = runner.run_collecting(seed).invariant
+        if invariant in fit:
+            print(json.dumps({"invariant": invariant, "seed": seed, "schedules": seed + 1, "ignored": ignored}))
             return
-    print(json.dumps({"schedules": SCHEDULES_MAX}))
+        ignored += invariant is not None
+    print(json.dumps({"schedules": SCHEDULES_MAX, "ignored": ignored}))
 
 
 def main():
     """Look for the faults named, or for all. Returns the exit code."""
     if sys.argv[1:2] == ["--look"]:
-        look(int(sys.argv[2]))
+        look(int(sys.argv[2]), sys.argv[3])
         return 0
     names = sys.argv[1:] or sorted(path.stem for path in FAULTS.glob("*.patch"))
     print(f"{'fault':<44} {'found by':<26} {'after':>9}   what it is", flush=True)
     missed = 0
     with ThreadPoolExecutor(runner.WORKERS) as pool:
-        for finding in pool.map(run, names):
+        for done in as_completed([pool.submit(run, name) for name in names]):
+            finding = done.result()
             missed += finding.invariant is None
             after = f"{finding.schedules} runs"
             print(f"{finding.name:<44} {finding.invariant or 'NOT FOUND':<26} {after:>9}   {finding.what}", flush=True)

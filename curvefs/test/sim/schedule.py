@@ -14,6 +14,7 @@ ACTIONS = {
     "split": 4,  # two halves
     "isolate": 4,  # one server, of preference the leader
     "one_way": 3,  # one server hears nobody, or nobody hears it
+    "cut_link": 3,  # two servers do not reach each other, of preference the leader and another
     "bridge": 1,  # two halves that share one server
     "kill": 5,  # a process: what it wrote stays
     "kill_leader": 4,
@@ -28,7 +29,7 @@ ACTIONS = {
     "change": 6,  # of members
     "swap": 2,  # several voters at once
     "rebuild": 3,  # a replica that is no member is thrown away and made anew
-    "campaign": 1,
+    "campaign": 2,
     "clock_off": 1,  # the wall clock jumps; the server may not lead
     "lag": 3,  # a follower is cut off until it needs a snapshot
     "burst": 2,  # many requests at once

@@ -14,6 +14,7 @@ Namespaces carry the pid of who made them; those of processes that are gone are 
 
 import asyncio
 import importlib
+import itertools
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from pathlib import Path
 HUB = 0
 _PREFIX = "curvefs-test-"
 _NAMESPACES = Path("/run/netns")
+_networks = itertools.count(1)
 
 
 def run(*words, check=True):
@@ -39,7 +41,8 @@ class Network:
 
     def __init__(self, numbers, names=None):
         self.numbers = list(numbers)
-        self.names = names or {number: f"{_PREFIX}{os.getpid()}-{number}" for number in [HUB, *self.numbers]}
+        made = f"{_PREFIX}{os.getpid()}-{next(_networks)}"
+        self.names = names or {number: f"{made}-{number}" for number in [HUB, *self.numbers]}
 
     def __enter__(self):
         _remove_stale()
@@ -111,7 +114,7 @@ class Network:
 
 def _remove_stale():
     for name in sorted(os.listdir(_NAMESPACES)) if _NAMESPACES.exists() else []:
-        found = re.fullmatch(rf"{_PREFIX}(\d+)-\d+", name)
+        found = re.fullmatch(rf"{_PREFIX}(\d+)-\d+-\d+", name)
         if found and not Path(f"/proc/{found[1]}").exists():
             run("ip", "netns", "del", name, check=False)
 

@@ -280,9 +280,10 @@ def test_cuts_at_random_lose_nothing_that_was_acknowledged(cluster):
 
 
 def test_no_namespace_is_left_and_nothing_of_the_host_is_touched():
-    before = Network([]).names, os.listdir("/sys/class/net")
+    before = os.listdir("/sys/class/net")
     with pytest.raises(ZeroDivisionError), Network([1, 2]) as network:
-        assert os.listdir("/sys/class/net") == before[1]
+        assert os.path.exists(f"/run/netns/{network.names[1]}")
+        assert os.listdir("/sys/class/net") == before
         raise ZeroDivisionError
     assert not any(os.path.exists(f"/run/netns/{name}") for name in network.names.values())
-    assert os.listdir("/sys/class/net") == before[1]
+    assert os.listdir("/sys/class/net") == before

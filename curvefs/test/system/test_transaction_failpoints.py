@@ -44,7 +44,7 @@ ARMS = {
     },
     # A participant asks only about what it was not told the end of.
     "participant.asking": {COORDINATOR: "coordinator.first_prepared=kill", PARTICIPANT: "participant.asking=kill"},
-    "participant.told": {COORDINATOR: "coordinator.before_telling=kill", PARTICIPANT: "participant.told=kill"},
+    "participant.told": {COORDINATOR: "coordinator.first_prepared=kill", PARTICIPANT: "participant.told=kill"},
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from curvefs.proto import copyset_pb2, topology_pb2
-from curvefs.src.common.errors import AlreadyExists, CurveFSError, Unavailable
+from curvefs.src.common.errors import AlreadyExists, CurveFSError, NotFound, Unavailable
 
 from ..cluster import cluster_options, command, mds_addresses
 from .access import Copysets
@@ -66,15 +66,17 @@ def remove(
 
 
 @click.command("rebuild")
-@group_argument
+@click.argument("group_id", metavar="[ID]", type=click.IntRange(1), required=False)
+@click.option("--all", "everything", is_flag=True, help="Every replica there that is damaged or missing.")
 @on_option
 @yes_option
 @timeout_option
 @cluster_options
 @command
 def rebuild(
-    group_id: int,
+    group_id: int | None,
     *,
+    everything: bool,
     metaserver_id: int,
     yes: bool,
     timeout_s: float,
@@ -83,12 +85,35 @@ def rebuild(
     json: bool,
 ) -> None:
     """Throw away what one replica of copyset ID holds, and have it get everything from the group's leader."""
-    if not yes:
-        click.confirm(f"Throw away the replica of copyset {group_id} on metaserver {metaserver_id}?", abort=True)
+    if everything == (group_id is not None):
+        raise click.UsageError("either the ID of a copyset or --all")
     with Copysets(mds_addresses(mds, data)) as copysets:
-        index = rebuild_replica(copysets, group_id, metaserver_id, timeout_s)
-    said = {"group_id": group_id, "metaserver_id": metaserver_id, "configuration_index": index}
-    tell(said, f"rebuilt copyset {group_id} on metaserver {metaserver_id}", json=json)
+        wanted = _lost(copysets, metaserver_id) if group_id is None else [group_id]
+        which = f"copyset {wanted[0]}" if len(wanted) == 1 else f"copysets {', '.join(map(str, wanted))}"
+        if wanted and not yes:
+            click.confirm(f"Throw away the replica of {which} on metaserver {metaserver_id}?", abort=True)
+        for one in wanted:
+            index = rebuild_replica(copysets, one, metaserver_id, timeout_s)
+            said = {"group_id": one, "metaserver_id": metaserver_id, "configuration_index": index}
+            tell(said, f"rebuilt copyset {one} on metaserver {metaserver_id}", json=json)
+    if not wanted:
+        click.echo(f"no replica on metaserver {metaserver_id} is damaged or missing", err=True)
+
+
+def _lost(copysets: Copysets, metaserver_id: int) -> list[int]:
+    """Return the copysets whose replica on a metaserver is damaged, or is not there although it should be."""
+    lost = []
+    request = copyset_pb2.GetCopysetStatusRequest()
+    for known in copysets.all():
+        if any(peer.metaserver_id == metaserver_id for peer in known.peers):
+            request.group_id = known.group_id
+            try:
+                is_lost = copysets.ask(metaserver_id, "GetCopysetStatus", request).damaged
+            except NotFound:
+                is_lost = True
+            if is_lost:
+                lost.append(known.group_id)
+    return lost
 
 
 def _refuse_in_use(known: topology_pb2.Copyset | None, peers: list[int]) -> None:

@@ -31,7 +31,7 @@ from .recovery import Recovering, replay
 _log = structlog.get_logger()
 
 FORMAT = 1
-_FILE = "group.json"
+GROUP_FILE = "group.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ class GroupFolders:
         found = Recovered(wal_recovery.recover(self.wal))
         recovering: dict[int, Recovering] = {}
         for folder in sorted(self._groups.iterdir()):
-            if (folder / _FILE).exists():
-                group_id, first = _read(folder / _FILE)
+            if (folder / GROUP_FILE).exists():
+                group_id, first = _read(folder / GROUP_FILE)
                 recovering[group_id] = self._recovering(group_id, me, first)
             else:
                 shutil.rmtree(folder)  # its making or its removal was interrupted
@@ -100,7 +100,7 @@ class GroupFolders:
             "group_id": group_id,
             "peers": [{"metaserver_id": id_, "address": address} for id_, address in first.addresses],
         }
-        write_durably(folder / _FILE, json.dumps(said).encode("ascii"))
+        write_durably(folder / GROUP_FILE, json.dumps(said).encode("ascii"))
         wal_recovery.sync_folder(folder.parent)
         return self._group(one, Start(HardState(joining=not first.members), configuration=first))
 
@@ -112,7 +112,7 @@ class GroupFolders:
     def remove(self, group_id: int) -> None:
         """Remove the folder of a group that is not open. Raises OSError."""
         folder = self._groups / str(group_id)
-        (folder / _FILE).unlink(missing_ok=True)
+        (folder / GROUP_FILE).unlink(missing_ok=True)
         wal_recovery.sync_folder(folder)
         shutil.rmtree(folder)
 

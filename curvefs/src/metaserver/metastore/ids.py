@@ -52,10 +52,14 @@ def use_inode_number(scope: Scope, record: state_pb2.RangeRecord, inode_id: int,
 
 
 def grant_first(scope: Scope, parent: int, result: pb.OperationResult) -> None:
-    """Give a session that has none a range of each kind, with the result of a create."""
+    """Give a session that has none a range of each kind, with the result of a create; looked at once an entry."""
+    partition_id = partition_of(parent)
+    if partition_id in scope.granted:
+        return
+    scope.granted.add(partition_id)
     for kind in (common_pb2.INODE, common_pb2.CHUNK):
-        if not _open_ranges(scope, kind, partition_of(parent), 1):
-            grant(scope, partition_of(parent), kind, result)
+        if not _open_ranges(scope, kind, partition_id, 1):
+            grant(scope, partition_id, kind, result)
 
 
 def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.OperationResult) -> None:

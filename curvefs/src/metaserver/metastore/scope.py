@@ -47,6 +47,7 @@ class Scope:
     fs_id: int
     session_id: bytes = b""
     follow_ups: list[state_pb2.Entry] = field(default_factory=list)
+    granted: set[int] = field(default_factory=set)  # partitions of which the session surely has ranges (ids.py)
     _ordinal: int = 0
     _inodes: dict[int, pb.Inode | None] = field(default_factory=dict)
     _changed: set[int] = field(default_factory=set)

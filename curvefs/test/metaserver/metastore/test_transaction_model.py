@@ -25,7 +25,7 @@ from .plain_tree import DIR, LNK, REG, No, Tree
 LAYOUTS = [(1, 2, 3), (1, 1, 2), (1, 2, 2), (1, 2, 1)]
 UNDER_WAY_MAX = 5
 PLACES = st.integers(0, 9)
-NAME_LIST = [b"a", b"b", b"c", b"d", b"e"]
+NAME_LIST = [b"a", b"b", b"c", b"d"]
 NAMES = st.sampled_from(NAME_LIST)
 PARTITIONS = st.integers(0, 2)
 OPERATION = st.one_of(
@@ -87,6 +87,7 @@ class Spread:
         self.fleet = Fleet(layout, twice=twice)
         self.tree = Tree()
         self.under_way = []
+        self.gone = set()  # inodes that were seen to be gone; they do not come back
         self.seen = Counter()  # so that a test can say that something happened
 
     # ------------------------------------------------------------------------------------------- steps
@@ -186,6 +187,7 @@ class Spread:
 
     def end(self):
         """Finish everything, then end the session: what it held goes."""
+        self.gone.clear()
         while self.under_way:
             self.go_on(self.under_way[-1])
         self.check()
@@ -221,7 +223,7 @@ class Spread:
 
     def parent(self, place):
         """Mostly a directory, of few, so that names meet; now and then anything."""
-        folders = [one for one in self.tree.nodes if one.is_directory and one.links][:7]
+        folders = [one for one in self.tree.nodes if one.is_directory and one.links][:5]
         return self.node(place) if place == 9 else folders[place % len(folders)]
 
     @staticmethod
@@ -292,12 +294,15 @@ class Spread:
 
     def check(self):
         for node in self.tree.nodes:
+            if node.inode_id in self.gone:
+                continue
             lab = self.fleet.lab(node.inode_id)
             found = lab.read(get_attr=pb.GetAttr(inode_id=node.inode_id))
             if found.failure.code == common_pb2.LOCKED:
                 assert self.under_way
             elif not node.links and not node.held:
                 assert found.failure.code == common_pb2.NOT_FOUND
+                self.gone.add(node.inode_id)
             else:
                 self.check_inode(node, found.inode)
             if node.is_directory and (node.links or node.held):
@@ -342,6 +347,10 @@ def test_names_over_partitions_are_those_of_a_plain_tree(layout, twice, steps):
     spread.end()
 
 
+# Mostly things that begin or meet others, so that there is something to meet.
+STEPS = ["do"] * 5 + ["begin"] * 5 + ["go on"] * 3 + ["abort", "give up"]
+
+
 def some_operation(rng):
     place, into = rng.randrange(10), rng.randrange(10)
     name, new_name = rng.choices(NAME_LIST, k=2)
@@ -366,9 +375,9 @@ def test_a_long_run_over_partitions_is_that_of_a_plain_tree():
     for seed, layout in enumerate(LAYOUTS):
         rng = random.Random(seed)
         spread = Spread(layout, twice=bool(seed % 2))
-        for _ in range(700):
-            step = rng.choice(["do", "do", "abort", "begin", "begin", "begin", "begin", "go on", "go on", "give up"])
+        for _ in range(500):
+            step = rng.choice(STEPS)
             spread.run(step, some_operation(rng) if step in ("do", "abort", "begin") else rng.randrange(10))
         spread.end()
         seen += spread.seen
-    assert min(seen[what] for what in ("locked", "decided", "gave way", "aborted")) >= 10, seen
+    assert min(seen[what] for what in ("locked", "decided", "gave way", "aborted")) >= 5, seen

@@ -1,0 +1,252 @@
+"""Operations across partitions that cross each other: all get an answer, and the tree is one that some order explains."""
+
+import asyncio
+import contextlib
+import os
+import random
+import stat
+
+import pytest
+
+from curvefs.proto import common_pb2
+from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.common.ids import ROOT_INODE
+
+from ..support.fleet_client import FleetClient, Refused
+from ..support.group_states import check_everything, unfinished
+from ..support.metaservers import GROUPS, Metaservers
+from ..support.spanning_operations import HOMES, World
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow, pytest.mark.timeout(280)]
+
+LONG = os.environ.get("CURVEFS_TEST_LONG") == "1"
+CLIENTS, RENAMES = 8, 2000 if LONG else 200
+ROUNDS = 60 if LONG else 12
+DIRECTORY = stat.S_IFDIR | 0o755
+A, B, C = HOMES
+EXPECTED = {
+    common_pb2.OK,
+    common_pb2.NOT_FOUND,
+    common_pb2.NOT_EMPTY,
+    common_pb2.ALREADY_EXISTS,
+    common_pb2.IS_A_DIRECTORY,
+    common_pb2.NOT_A_DIRECTORY,
+    common_pb2.INVALID_ARGUMENT,
+}
+
+
+class Scene:
+    """A cluster and its clients, each with a session of its own."""
+
+    def __init__(self, servers, clients):
+        self.servers = servers
+        self.clients = clients
+        self.worlds = []
+
+    async def begin(self):
+        first = World(self.clients[0])
+        await first.begin()
+        for n, client in enumerate(self.clients):
+            world = World(client)
+            world.tops = first.tops
+            world._names = (b"c%d-%d" % (n, k) for k in range(1_000_000))
+            self.worlds.append(world)
+
+    async def at_once(self, *operations):
+        """Each client carries one out, all at the same time; returns the statuses."""
+        wanted = [
+            client.operate(operation) for client, operation in zip(self.clients, operations, strict=False)
+        ]
+        return [result.status for result in await asyncio.gather(*wanted)]
+
+
+@contextlib.asynccontextmanager
+async def scene(clients):
+    async with contextlib.AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(Metaservers())
+        made = Scene(
+            servers,
+            [await stack.enter_async_context(FleetClient(servers, bytes([n]) * 16)) for n in range(1, clients + 1)],
+        )
+        try:
+            await made.begin()
+            yield made
+        except BaseException:
+            print(servers.logs(), unfinished(servers), sep="\n")
+            raise
+
+
+def rename(place, new_parent, new_name, **flags):
+    request = pb.Rename(parent=place[0], name=place[1], new_parent=new_parent, new_name=new_name, **flags)
+    return pb.Operation(rename=request)
+
+
+async def test_renames_that_cross_end_and_happen(tmp_path):
+    """A/x -> B/x while B/y -> A/y; then x and y onto one another's names: one loses its inode, or they swap in turns."""
+    async with scene(2) as made:
+        world = made.worlds[0]
+        for _ in range(ROUNDS):
+            one, other = await world.file(A), await world.file(B)
+            statuses = await made.at_once(
+                rename(one, other[0], one[1]),
+                rename(other, one[0], other[1]),
+            )
+            assert statuses == [common_pb2.OK, common_pb2.OK]
+            assert await world.client.lookup(other[0], one[1]) == one[2]
+            assert await world.client.lookup(one[0], other[1]) == other[2]
+        for _ in range(ROUNDS):
+            one, other = await world.file(A), await world.file(B)
+            statuses = await made.at_once(rename(one, *other[:2]), rename(other, *one[:2]))
+            # Whoever is first replaces the other; that one then moves what is there now back.
+            assert statuses == [common_pb2.OK, common_pb2.OK]
+            found = [await world.client.lookup(*place[:2]) for place in (one, other)]
+            assert found in ([one[2], 0], [0, other[2]]), "the second moves what the first has put there"
+        await check_everything(made.servers)
+
+
+async def test_chains_of_three_end_and_happen():
+    """A/x -> B/x, B/y -> C/y, C/z -> A/z; then each onto the next one's name."""
+    async with scene(3) as made:
+        world = made.worlds[0]
+        for _ in range(ROUNDS):
+            files = [await world.file(top) for top in (A, B, C)]
+            nexts = files[1:] + files[:1]
+            statuses = await made.at_once(
+                *(rename(file, there[0], file[1]) for file, there in zip(files, nexts, strict=True))
+            )
+            assert statuses == [common_pb2.OK] * 3
+            for file, there in zip(files, nexts, strict=True):
+                assert await world.client.lookup(there[0], file[1]) == file[2]
+        for _ in range(ROUNDS):
+            files = [await world.file(top) for top in (A, B, C)]
+            nexts = files[1:] + files[:1]
+            statuses = await made.at_once(
+                *(rename(file, *there[:2]) for file, there in zip(files, nexts, strict=True))
+            )
+            # Each finds either its own file there, or the one before it: there is always something to move.
+            assert statuses == [common_pb2.OK] * 3
+            left = [inode_id for file in files if (inode_id := await world.client.lookup(*file[:2]))]
+            assert len(set(left)) == len(left) and 1 <= len(left) <= 2, "one or two were replaced, by the order"
+        await check_everything(made.servers)
+
+
+async def test_directory_moves_never_make_a_circle():
+    """a -> b/a while b -> a/b (two), and in a ring of three: exactly one is refused, or fewer when that is no circle."""
+    async with scene(3) as made:
+        world = made.worlds[0]
+        for count in [2, 3] * ROUNDS:
+            tops = (A, B, C)[:count]
+            places = [await world.directory(top) for top in tops]
+            nexts = places[1:] + places[:1]
+            statuses = await made.at_once(
+                *(rename(place, there[2], place[1]) for place, there in zip(places, nexts, strict=True))
+            )
+            assert sorted(statuses) == [common_pb2.OK] * (count - 1) + [common_pb2.INVALID_ARGUMENT], statuses
+        await check_everything(made.servers)
+
+
+async def test_exchanges_of_directories_never_make_a_circle():
+    """Exchange a with b/d while b moves into a."""
+    async with scene(2) as made:
+        world = made.worlds[0]
+        for _ in range(ROUNDS):
+            one, other = await world.directory(A), await world.directory(B)
+            name = world.name()
+            create = pb.Create(parent=other[2], name=name, mode=DIRECTORY, exclusive=True)
+            await world.ok(create=create)
+            statuses = await made.at_once(
+                rename(one, other[2], name, exchange=True),
+                rename(other, one[2], world.name()),
+            )
+            assert statuses in ([common_pb2.OK, common_pb2.INVALID_ARGUMENT], [common_pb2.INVALID_ARGUMENT, common_pb2.OK])
+        await check_everything(made.servers)
+
+
+async def test_a_removed_directory_takes_no_names_and_a_filled_one_stays():
+    """rmdir of a directory elsewhere while a file is moved, linked or created into it: one of the two wins."""
+    async with scene(2) as made:
+        world = made.worlds[0]
+        for n in range(ROUNDS):
+            name = world.name()
+            directory = (await world.mkdir(ROOT_INODE, name, HOMES[B])).inode_id
+            file = await world.file(A)
+            into = [
+                rename(file, directory, b"in"),
+                pb.Operation(link=pb.Link(inode_id=file[2], new_parent=directory, new_name=b"in")),
+                pb.Operation(create=pb.Create(parent=directory, name=b"in", mode=stat.S_IFREG | 0o644)),
+            ][n % 3]
+            remove = pb.Operation(rmdir=pb.Rmdir(parent=ROOT_INODE, name=name))
+            statuses = await made.at_once(into, remove)
+            assert statuses in ([common_pb2.OK, common_pb2.NOT_EMPTY], [common_pb2.NOT_FOUND, common_pb2.OK]), statuses
+        await check_everything(made.servers)
+
+
+class Wanderer:
+    """A client that renames at random among the directories and names that all of them use."""
+
+    def __init__(self, world, places, rng):
+        self.world = world
+        self.places = places  # directories: inode numbers, shared by all
+        self.rng = rng
+        self.done = 0
+
+    async def rename(self):
+        parent, new_parent = self.rng.choice(self.places), self.rng.choice(self.places)
+        names = await self._names(parent)
+        if not names:
+            return
+        name = self.rng.choice(names)
+        others = await self._names(new_parent)
+        new_name = self.rng.choice(others) if others and self.rng.random() < 0.4 else self.world.name()
+        flags = self.rng.choice([{}, {}, {"exchange": True}, {"no_replace": True}])
+        result = await self.world.client.operate(rename((parent, name), new_parent, new_name, **flags))
+        assert result.status in EXPECTED, common_pb2.StatusCode.Name(result.status)
+        self.done += result.status == common_pb2.OK
+
+    async def _names(self, directory):
+        try:
+            page = await self.world.client.read(directory, read_dir=pb.ReadDir(inode_id=directory))
+        except Refused:
+            return []  # it was replaced by another directory
+        return [entry.name for entry in page.entries]
+
+
+async def _forest(world, rng):
+    """Make directories in one another, and files, in all partitions; return the directories."""
+    places = list(world.tops.values())
+    for _ in range(12):
+        parent = rng.choice(places)
+        places.append((await world.mkdir(parent, world.name(), rng.choice(list(HOMES.values())))).inode_id)
+    for _ in range(40):
+        create = pb.Create(parent=rng.choice(places), name=world.name(), mode=stat.S_IFREG | 0o644, exclusive=True)
+        await world.ok(create=create)
+    return places
+
+
+@pytest.mark.parametrize("moving_leaders", [False, True], ids=["quiet", "leaders move"])
+async def test_random_crossing_renames_leave_a_tree(moving_leaders):
+    rng = random.Random(7)
+    async with scene(CLIENTS) as made:
+        places = await _forest(made.worlds[0], rng)
+        wanderers = [Wanderer(world, places, random.Random(n)) for n, world in enumerate(made.worlds)]
+
+        async def wander(one):
+            for _ in range(RENAMES // CLIENTS):
+                await one.rename()
+
+        mover = asyncio.create_task(_move_leaders(made.servers, rng)) if moving_leaders else None
+        try:
+            await asyncio.gather(*(wander(one) for one in wanderers))
+        finally:
+            if mover is not None:
+                mover.cancel()
+                await asyncio.gather(mover, return_exceptions=True)
+        assert sum(one.done for one in wanderers) > RENAMES // 3
+        tree = await check_everything(made.servers)
+        assert len(tree.inodes) > 20
+
+
+async def _move_leaders(servers, rng):
+    while True:
+        await servers.lead(rng.choice(GROUPS), rng.choice(list(servers.servers)))
+        await asyncio.sleep(0.3)
