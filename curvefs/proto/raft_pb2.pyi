@@ -76,7 +76,7 @@ class GroupMessage(_message.Message):
     def __init__(self, group_id: _Optional[int] = ..., message: _Optional[_Union[Message, _Mapping]] = ...) -> None: ...
 
 class Message(_message.Message):
-    __slots__ = ("type", "to", "term", "log_term", "log_index", "entries", "committed", "rejected", "hint_index", "hint_term", "snapshot", "round", "forced", "quiet", "token", "offset")
+    __slots__ = ("type", "to", "term", "log_term", "log_index", "entries", "committed", "rejected", "hint_index", "hint_term", "snapshot", "round", "forced", "quiet", "token", "joining", "offset")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,7 @@ class Message(_message.Message):
     FORCED_FIELD_NUMBER: _ClassVar[int]
     QUIET_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
+    JOINING_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     type: MessageType
     to: int
@@ -109,8 +110,9 @@ class Message(_message.Message):
     forced: bool
     quiet: bool
     token: int
+    joining: bool
     offset: int
-    def __init__(self, type: _Optional[_Union[MessageType, str]] = ..., to: _Optional[int] = ..., term: _Optional[int] = ..., log_term: _Optional[int] = ..., log_index: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., committed: _Optional[int] = ..., rejected: _Optional[bool] = ..., hint_index: _Optional[int] = ..., hint_term: _Optional[int] = ..., snapshot: _Optional[_Union[SnapshotChunk, _Mapping]] = ..., round: _Optional[int] = ..., forced: _Optional[bool] = ..., quiet: _Optional[bool] = ..., token: _Optional[int] = ..., offset: _Optional[int] = ..., **kwargs) -> None: ...
+    def __init__(self, type: _Optional[_Union[MessageType, str]] = ..., to: _Optional[int] = ..., term: _Optional[int] = ..., log_term: _Optional[int] = ..., log_index: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., committed: _Optional[int] = ..., rejected: _Optional[bool] = ..., hint_index: _Optional[int] = ..., hint_term: _Optional[int] = ..., snapshot: _Optional[_Union[SnapshotChunk, _Mapping]] = ..., round: _Optional[int] = ..., forced: _Optional[bool] = ..., quiet: _Optional[bool] = ..., token: _Optional[int] = ..., joining: _Optional[bool] = ..., offset: _Optional[int] = ..., **kwargs) -> None: ...
 
 class Entry(_message.Message):
     __slots__ = ("term", "index", "type", "data")

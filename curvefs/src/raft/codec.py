@@ -108,7 +108,7 @@ def _encode_heartbeat(message: m.Heartbeat) -> pb.Message:
 
 
 def _encode_heartbeat_reply(message: m.HeartbeatReply) -> pb.Message:
-    return _pb(pb.HEARTBEAT_REPLY, message, round=message.round, quiet=message.quiet)
+    return _pb(pb.HEARTBEAT_REPLY, message, round=message.round, quiet=message.quiet, joining=message.joining)
 
 
 def _encode_chunk(message: m.SnapshotChunk) -> pb.Message:
@@ -182,7 +182,7 @@ _DECODERS: dict[int, Callable[[pb.Message], m.Message]] = {
         _source(s), s.to, s.term, s.log_index, s.token, s.rejected, s.hint_index, s.hint_term
     ),
     pb.HEARTBEAT: lambda s: m.Heartbeat(_source(s), s.to, s.term, s.committed, s.round, s.quiet),
-    pb.HEARTBEAT_REPLY: lambda s: m.HeartbeatReply(_source(s), s.to, s.term, s.round, s.quiet),
+    pb.HEARTBEAT_REPLY: lambda s: m.HeartbeatReply(_source(s), s.to, s.term, s.round, s.quiet, s.joining),
     pb.SNAPSHOT_CHUNK: _decode_chunk,
     pb.SNAPSHOT_REPLY: lambda s: m.SnapshotReply(_source(s), s.to, s.term, s.log_index, s.offset, s.rejected),
     pb.TIMEOUT_NOW: lambda s: m.TimeoutNow(_source(s), s.to, s.term),

@@ -75,7 +75,8 @@ class Follower:
             log.commit(message.committed)
             state.remember()
         self.quiet = message.quiet and state.may_vote and log.last_index == log.committed == message.committed
-        state.send(HeartbeatReply(state.id, message.source, state.term, message.round, self.quiet))
+        joining = not state.may_vote
+        state.send(HeartbeatReply(state.id, message.source, state.term, message.round, self.quiet, joining))
 
     # ----------------------------------------------------------------------------------------- snapshots
 

@@ -152,6 +152,11 @@ class Leader:
             raise Unavailable("the leader is not ready to change members")
         if log.configuration.is_joint or log.committed < log.configuration_index:
             raise ResourceBusy("another change of members is under way")
+        for server in set(voters) - {*log.configuration.voters, self._state.id}:
+            progress = self._progress.get(server)
+            if progress is None or progress.joining:
+                # A majority that needs its vote could elect nobody, and it needs a leader to catch up.
+                raise Unavailable(f"server {server} has not caught up as a learner")
         self.wake(now)
         self._append_configuration(log.configuration.changed_to(voters, learners, addresses))
         self._send_to_all()
@@ -288,6 +293,7 @@ class Leader:
         progress.heard()
         progress.round = max(progress.round, message.round)
         progress.quiet = message.quiet
+        progress.joining = message.joining
         rounds = {server: one.round for server, one in self._progress.items()}
         rounds[self._state.id] = self._rounds.current
         self._rounds.answered(self._state.log.configuration.reached(rounds))

@@ -121,13 +121,14 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReply:
-    """quiet: the follower has everything and waits without a timeout."""
+    """quiet: the follower has everything and waits without a timeout. joining: it grants no vote yet."""
 
     source: int
     to: int
     term: int
     round: int
     quiet: bool = False
+    joining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

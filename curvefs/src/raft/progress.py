@@ -40,6 +40,7 @@ class Progress:
     paused: bool = False  # probing: a message is under way
     round: int = 0  # the last heartbeat answered
     quiet: bool = False  # it has everything and said that it waits without a timeout
+    joining: bool = True  # as far as is known, it grants no vote yet
     snapshot_index: int = 0  # of the snapshot that is being sent; 0 while it is being made
     snapshot_offset: int = 0  # bytes that have arrived
     chunk_sent_at: float = 0.0  # when a chunk was last asked for, or sent

@@ -1,23 +1,25 @@
 """Is a history linearizable? The search for one order of its calls that explains every answer.
 
 Linearizable: each call can be given an instant between its beginning and its end, so that one copy of the object, asked
-in the order of the instants, gives the answers that were given (Herlihy and Wing, 1990). Wing and Gong (1993) search for
-that order by trying and going back; Lowe (2017, "Testing for linearizability") remembers the configurations (what is
-linearized, state) where the search has been, and linearizes just in time: only when a call returns must it have its
+in the order of the instants, gives the answers that were given (Herlihy and Wing, 1990). Wing and Gong (1993) search
+for that order by trying and going back. Lowe (2017, "Testing for linearizability") remembers the configurations (what
+is linearized, state) where the search has been, and linearizes just in time: only when a call returns must it have its
 instant, with whatever has to come before it. This is Lowe's just-in-time graph search. Horn and Kroening (2015) check
 parts of the object apart; a namespace has no such parts, renames span them, so a finer relation takes their place.
 
 The search goes through the returns in the order of time. A configuration is (next return, state, calls linearized that
-are still open). At a return of ``r`` that has no instant yet: ``r``, or a chain of open calls and then ``r``. Between
-two moments when nothing is open only the state is left in it: the history is cut there, with the set of possible states.
+are still open). At a return of ``r`` that has no instant yet, ``r`` gets one, or a chain of open calls and then ``r``.
+When nothing is open, only the state is left of a configuration: there the history is cut, and the set of possible
+states is all that goes on.
 
 What keeps it small; a configuration is good if the search can be finished from it:
     1. A call that never changes the state (a read, a refusal) and can go now, goes now. Where it is good to take it
        later, it is good to take it now: it leaves everything as it is.
-    2. Calls that need not come before ``r`` come later: a chain has only calls that conflict with ``r``, or with a call
-       of the chain that does. Whether two calls conflict the model says by what they read and write (Footprint).
-    3. Calls of unknown outcome need not go at all. They are in chains only, if they change something, and the first
-       of those that ask the same goes first; of two configurations that differ in such calls only, the one that has used fewer is as good as the other.
+    2. Calls that need not come before ``r`` come later: a chain has only calls that conflict with ``r``, or with a
+       call of the chain that does. Whether two calls conflict the model says by what they read and write (Footprint).
+    3. Calls of unknown outcome need not go at all. They are in chains only, if they change something, and of those
+       that ask the same the first goes first. Of two configurations that differ only in which of them went, the one
+       where fewer did is as good as the other.
     4. ``r`` alone is tried first, longer chains last; alternatives are worked out when the search comes back to them.
 
 The search is a stack of generators, so a history may be as long as memory allows; the caller bounds the configurations.
@@ -91,9 +93,9 @@ class Verdict(Enum):
 class Result:
     """An order that explains every answer; or the longest that was found, and what could not go on from there.
 
-    order: the calls in the order of their instants; touching: places in it of those that touch what the blocked one does.
-    blocked: without an instant when it had to have one; the first is
-    the one whose return no order gets past. expected: what the model would have answered to it in that state.
+    order: the calls in the order of their instants; touching: places in it of those that touch what the blocked call
+    does. blocked: calls without an instant that are open when there is no way on; the first is the one whose return no
+    order gets past. expected: what the model would have answered to that one, in that state.
     """
 
     verdict: Verdict
@@ -121,9 +123,8 @@ class Result:
         if self.blocked[1:]:
             lines += ["open then, and not explained either:", *(f"    {call}" for call in self.blocked[1:])]
         left_out = max(0, len(self.order) - _SHOWN_MAX)
-        lines.append(
-            "the longest order before it (* touches the same):" + (f" ... {left_out} calls" if left_out else "")
-        )
+        lines.append("the longest order of calls before it (* touches the same things):")
+        lines += [f"    ... {left_out} calls"] if left_out else []
         lines += [
             f"  {'*' if place in self.touching else ' '} {call}"
             for place, call in enumerate(self.order)
@@ -227,7 +228,8 @@ class _Search:
 
     def _find_twins(self) -> dict[int, int]:
         """Return, for a call of unknown outcome, the one before it that asks the same: it may as well go first."""
-        twins, latest = {}, {}
+        twins: dict[int, int] = {}
+        latest: dict[Any, int] = {}
         for place, call in enumerate(self._calls):
             if call.ended is None:
                 if call.operation in latest:
@@ -390,14 +392,13 @@ def _conflict(one: Footprint | None, other: Footprint | None) -> bool:
 
 def _returns(calls: Sequence[Call], observers: Collection[int]) -> list[_Return]:
     """Return the returns in the order of time. What began at the very time of a return began before it."""
-    ended = sorted(
-        (place for place, call in enumerate(calls) if call.ended is not None), key=lambda place: calls[place].ended or 0
-    )
+    ended = sorted((call.ended, place) for place, call in enumerate(calls) if call.ended is not None)
     found = []
-    began, open_ = 0, dict.fromkeys(())
-    for place in ended:
+    began = 0
+    open_: dict[int, None] = {}
+    for time, place in ended:
         arrived = []
-        while began < len(calls) and calls[began].began <= calls[place].ended:
+        while began < len(calls) and calls[began].began <= time:
             open_[began] = None
             if began in observers:
                 arrived.append(began)

@@ -8,10 +8,10 @@ Things that are read and written:
     (inode, COUNT)        its number of links
     TREE                  which directory is below which
 
-Which inode a name leads to can change before an operation has its turn. But whoever changes it names that very name, so
-the two are in conflict, and who moves an inode counts as writing LIVE and COUNT of it; so a chain of moves, whose last
-operation removes the inode, is in conflict with whoever reads these, by its first operation. Where it is not known in this
-state whether a directory or a file will be moved, the footprint is that of a directory.
+Which inode a name leads to can change before an operation has its turn. But whoever changes it names that very name,
+so the two are in conflict; and who moves an inode counts as writing LIVE and COUNT of it. So of a chain of moves, whose
+last operation removes the inode, the first is in conflict with whoever reads these. Where this state does not tell
+whether a directory or a file will be moved, the footprint is that of a directory.
 
 An operation with a number that is not known yet (it can mean an inode of unknown number) is in everybody's way.
 """
@@ -47,6 +47,8 @@ def footprint(state: State, operation: Operation, answer: Any, *, sought: bool) 
     if not all(map(state.knows, inodes(operation))):
         return None
     told = () if answer is UNKNOWN else answer[1:] if answer[0] == OK else None
+    reads: list[Any]
+    writes: list[Any]
     match operation:
         case Lookup(parent, name):
             reads, writes = _lookup(state, parent, name, told or ())
@@ -62,9 +64,9 @@ def footprint(state: State, operation: Operation, answer: Any, *, sought: bool) 
             reads = [(parent, name), (parent, LIVE), (inode, LIVE), *[(inode, COUNT)] * bool(told)]
             writes = [(parent, name), (parent, LIST), (inode, COUNT)]
         case Unlink(parent, name) | Rmdir(parent, name):
-            inode = state.find(parent, name)
-            reads = [(parent, name), (parent, LIVE), (inode, LIST)]
-            writes = [(parent, name), (parent, LIST), (parent, COUNT), (inode, LIVE), (inode, COUNT)]
+            there = state.find(parent, name)
+            reads = [(parent, name), (parent, LIVE), (there, LIST)]
+            writes = [(parent, name), (parent, LIST), (parent, COUNT), (there, LIVE), (there, COUNT)]
         case Rename():
             reads, writes = _rename(state, operation)
     return Footprint(frozenset(reads), frozenset(writes if told is not None else ()))
@@ -102,8 +104,8 @@ def _rename(state, operation):
     old = operation.parent, operation.name
     new = operation.new_parent, operation.new_name
     moved, target = state.find(*old), state.find(*new)
-    reads = [old, new, (operation.parent, LIVE), (operation.new_parent, LIVE)]
-    writes = [old, new]
+    reads: list[Any] = [old, new, (operation.parent, LIVE), (operation.new_parent, LIVE)]
+    writes: list[Any] = [old, new]
     for parent in (operation.parent, operation.new_parent):
         writes += [(parent, LIST), (parent, COUNT)]
     for inode in (moved, target):

@@ -1,8 +1,9 @@
 """What clients asked of a shared object, when, and what they were told.
 
 A history is any collection of calls. ``a`` comes before ``b`` in real time if a.ended < b.began; with equal times they
-overlap, so that a coarse clock can only forgive. ``client`` and ``id`` are for the reader of a report: a client may have
-several calls open at a time, and the checker orders them by their times alone. Operations are hashable, and equal ones ask the same.
+overlap, so that a coarse clock can only forgive. ``client`` and ``id`` are for the reader of a report: a client may
+have several calls open at a time, and the checker orders them by their times alone. Operations are hashable, and equal
+ones ask the same.
 
 A call whose outcome is unknown (the client gave up, or died) has ``ended`` None: it may have taken effect at any time
 after ``began``, also long after everything else, or never. Its answer is UNKNOWN. A call that surely did nothing and
@@ -44,7 +45,8 @@ class Call:
 
     def __str__(self) -> str:
         ended = "?" if self.ended is None else f"{self.ended:g}"
-        return f"call {self.id} of client {self.client} [{self.began:g}, {ended}]: {self.operation} -> {_shown(self.answer)}"
+        when = f"call {self.id} of client {self.client} [{self.began:g}, {ended}]"
+        return f"{when}: {self.operation} -> {_shown(self.answer)}"
 
 
 def _shown(answer: Any) -> str:

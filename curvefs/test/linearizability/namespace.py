@@ -10,12 +10,13 @@ checked:
     Readdir          ("ok", frozenset of names)   without "." and ".."
     Unlink, Rmdir, Rename    ("ok",)
 
-Errors are those of Linux (man pages of section 2), in the order in which fs/namei.c finds them: do_renameat2, vfs_rename,
-vfs_link, vfs_unlink, vfs_rmdir, may_delete. POSIX leaves that order open, so with ``any_error`` the model takes each error
-whose condition holds. An inode that is gone answers ENOENT or ESTALE.
+Errors are those of Linux (man pages of section 2), in the order in which fs/namei.c finds them: do_renameat2,
+vfs_rename, vfs_link, vfs_unlink, vfs_rmdir, may_delete. POSIX leaves that order open, so with ``any_error`` the model
+takes each error whose condition holds. An inode that is gone answers ENOENT or ESTALE, also to Getattr and Readdir:
+what an open descriptor still shows of it is not the namespace's.
 
-The system under test chooses inode numbers, and never uses one again (rule 1). A create of unknown outcome makes an inode
-with a placeholder for its number; the first answer, or request, that can mean this inode gives it its number.
+The system under test chooses inode numbers, and never uses one again (rule 1). A create of unknown outcome makes an
+inode with a placeholder for its number; the first answer, or request, that can mean this inode gives it its number.
 """
 
 from collections.abc import Callable, Sequence
@@ -87,14 +88,20 @@ class Namespace(Model[State]):
         return footprint(state, operation, answer, sought=sought)
 
     def expected(self, state: State, operation: Operation) -> str:
+        errors = _RULES[type(operation)].errors(state, operation)
+        if errors:
+            return " or ".join(errors if self._any_error else errors[:1]).replace(_GONE, f"ENOENT or {_GONE}")
+        answer, after = self.run(state, operation, None)
+        return f"('{OK}', a number never used)" if after.unnumbered - state.unnumbered else str(answer)
+
+    def run(self, state: State, operation: Operation, number: int | None) -> tuple[Any, State]:
+        """Do an operation; returns (answer, state). number: of what it makes; None leaves a placeholder."""
         rules = _RULES[type(operation)]
         errors = rules.errors(state, operation)
         if errors:
-            return " or ".join(errors if self._any_error else errors[:1]).replace(_GONE, f"ENOENT or {_GONE}")
-        after, facts = rules.effect(state, operation, None)
-        if after.unnumbered - state.unnumbered:
-            return "('ok', a number that was never used)"
-        return str((OK, *facts))
+            return ("ENOENT" if errors[0] == _GONE else errors[0]), state
+        after, facts = rules.effect(state, operation, number if isinstance(operation, Create | Mkdir) else None)
+        return (OK, *facts), after
 
 
 # ----------------------------------------------------------------------------------------- what is refused
@@ -244,6 +251,7 @@ def _rename(state: State, operation: Rename, _: Any) -> _Effect:
             draft.attach(parent, name, target)
         else:
             draft.lose(target)
+    assert moved is not None, "it was looked for when errors were"
     draft.attach(new_parent, new_name, moved)
     return draft.done(), ()
 

@@ -1,8 +1,8 @@
 """Lies that a filesystem must not tell, one script each: what they say has no explanation, whatever else goes on.
 
-Each script is one more client in a random history. It uses names of its own in the root, which is never moved, so nobody
-else, and no call of unknown outcome, can make a lie true. It returns the ids of the guilty calls: those that lied, and
-those whose true answers contradict the lie.
+Each script is one more client in a random history. It uses names of its own in the root, which is never moved, so
+nobody else, and no call of unknown outcome, can make a lie true. It returns the ids of the guilty calls: those that
+lied, and those whose true answers contradict the lie.
 """
 
 from curvefs.test.linearizability.operations import (
@@ -130,7 +130,7 @@ def against_real_time(files, rng):
     """The order of effects is not that of time: a read sees what came later and not what came earlier."""
     match rng.randrange(3):
         case 0:  # a read from before the create
-            _, (_, inode) = yield Planned(Create(ROOT, X))
+            yield Planned(Create(ROOT, X))
             guilty, _ = yield Planned(Lookup(ROOT, X), _always("ENOENT"), client="q")
             yield Planned(Lookup(ROOT, X), client="q")
         case 1:  # the second create is there before the first
@@ -159,7 +159,7 @@ def exchange_seen_half(files, rng):
 
 def unknown_applied_twice(files, rng):
     """Nobody knows if it happened; that it happened twice is one time too many."""
-    _, (_, inode) = yield Planned(Create(ROOT, X))
+    yield Planned(Create(ROOT, X))
     twice = rng.choice([Unlink(ROOT, X), Rename(ROOT, X, ROOT, Y)])
     yield Planned(twice, is_unanswered=True)
     yield Planned(Create(ROOT, X), client="q")  # so it has happened

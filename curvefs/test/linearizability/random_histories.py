@@ -11,7 +11,7 @@ A script (planted.py) is one more client, whose calls may be answered with a lie
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +44,18 @@ class Node:
 
     number: int
     nlink: int
-    entries: dict | None
+    entries: dict[Any, int] | None
     parent: int = 0
 
     @property
     def type(self):
         return FILE if self.entries is None else DIRECTORY
+
+    @property
+    def names(self):
+        """The entries of a directory."""
+        assert self.entries is not None, "only a directory has names"
+        return self.entries
 
 
 class Filesystem:
@@ -126,7 +132,7 @@ class Filesystem:
                 raise Refused("ENOTEMPTY")
             self._remove(operation.new_parent, operation.new_name)
         del old[operation.name]
-        if operation.flag is Flag.EXCHANGE:
+        if other is not None and operation.flag is Flag.EXCHANGE:
             old[operation.name] = other.number
             self._moved(other, operation.new_parent, operation.parent)
         new[operation.new_name] = node.number
@@ -170,7 +176,7 @@ class Filesystem:
         return (number,)
 
     def _remove(self, parent, name):
-        node = self.nodes[self.nodes[parent].entries.pop(name)]
+        node = self.nodes[self.nodes[parent].names.pop(name)]
         node.nlink -= 1
         if node.type == DIRECTORY:
             self.nodes[parent].nlink -= 1
@@ -194,8 +200,8 @@ class Filesystem:
 class Planned:
     """A call of a script.
 
-    lie: makes the answer from the true one. is_lost: it does nothing. is_held: the script goes on at once; the call takes
-    effect and returns when the script has come to its end. is_unanswered: it takes effect, and nobody is told.
+    lie: makes the answer from the true one. is_lost: it does nothing. is_held: the script goes on at once; the call
+    takes effect and returns when the script has come to its end. is_unanswered: it takes effect, and nobody is told.
     """
 
     operation: Any
@@ -204,9 +210,6 @@ class Planned:
     is_held: bool = False
     is_unanswered: bool = False
     client: str = "p"
-
-
-Script = Generator[Planned, tuple[int, Any], Any]  # is sent (id, answer), returns what it likes
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,13 +237,16 @@ class _Pending:
     answer: Any = UNKNOWN
 
 
-def random_history(seed: int, shape: Shape = Shape()) -> list[Call]:  # noqa: B008 - it is frozen
+def random_history(seed, shape=Shape()):
     """Return a linearizable history."""
     return _Simulation(random.Random(seed), shape).run()
 
 
-def history_with(script: Callable[[Filesystem, random.Random], Script], seed: int, shape: Shape):
-    """Return (history, what the script returned)."""
+def history_with(script, seed, shape=Shape()):
+    """Return (history, what the script returned).
+
+    script: makes from (files, rng) a generator that yields what is Planned and is sent (id, answer).
+    """
     simulation = _Simulation(random.Random(seed), shape, script)
     return simulation.run(), simulation.script_result
 
@@ -354,8 +360,7 @@ class _Simulation:
         parent = rng.choice(directories if rng.random() < 0.9 else self._directories)  # also one that is gone
         names = [f"n{number}" for number in range(self.shape.names)]
         if rng.random() < 0.7 and parent in self._files.nodes:
-            entries = self._files.nodes[parent].entries
-            names = [name for name in names if (name in entries) is taken] or names
+            names = [name for name in names if (name in self._files.nodes[parent].names) is taken] or names
         return parent, rng.choice(names)
 
     # -------------------------------------------------------------------------------------- the script
@@ -383,11 +388,11 @@ class _Simulation:
         self._after(before + after, self._reply, script, pending)
 
     def _reply(self, script, pending):
-        self.calls.append(
-            Call(pending.client, pending.id, pending.operation, pending.began, self._now, pending.answer)
-        )
+        self.calls.append(Call(pending.client, pending.id, pending.operation, pending.began, self._now, pending.answer))
         if script is not None:
-            self._after(0.01 + self.rng.expovariate(1 / self.shape.think), self._go_on, script, (pending.id, pending.answer))
+            self._after(
+                0.01 + self.rng.expovariate(1 / self.shape.think), self._go_on, script, (pending.id, pending.answer)
+            )
 
 
 _KINDS = ("create", "mkdir", "link", "unlink", "rmdir", "rename", "lookup", "getattr", "readdir")

@@ -27,7 +27,10 @@ UNFINISHED = {"lock": keys.LOCK, "prepared": keys.PREPARED, "decided": keys.DECI
 def pairs_of(server, group_id):
     """Return what one replica has."""
     folder = server.data / "groups" / str(group_id) / "state"
-    with lmdb.open(str(folder), readonly=True, create=False, max_readers=64) as environment, environment.begin() as view:
+    with (
+        lmdb.open(str(folder), readonly=True, create=False, max_readers=64) as environment,
+        environment.begin() as view,
+    ):
         return {bytes(key): bytes(value) for key, value in view.cursor()}
 
 

@@ -54,9 +54,7 @@ class Scene:
 
     async def at_once(self, *operations):
         """Each client carries one out, all at the same time; returns the statuses."""
-        wanted = [
-            client.operate(operation) for client, operation in zip(self.clients, operations, strict=False)
-        ]
+        wanted = [client.operate(operation) for client, operation in zip(self.clients, operations, strict=False)]
         return [result.status for result in await asyncio.gather(*wanted)]
 
 
@@ -120,9 +118,7 @@ async def test_chains_of_three_end_and_happen():
         for _ in range(ROUNDS):
             files = [await world.file(top) for top in (A, B, C)]
             nexts = files[1:] + files[:1]
-            statuses = await made.at_once(
-                *(rename(file, *there[:2]) for file, there in zip(files, nexts, strict=True))
-            )
+            statuses = await made.at_once(*(rename(file, *there[:2]) for file, there in zip(files, nexts, strict=True)))
             # Each finds either its own file there, or the one before it: there is always something to move.
             assert statuses == [common_pb2.OK] * 3
             left = [inode_id for file in files if (inode_id := await world.client.lookup(*file[:2]))]
@@ -158,7 +154,10 @@ async def test_exchanges_of_directories_never_make_a_circle():
                 rename(one, other[2], name, exchange=True),
                 rename(other, one[2], world.name()),
             )
-            assert statuses in ([common_pb2.OK, common_pb2.INVALID_ARGUMENT], [common_pb2.INVALID_ARGUMENT, common_pb2.OK])
+            assert statuses in (
+                [common_pb2.OK, common_pb2.INVALID_ARGUMENT],
+                [common_pb2.INVALID_ARGUMENT, common_pb2.OK],
+            )
         await check_everything(made.servers)
 
 

@@ -150,6 +150,7 @@ def _has_caught_up(group: Group, id_: int) -> bool:
     progress: Progress | None = leadership.progress.get(id_) if leadership else None
     return (
         progress is not None
+        and not progress.joining
         and progress.sending is Sending.REPLICATE
         and progress.match + _LAG_ENTRIES_MAX >= group.raft.log.committed
     )

@@ -170,6 +170,12 @@ def prepared(view: StateReader, limit: int) -> list[tuple[transaction_pb2.Transa
     ]
 
 
+def is_prepared(view: StateReader, id_: transaction_pb2.TransactionId) -> bool:
+    """Say whether a transaction is prepared here, and may hold locks."""
+    prefix = keys.PREPARED + pack(id_)
+    return any(True for _ in view.scan(prefix, keys.after_prefix(prefix), 1))
+
+
 def pack(id_: transaction_pb2.TransactionId) -> bytes:
     """Return a transaction's id as it lies in keys."""
     return keys.transaction(b"", id_.group_id, id_.term, id_.number)

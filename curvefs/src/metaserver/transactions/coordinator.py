@@ -52,6 +52,7 @@ _log = structlog.get_logger()
 DEADLINE_S = 10.0
 RUNNING_MAX = 10_000
 _PREPARE_S = 5.0
+_WALK_PATIENCE_S = 0.2
 _PAUSE_S = 0.002
 _PAUSE_S_MAX = 0.1
 _DEPTH_MAX = 100_000
@@ -345,13 +346,15 @@ class _Attempt:
         request = transaction_pb2.ReadInodesRequest(
             group_id=place.group_id, fs_id=self._request.fs_id, inodes=[directory]
         )
+        end = time.monotonic() + _WALK_PATIENCE_S
         while True:
             try:
                 reply = await self._owner.calls.call("ReadInodes", request, self._request.fs_id, _PREPARE_S)
                 return int(reply.inodes[0].parent)
             except Locked as error:
-                # Its parent may be about to change; not by a move, for those wait for this one.
-                if time.monotonic() >= self._end:
+                # Its parent may be about to change; not by a move, for those wait for this one. But who holds it may
+                # wait for what is prepared here: as ages are not known, this one gives way.
+                if time.monotonic() >= end:
                     raise _Again("an ancestor is locked") from error
                 await asyncio.sleep(_PAUSE_S)
             except CurveFSError as error:

@@ -96,6 +96,8 @@ class Finishing:
             failpoints.hit(TOLD)
             if all(told):
                 self._done.setdefault(group, []).append(record.id)
+            else:  # the leadership ended; it may have come back, and the state been looked at, while this was under way
+                self._resume.add(group)
         finally:
             self._under_way.discard(packed)
 

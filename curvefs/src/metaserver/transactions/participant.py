@@ -129,6 +129,9 @@ async def wait_for_turn(group: Group, age: transaction_pb2.Age, lock: state_pb2.
     left = end - time.monotonic()
     if left <= 0:
         raise Unavailable("a lock was not released in time")
+    with group.view() as view:
+        if not group.is_leader or not transactions.is_prepared(view, lock.holder):
+            return  # it was released by what was applied together with the entry that met it: nothing may follow
     try:
         async with asyncio.timeout(left):
             await group.changed()

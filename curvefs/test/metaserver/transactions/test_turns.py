@@ -1,0 +1,80 @@
+"""Who waits for whom at a participant, on a real group: the older for the younger, never without end."""
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+
+from curvefs.proto import state_pb2
+from curvefs.proto import transaction_pb2 as t
+from curvefs.src.common.errors import Locked, Unavailable
+from curvefs.src.metaserver.transactions.participant import Participant
+
+from ..copyset.lab import FS, GROUP, Lab
+
+pytestmark = pytest.mark.asyncio
+OLDER, YOUNGER = 1, 2
+
+
+@pytest_asyncio.fixture
+async def lab(tmp_path):
+    made = Lab(tmp_path)
+    await made.begin()
+    yield made
+    await made.stop()
+
+
+def id_of(number):
+    return t.TransactionId(group_id=9, term=1, number=number)
+
+
+def prepare(number, patience_ms=5000):
+    return t.PrepareRequest(
+        group_id=GROUP,
+        id=id_of(number),
+        age=t.Age(time_ns=number, first=id_of(number)),
+        fs_id=FS,
+        parts=[t.Part(move_lock=t.MoveLock())],
+        patience_ms=patience_ms,
+    )
+
+
+def finish(number):
+    return t.FinishRequest(group_id=GROUP, id=id_of(number), commit=False)
+
+
+async def test_the_older_gets_the_lock_when_the_younger_lets_go(lab):
+    participant = Participant(lab.manager, None)
+    await participant.prepare(prepare(YOUNGER))
+    waiting = asyncio.create_task(participant.prepare(prepare(OLDER)))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await participant.finish(finish(YOUNGER))
+    async with asyncio.timeout(2):
+        assert len((await waiting).facts) == 1
+
+
+async def test_a_lock_that_goes_with_the_entry_that_met_it_is_not_waited_for(lab):
+    """Both entries are applied at once, and then nothing happens in the group any more."""
+    participant = Participant(lab.manager, None)
+    await participant.prepare(prepare(YOUNGER))
+    async with asyncio.timeout(2):
+        await asyncio.gather(participant.prepare(prepare(OLDER)), participant.finish(finish(YOUNGER)))
+
+
+async def test_the_younger_gives_way_at_once(lab):
+    participant = Participant(lab.manager, None)
+    await participant.prepare(prepare(OLDER))
+    async with asyncio.timeout(2):
+        with pytest.raises(Locked):
+            await participant.prepare(prepare(YOUNGER))
+
+
+async def test_who_waits_too_long_is_told_and_holds_nothing(lab):
+    participant = Participant(lab.manager, None)
+    await participant.prepare(prepare(YOUNGER))
+    with pytest.raises(Unavailable):
+        await participant.prepare(prepare(OLDER, patience_ms=50))
+    await participant.finish(finish(YOUNGER))
+    applied = await lab.run(prepare=state_pb2.PrepareCommand(id=id_of(3), age=prepare(3).age, fs_id=FS, parts=prepare(3).parts))
+    assert applied.facts is not None
