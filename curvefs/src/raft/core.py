@@ -207,6 +207,12 @@ class Raft:
             self._role.quiet = False
             self._state.await_leader(now)
 
+    def suspect(self, now: float) -> None:
+        """The shell has lost its connection to the leader."""
+        if isinstance(self._role, Follower):
+            self.wake(now)
+            self._state.suspect_leader()
+
     def compact(self, index: int) -> None:
         """Forget entries up to ``index``; they are applied."""
         self._state.log.compact(index)

@@ -15,6 +15,9 @@ from typing import NamedTuple
 from .log import Log
 from .messages import Entry, HardState, Message
 
+# Elections are spread over this share of the election timeout when the leader is known to be gone.
+_SUSPECT_SPREAD = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -169,6 +172,12 @@ class State:
     def await_leader(self, now: float) -> None:
         """Give a leader time to be heard: one to two election timeouts, by chance (section 5.2)."""
         self.election_due = now + self.settings.election_timeout_s * (1 + self.jitter())
+
+    def suspect_leader(self) -> None:
+        """The leader is probably gone: stand soon after the promise to it is over, still not all at the same time."""
+        spread_s = self.settings.election_timeout_s * _SUSPECT_SPREAD
+        if self.election_due > self.promised_until + spread_s:
+            self.election_due = self.promised_until + spread_s * self.jitter()
 
     def enter_term(self, term: int, vote: int = 0) -> None:
         """Go on to a later term, in which nobody leads yet."""

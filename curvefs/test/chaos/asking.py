@@ -1,7 +1,7 @@
 """One client of a history: the product's client library without a kernel, every call recorded.
 
 Changes go the way they go under a mount (the lane, transactions, what the cache knows of partitions); reads are sent to
-the leader, past the cache. A call whose outcome the client does not know is recorded so; a read of that kind is left out.
+the leader, past the cache. A call whose outcome the client does not know is recorded so; such a read is left out.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """One fault after the other on a running cluster, until told to stop: seeded, counted, noted with their times.
 
-A fault is over when the cluster has all its processes again; the next follows after a pause, which may be nearly none, so
-that faults also meet elections and replicas that catch up.
+A fault is over when the cluster has all its processes again; the next follows after a pause, which may be nearly none,
+so that faults also meet elections and replicas that catch up.
 """
 
 import time

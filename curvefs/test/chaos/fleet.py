@@ -21,7 +21,7 @@ HEALTHY_S = 60.0
 
 
 class Fleet:
-    """Use as a context manager. With own_restarts the cluster was brought up with --no-restart, and restart() is here."""
+    """Use as a context manager. own_restarts: the cluster was brought up with --no-restart, and restart() is here."""
 
     def __init__(self, cluster, *, own_restarts=False):
         self._cluster = cluster

@@ -39,7 +39,7 @@ class Report:
         lines = [
             f"{self.operations} operations acknowledged, {len(self.pauses)} leaders killed",
             "longest pause after each kill (s): " + " ".join(f"{pause:.2f}" for pause in self.pauses),
-            f"longest pause of all {self.longest:.2f} s, median after a kill {statistics.median(self.pauses):.2f} s, "
+            f"longest pause of all {self.longest:.2f} s, median after a kill {statistics.median(self.pauses):.2f} s",
             f"median of all operations {1000 * self.typical:.1f} ms",
             f"faults: {len(self.faults)}",
         ]

@@ -8,6 +8,7 @@ was done and how long it took. What was done must be there, once; a file's inode
     {"took": seconds}                        it returned
     {"took": seconds, "error": errno's name, "happened": bool}
                                              it failed; whether it happened all the same was then looked up
+    {"wrong": what}                          something that was looked at afterwards is not as it has to be
 
 As a program: ``python -m curvefs.test.chaos.load ROOT JOURNAL NUMBER``; ends when its standard input does.
 """
@@ -18,6 +19,7 @@ import json
 import os
 import random
 import select
+import stat
 import sys
 import time
 from dataclasses import dataclass, field
@@ -114,6 +116,26 @@ def happened(root, operation):
             return not os.path.lexists(root / path)
 
 
+def wrong_now(root, model, rng):
+    """Look at one of the process's own names; return what is wrong with it, or None. Its own changes show at once."""
+    if not model.names:
+        return None
+    path = rng.choice(sorted(model.names))
+    what = model.names[path]
+    try:
+        status = os.lstat(root / path)
+    except FileNotFoundError:
+        return f"not seen: {path}"
+    if stat.S_ISDIR(status.st_mode) != (what == DIRECTORY):
+        return f"seen as another type: {path}"
+    if what == DIRECTORY:
+        below = [other for other, its in model.names.items() if its == DIRECTORY and os.path.dirname(other) == path]
+        expected = 2 + len(below)
+    else:
+        expected = sum(other == what for other in model.names.values())
+    return None if status.st_nlink == expected else f"{status.st_nlink} links seen, not {expected}: {path}"
+
+
 # ------------------------------------------------------------------------------------------------ journals
 
 
@@ -136,6 +158,9 @@ def read_journal(path, number):
         try:
             said = json.loads(line)
         except ValueError:
+            continue
+        if "wrong" in said:
+            journal.errors.append(said["wrong"])
             continue
         if "do" in said:
             journal.open, began = said["do"], said["at"]
@@ -229,6 +254,13 @@ def _looked_up(root, operation):
             time.sleep(0.1)
 
 
+def _wrong_now(root, model, rng):
+    try:
+        return wrong_now(root, model, rng)
+    except OSError as error:
+        return str(error)
+
+
 def main():
     """Work until told to stop."""
     root, journal, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
@@ -243,6 +275,8 @@ def main():
             file.write(json.dumps(said) + "\n")
             if said.get("happened", True):
                 model.apply(operation)
+            if wrong := _wrong_now(root, model, rng):
+                file.write(json.dumps({"wrong": f"{wrong} after {operation}"}) + "\n")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class _Proxy:
 
     async def run(self, task_status):
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        self.listening = "127.0.0.1:{}".format(listener.socket.getsockname()[1])
+        self.listening = f"127.0.0.1:{listener.socket.getsockname()[1]}"
         task_status.started()
         await trio.serve_listeners(self._serve, [listener])
 
@@ -78,14 +78,17 @@ class _Proxy:
             try:
                 async with client:
                     if not self.refusing:
-                        async with await trio.open_tcp_stream(self._host, self._port) as server:
-                            async with trio.open_nursery() as nursery:
-                                nursery.start_soon(self._pass_on, client, server, scope)
-                                nursery.start_soon(self._pass_on, server, client, scope)
+                        await self._join(client, scope)
             except* OSError:
                 pass  # the metaserver is away: the client sees its connection end
             finally:
                 self._scopes.discard(scope)
+
+    async def _join(self, client, scope):
+        server = await trio.open_tcp_stream(self._host, self._port)
+        async with server, trio.open_nursery() as nursery:
+            nursery.start_soon(self._pass_on, client, server, scope)
+            nursery.start_soon(self._pass_on, server, client, scope)
 
     async def _pass_on(self, source, sink, scope):
         try:

@@ -7,10 +7,11 @@ copyset/checkpointing.py, and the reads and batches of session_stream.py.
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.status import failure_of
+from curvefs.src.metaserver.copyset import folders, recovery
 from curvefs.src.metaserver.copyset import group as group_module
-from curvefs.src.metaserver.copyset import recovery
 from curvefs.src.metaserver.copyset.group import Group, Tools
 from curvefs.src.metaserver.metastore import reads
+from curvefs.src.metaserver.storage.checkpoint import KEPT
 from curvefs.src.metaserver.wal import recovery as wal
 from curvefs.src.metaserver.wal.format import Record, RecordType
 from curvefs.src.metaserver.wal.segments import LogSettings, SegmentFiles
@@ -137,8 +138,13 @@ class SimMetaserver(Server):
             start = found.finish()
         except (StartupError, CurveFSError) as error:
             raise Violation("recovery", f"{self} cannot start: {error}") from error
-        assert not found.begins_anew, "what was synced is there"
         self.log = SimLog(self, outline, LogSettings(world.schedule.segment_bytes, _RESERVE_BYTES))
+        if found.begins_anew:  # see GroupFolders._finish()
+            for _ in range(KEPT):
+                self.checkpoints.make(environment)
+            found.bytes_since_checkpoint = 0
+            self.log.files.append(folders._beginning(GROUP, start.base, start.hard_state))
+            world.counters["logs begun anew"] += 1
         self.snapshots = SimSnapshots(self)
         self.changing = False
         raft = self.raft = Raft(self.id, world.schedule.raft, start, now=now(), jitter=self._jitter)

@@ -113,9 +113,9 @@ class Server:
         self.settings = folder / "metaserver.toml"
         self.mds = mds
         self.address = ""
-        self.deaths = 0  # by SIGKILL
+        self.deaths = 0
+        self._is_asked = False
         self.ready = asyncio.Event()
-        self.died = asyncio.Event()
         self._process = None
         self._keeper = None
 
@@ -137,6 +137,16 @@ class Server:
         """Kill it, and start it with failpoints."""
         await self.stop()
         await self.start(armed)
+
+    async def die(self, number=signal.SIGKILL):
+        """Have it end by a signal, and wait until it has been started again."""
+        self._is_asked = number != signal.SIGKILL
+        self._process.send_signal(number)
+        deaths = self.deaths
+        async with asyncio.timeout(PATIENCE_S):
+            while self.deaths == deaths and self.failure is None:
+                await asyncio.sleep(0.05)
+            await self.ready.wait()
 
     async def _keep(self, armed):
         try:
@@ -160,16 +170,16 @@ class Server:
                 env=os.environ | {failpoints.VARIABLE: armed},
             )
         self._process = process
-        self.died.clear()
+        self._is_asked = False
         try:
             line = (await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)).decode()
             if line.startswith("listening on "):
                 self.address = line.removeprefix("listening on ").strip()
                 self.ready.set()
             code = await process.wait()
-            assert code == -signal.SIGKILL, f"metaserver {self.number} ended with {code}:\n{self.tail()}"
+            ends = 0 if self._is_asked else -signal.SIGKILL
+            assert code == ends, f"metaserver {self.number} ended with {code}:\n{self.tail()}"
             self.deaths += 1
-            self.died.set()
         finally:
             if process.returncode is None:
                 process.kill()

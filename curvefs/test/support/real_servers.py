@@ -83,7 +83,7 @@ class Server:
         if not line.startswith("listening on "):
             if not ready:
                 self.process.kill()
-            raise Ended(self.process.wait(30), self.log.read_text(errors="replace"))
+            raise Ended(self._wait(30), self.said())
         self.address = line.removeprefix("listening on ").strip()
 
     def start(self, *flags):

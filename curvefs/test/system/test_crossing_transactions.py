@@ -1,9 +1,11 @@
-"""Operations across partitions that cross each other: all get an answer, and the tree is one that some order explains."""
+"""Operations across partitions that cross each other: each gets an answer, and some order explains the tree."""
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
+import signal
 import stat
 
 import pytest
@@ -79,8 +81,8 @@ def rename(place, new_parent, new_name, **flags):
     return pb.Operation(rename=request)
 
 
-async def test_renames_that_cross_end_and_happen(tmp_path):
-    """A/x -> B/x while B/y -> A/y; then x and y onto one another's names: one loses its inode, or they swap in turns."""
+async def test_renames_that_cross_end_and_happen():
+    """A/x -> B/x while B/y -> A/y; then each onto the other's name: whoever is first replaces the other."""
     async with scene(2) as made:
         world = made.worlds[0]
         for _ in range(ROUNDS):
@@ -95,7 +97,6 @@ async def test_renames_that_cross_end_and_happen(tmp_path):
         for _ in range(ROUNDS):
             one, other = await world.file(A), await world.file(B)
             statuses = await made.at_once(rename(one, *other[:2]), rename(other, *one[:2]))
-            # Whoever is first replaces the other; that one then moves what is there now back.
             assert statuses == [common_pb2.OK, common_pb2.OK]
             found = [await world.client.lookup(*place[:2]) for place in (one, other)]
             assert found in ([one[2], 0], [0, other[2]]), "the second moves what the first has put there"
@@ -127,7 +128,7 @@ async def test_chains_of_three_end_and_happen():
 
 
 async def test_directory_moves_never_make_a_circle():
-    """a -> b/a while b -> a/b (two), and in a ring of three: exactly one is refused, or fewer when that is no circle."""
+    """a -> b/a while b -> a/b, and a ring of three: exactly one is refused."""
     async with scene(3) as made:
         world = made.worlds[0]
         for count in [2, 3] * ROUNDS:
@@ -222,8 +223,25 @@ async def _forest(world, rng):
     return places
 
 
-@pytest.mark.parametrize("moving_leaders", [False, True], ids=["quiet", "leaders move"])
-async def test_random_crossing_renames_leave_a_tree(moving_leaders):
+async def _nothing(_servers, _rng):
+    await asyncio.Event().wait()
+
+
+async def _leaders_move(servers, rng):
+    while True:
+        await servers.lead(rng.choice(GROUPS), rng.choice(list(servers.servers)))
+        await asyncio.sleep(0.3)
+
+
+async def _servers_end(servers, rng):
+    """By kill -9, or asked to: then cleanly, with 0."""
+    for n in itertools.count():
+        await asyncio.sleep(rng.random())
+        await rng.choice(list(servers.servers.values())).die((signal.SIGKILL, signal.SIGTERM)[n % 2])
+
+
+@pytest.mark.parametrize("disturb", [_nothing, _leaders_move, _servers_end])
+async def test_random_crossing_renames_leave_a_tree(disturb):
     rng = random.Random(7)
     async with scene(CLIENTS) as made:
         places = await _forest(made.worlds[0], rng)
@@ -233,19 +251,13 @@ async def test_random_crossing_renames_leave_a_tree(moving_leaders):
             for _ in range(RENAMES // CLIENTS):
                 await one.rename()
 
-        mover = asyncio.create_task(_move_leaders(made.servers, rng)) if moving_leaders else None
+        disturbing = asyncio.create_task(disturb(made.servers, rng))
         try:
             await asyncio.gather(*(wander(one) for one in wanderers))
         finally:
-            if mover is not None:
-                mover.cancel()
-                await asyncio.gather(mover, return_exceptions=True)
+            disturbing.cancel()
+            outcome = (await asyncio.gather(disturbing, return_exceptions=True))[0]
+        assert isinstance(outcome, asyncio.CancelledError), repr(outcome)
         assert sum(one.done for one in wanderers) > RENAMES // 3
         tree = await check_everything(made.servers)
         assert len(tree.inodes) > 20
-
-
-async def _move_leaders(servers, rng):
-    while True:
-        await servers.lead(rng.choice(GROUPS), rng.choice(list(servers.servers)))
-        await asyncio.sleep(0.3)

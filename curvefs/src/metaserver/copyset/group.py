@@ -292,6 +292,11 @@ class Group:
         if self.broken is None:
             self.raft.wake(self._clock.boottime_s())
 
+    def suspect_leader(self) -> None:
+        """There is no connection to the leader: it is probably gone."""
+        if self.broken is None and self.raft.leader:
+            self.raft.suspect(self._clock.boottime_s())
+
     def campaign(self) -> None:
         """Stand for election now."""
         if self.broken is None:

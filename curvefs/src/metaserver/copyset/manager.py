@@ -298,8 +298,10 @@ class CopysetManager:
         """Time has come on."""
         lives: dict[int, bool] = {self._me(): True}
         for group in list(self._groups.values()):
+            leader = group.raft.leader
+            if leader and leader != self._me() and self._peers.connected_at(leader) is None:
+                group.suspect_leader()
             if not group.needs_ticks:
-                leader = group.raft.leader
                 if leader not in lives:
                     lives[leader] = self._is_the_same(leader)
                 if lives[leader]:

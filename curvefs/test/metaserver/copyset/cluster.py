@@ -15,7 +15,7 @@ from curvefs.src.raft.state import Settings as RaftSettings
 
 from .lab import FS, GROUP, PATIENCE_S, SESSION
 
-ELECTION_S = 0.2
+ELECTION_S = 0.5
 
 
 class Links:

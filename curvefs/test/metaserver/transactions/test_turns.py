@@ -76,5 +76,7 @@ async def test_who_waits_too_long_is_told_and_holds_nothing(lab):
     with pytest.raises(Unavailable):
         await participant.prepare(prepare(OLDER, patience_ms=50))
     await participant.finish(finish(YOUNGER))
-    applied = await lab.run(prepare=state_pb2.PrepareCommand(id=id_of(3), age=prepare(3).age, fs_id=FS, parts=prepare(3).parts))
+    applied = await lab.run(
+        prepare=state_pb2.PrepareCommand(id=id_of(3), age=prepare(3).age, fs_id=FS, parts=prepare(3).parts)
+    )
     assert applied.facts is not None
