@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= curvefs/test
 
-.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long sim sim-faults clean
+.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long sim sim-faults chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ sim: setup ## Seeded simulation of replicated groups (SCHEDULES=1000 FIRST=0); S
 
 sim-faults: setup ## Plant faults in that code and see the simulation find each (FAULTS: names, else all)
 	@$(BIN)/python -m curvefs.test.sim.plant $(FAULTS)
+
+chaos: setup ## Real clusters: leaders killed under load (KILLS=20), histories under faults (HISTORIES=1000, SEED=n)
+	@$(BIN)/python -m curvefs.test.chaos kills --kills $(or $(KILLS),20)
+	@$(BIN)/python -m curvefs.test.chaos histories --count $(or $(HISTORIES),1000) $(if $(SEED),--seed $(SEED))
 
 check: setup ## Lint, format, types, layers, fresh protobuf, tidiness
 	@$(BIN)/ruff check -q curvefs tools

@@ -143,16 +143,18 @@ class SnapshotChunk(_message.Message):
     def __init__(self, index: _Optional[int] = ..., term: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., last: _Optional[bool] = ..., configuration: _Optional[bytes] = ...) -> None: ...
 
 class Configuration(_message.Message):
-    __slots__ = ("voters", "outgoing_voters", "learners", "peers")
+    __slots__ = ("voters", "outgoing_voters", "learners", "peers", "since")
     VOTERS_FIELD_NUMBER: _ClassVar[int]
     OUTGOING_VOTERS_FIELD_NUMBER: _ClassVar[int]
     LEARNERS_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     voters: _containers.RepeatedScalarFieldContainer[int]
     outgoing_voters: _containers.RepeatedScalarFieldContainer[int]
     learners: _containers.RepeatedScalarFieldContainer[int]
     peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
-    def __init__(self, voters: _Optional[_Iterable[int]] = ..., outgoing_voters: _Optional[_Iterable[int]] = ..., learners: _Optional[_Iterable[int]] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ...) -> None: ...
+    since: int
+    def __init__(self, voters: _Optional[_Iterable[int]] = ..., outgoing_voters: _Optional[_Iterable[int]] = ..., learners: _Optional[_Iterable[int]] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., since: _Optional[int] = ...) -> None: ...
 
 class HardState(_message.Message):
     __slots__ = ("term", "vote", "committed", "joining")

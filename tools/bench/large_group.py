@@ -60,8 +60,8 @@ async def measure(servers: RealServers, count: int) -> None:
     show("nothing but a client that creates", seen)
     async with group.watched() as seen:
         words = ["copyset", "replace-peer", group.group_id, dead, new.number, "--timeout", 1800]
-        done = await asyncio.to_thread(servers.tool, *words, timeout=1800)
-    show(f"replaced {dead} by {new.number}; led by {await group.leader()}; {done.stdout.strip()}", seen)
+        said = await group.tool(*words)
+    show(f"replaced {dead} by {new.number}, led by {await group.leader()}: {said}", seen)
     await group.alike()
     for number, server in servers.metaservers.items():
         for line in server.said().splitlines():

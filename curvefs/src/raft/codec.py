@@ -15,7 +15,9 @@ from .configuration import Configuration
 def encode_configuration(value: Configuration) -> bytes:
     """Return the data of a CONFIGURATION entry."""
     peers = [common_pb2.Peer(metaserver_id=server, address=address) for server, address in value.addresses]
-    said = pb.Configuration(voters=value.voters, outgoing_voters=value.outgoing, learners=value.learners, peers=peers)
+    said = pb.Configuration(
+        voters=value.voters, outgoing_voters=value.outgoing, learners=value.learners, peers=peers, since=value.since
+    )
     return said.SerializeToString(deterministic=True)
 
 
@@ -26,7 +28,7 @@ def decode_configuration(data: bytes) -> Configuration:
     except DecodeError as error:
         raise CorruptData("a group's configuration cannot be read") from error
     addresses = tuple((peer.metaserver_id, peer.address) for peer in said.peers)
-    return Configuration(tuple(said.voters), tuple(said.outgoing_voters), tuple(said.learners), addresses)
+    return Configuration(tuple(said.voters), tuple(said.outgoing_voters), tuple(said.learners), addresses, said.since)
 
 
 def encode_hard_state(value: m.HardState) -> bytes:

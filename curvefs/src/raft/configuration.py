@@ -20,13 +20,14 @@ class Tally(Enum):
 class Configuration(NamedTuple):
     """A group's members, each tuple ascending. outgoing: the voters before a change that is under way.
 
-    addresses: (id, HOST:PORT) of members, for the shell; consensus does not look at them.
+    addresses: (id, HOST:PORT) of members, for the shell; consensus does not look at them. since: index of its entry.
     """
 
     voters: tuple[int, ...] = ()
     outgoing: tuple[int, ...] = ()
     learners: tuple[int, ...] = ()
     addresses: tuple[tuple[int, str], ...] = ()
+    since: int = 0
 
     @property
     def is_joint(self) -> bool:

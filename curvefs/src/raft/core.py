@@ -305,6 +305,8 @@ class Raft:
         if isinstance(self._role, Follower) and self._role.quiet:
             self.wake(now)
         free = message.term > state.term or state.vote == message.source or (not state.vote and not state.leader)
+        # The term may have been raised by others than a leader while a promise still holds.
+        free = free and (message.forced or now >= state.promised_until)
         granted = free and state.may_vote and state.log.is_up_to_date(message.last_index, message.last_term)
         if message.pre:
             term = message.term if granted else state.term

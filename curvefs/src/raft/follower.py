@@ -76,7 +76,11 @@ class Follower:
             state.remember()
         self.quiet = message.quiet and state.may_vote and log.last_index == log.committed == message.committed
         joining = not state.may_vote
-        state.send(HeartbeatReply(state.id, message.source, state.term, message.round, self.quiet, joining))
+        reply = HeartbeatReply(state.id, message.source, state.term, message.round, self.quiet, joining)
+        if state.is_term_durable:
+            state.send(reply)
+        else:
+            state.send_when_durable(reply)  # a server that restarts without a term has promised nothing (rule 20)
 
     # ----------------------------------------------------------------------------------------- snapshots
 

@@ -70,7 +70,7 @@ class Leader:
         self._state = state
         self._rounds = Rounds(now)
         self._heartbeat_due = now
-        self._active_at = now
+        self._active_at = self._woken_at = now
         self._progress: dict[int, Progress] = {}
         self._next_token = 1
         self._outgoing: dict[int, _Outgoing] = {}
@@ -117,7 +117,8 @@ class Leader:
 
     def has_lost_contact(self, now: float) -> bool:
         """Say whether no majority answered for an election timeout (check-quorum, thesis section 6.2)."""
-        return not self.quiet and not self.is_alone and now - self._rounds.contact >= self._timeout_s
+        heard_at = max(self._rounds.contact, self._woken_at)
+        return not self.quiet and not self.is_alone and now - heard_at >= self._timeout_s
 
     @property
     def is_alone(self) -> bool:
@@ -192,7 +193,7 @@ class Leader:
         self._active_at = now
         if self.quiet:
             self.quiet = False
-            self._rounds.contact = now
+            self._woken_at = now  # the others have time to answer; a lease begins with their answers only
             self._heartbeat_due = now
         for progress in self._progress.values():
             progress.quiet = False
@@ -321,8 +322,9 @@ class Leader:
 
     def _append_configuration(self, configuration: Configuration) -> None:
         state, log = self._state, self._state.log
-        data = encode_configuration(configuration)
-        log.append(Entry(log.last_index + 1, state.term, EntryKind.CONFIGURATION, data))
+        index = log.last_index + 1
+        data = encode_configuration(configuration._replace(since=index))
+        log.append(Entry(index, state.term, EntryKind.CONFIGURATION, data))
         members = log.configuration.members
         for server in members:
             if server != state.id and server not in self._progress:

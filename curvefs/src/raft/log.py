@@ -69,8 +69,8 @@ class Log:
 
     @property
     def configuration_index(self) -> int:
-        """Return the index of its entry (or of the base, when it is from before)."""
-        return self._configurations[-1][0]
+        """Return the index of its entry; 0 when the group began with it."""
+        return self.configuration.since
 
     def configuration_at(self, index: int) -> Configuration:
         """Return the configuration that was in force at an index, not before the base."""

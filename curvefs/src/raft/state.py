@@ -140,6 +140,11 @@ class State:
         self._held_in_flight = []
 
     @property
+    def is_term_durable(self) -> bool:
+        """True when the term is on disk as it is now."""
+        return self._durable.term == self.term
+
+    @property
     def is_vote_durable(self) -> bool:
         """True when term and vote are on disk as they are now."""
         return (self._durable.term, self._durable.vote) == (self.term, self.vote)

@@ -55,6 +55,7 @@ class Client:
 
     def __init__(self, mds, fs, proxies, *, timeout_s):
         self.number = next(_numbers)
+        self.timeout_s = timeout_s
         self._session = MountSession(
             BlockingClient([mds]),
             mds_pb2.OpenSessionRequest(

@@ -64,7 +64,8 @@ class Choosing:
             flag = rng.choices([Flag.NONE, Flag.NOREPLACE, Flag.EXCHANGE], [70, 10, 20])[0]
             return Rename(parent, name, new_parent, new_name, flag)
         if kind is Getattr:
-            return Getattr(rng.choice(self.files + self.directories or [ROOT + 1]))
+            known = self.files + self.directories
+            return Getattr(rng.choice(known)) if known else Lookup(parent, name)
         if kind is Readdir:
             return Readdir(parent)
         if kind is Link:

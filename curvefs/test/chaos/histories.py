@@ -158,8 +158,9 @@ class _Run:
                 await trio.sleep(rng.expovariate(1 / THINKING_S_MEAN))
                 await call(client, choosing.operation())
 
+        patient = max(clients, key=lambda client: client.timeout_s)
         for top in choosing.tops():
-            await call(clients[0], top)
+            await call(patient, top)
         left = total - len(calls)
         async with trio.open_nursery() as nursery:
             for index, client in enumerate(clients):

@@ -133,7 +133,10 @@ def wrong_now(root, model, rng):
         expected = 2 + len(below)
     else:
         expected = sum(other == what for other in model.names.values())
-    return None if status.st_nlink == expected else f"{status.st_nlink} links seen, not {expected}: {path}"
+    if status.st_nlink == expected:
+        return None
+    kind = DIRECTORY if what == DIRECTORY else "file"
+    return f"{status.st_nlink} links seen of a {kind}, not {expected}: {path}"
 
 
 # ------------------------------------------------------------------------------------------------ journals

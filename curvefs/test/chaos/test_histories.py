@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from ..linearizability.history import UNKNOWN, Call
-from ..linearizability.operations import Flag, Mkdir, Readdir, Rename
+from ..linearizability.operations import Create, Flag, Mkdir, Readdir, Rename
 from ..linearizability.random_histories import Filesystem
 from . import histories
 from .choosing import Choosing
@@ -24,6 +24,8 @@ def sequential(count, seed=0):
     operations = iter(choosing.tops())
     for number in range(count):
         operation = next(operations, None) or choosing.operation()
+        if isinstance(operation, Create):
+            operation = replace(operation, exclusive=True)  # the filesystem in memory knows no other
         calls.append(Call(1, f"0.{number}", operation, number, number + 0.5, filesystem.apply(operation)))
         choosing.learn(calls[-1])
     return calls

@@ -6,6 +6,7 @@ And a history made wrong at random: whether it still has an explanation only the
 import itertools
 from dataclasses import replace
 
+from curvefs.test.linearizability.history import UNKNOWN
 from curvefs.test.linearizability.operations import OK, Create, Lookup, Mkdir
 
 _ERRORS = ("ENOENT", "EEXIST", "EISDIR", "ENOTDIR", "ENOTEMPTY", "EINVAL", "EPERM")
@@ -65,7 +66,7 @@ def by_wing_and_gong(model, calls):
 
 
 def made_wrong(rng, history):
-    """Change one answer, or move one call in time. Often nobody could tell."""
+    """Change or lose one answer, or move one call in time. Often nobody could tell."""
     history = list(history)
     answered = [place for place, call in enumerate(history) if call.ended is not None]
     if not answered:
@@ -75,7 +76,7 @@ def made_wrong(rng, history):
     alike = [one.answer for one in history if one.ended is not None and type(one.operation) is type(call.operation)]
     makers = [one for one in history if isinstance(one.operation, Create | Mkdir | Lookup)]
     numbers = [one.answer[1] for one in makers if one.ended is not None and one.answer[0] == OK]
-    match rng.randrange(10):
+    match rng.randrange(11):
         case 0 | 1:
             shift = rng.uniform(-3, 3)
             history[place] = replace(call, began=call.began + shift, ended=call.ended + shift)
@@ -83,6 +84,13 @@ def made_wrong(rng, history):
             history[place] = replace(call, answer=rng.choice(_ERRORS))
         case 3 | 4 if numbers and isinstance(call.operation, Create | Mkdir | Lookup):
             history[place] = replace(call, answer=(OK, rng.choice(numbers)))
+        case 5:
+            history[place] = without_answer(call)
         case _:
             history[place] = replace(call, answer=rng.choice(alike))
     return history
+
+
+def without_answer(call):
+    """The same call, with an outcome that nobody knows."""
+    return replace(call, ended=None, answer=UNKNOWN)

@@ -61,10 +61,10 @@ class Namespace(Model[State]):
     def step(self, state: State, operation: Operation, answer: Any) -> Sequence[State]:
         found = self._step(state, operation, answer)
         if state.unnumbered and (not found or answer is UNKNOWN):
-            stranger = next((inode for inode in inodes(operation) if not state.knows(inode)), None)
-            if stranger is not None:  # it may mean one of those that have no number yet
-                for placeholder in sorted(state.unnumbered, key=str):
-                    found = (*found, *self.step(state.numbered(placeholder, stranger), operation, answer))
+            for stranger in inodes(operation):
+                if not state.knows(stranger):  # it may mean one of those that have no number yet
+                    for placeholder in sorted(state.unnumbered, key=str):
+                        found = (*found, *self.step(state.numbered(placeholder, stranger), operation, answer))
         return found
 
     def _step(self, state: State, operation: Operation, answer: Any) -> Sequence[State]:

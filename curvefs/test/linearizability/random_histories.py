@@ -112,6 +112,9 @@ class Filesystem:
         return ()
 
     def rename(self, operation):
+        for number in (operation.parent, operation.new_parent):  # before it is seen that one of them is gone
+            if number in self.nodes:
+                self._entries(number)
         old, new = self._entries(operation.parent), self._entries(operation.new_parent)
         node = self._named(operation)
         other = self.nodes.get(new.get(operation.new_name))

@@ -15,9 +15,14 @@ each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name_
 @each_kind
 @pytest.mark.parametrize("unknown", [0, 20])
 def test_it_is_found_in_the_middle_of_much_else(kind, unknown):
-    for seed in range(25):
-        history, _ = history_with(kind, seed, Shape(unknown=unknown))
-        assert check(Namespace(), history, bound=BOUND).verdict is Verdict.VIOLATION, f"seed {seed}"
+    """And named, mostly: a reader of the whole directory can be the first whose answer contradicts it."""
+    named = 0
+    for seed in range(12):
+        history, guilty = history_with(kind, seed, Shape(unknown=unknown))
+        result = check(Namespace(), history, bound=BOUND)
+        assert result.verdict is Verdict.VIOLATION, f"seed {seed}"
+        named += bool(guilty & {call.id for call in result.blocked})
+    assert named >= 11
 
 
 @each_kind
@@ -33,16 +38,6 @@ def test_alone_the_guilty_call_is_named(kind):
         history, guilty = history_with(kind, seed, Shape(operations=0))
         result = check(Namespace(), history, bound=BOUND)
         assert result.blocked[0].id in guilty, f"seed {seed}: {result}"
-
-
-@each_kind
-def test_among_others_the_guilty_call_is_mostly_named(kind):
-    """Not always: a reader of the whole directory can be the first whose answer contradicts it."""
-    named = 0
-    for seed in range(40):
-        history, guilty = history_with(kind, seed)
-        named += bool(guilty & {call.id for call in check(Namespace(), history, bound=BOUND).blocked})
-    assert named >= 36
 
 
 @each_kind

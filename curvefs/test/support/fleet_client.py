@@ -256,7 +256,9 @@ class FleetClient:
                 await stream.close()
             stream = self._streams[number] = _Stream(address, self._hello)
             welcome = await stream.hello()
-            if welcome.HasField("failure") and welcome.failure.code != common_pb2.UNAVAILABLE:
+            if welcome.HasField("failure"):
+                if welcome.failure.code in _ABOUT_THE_GROUP:  # it begins, or is about to end
+                    raise _Gone
                 raise Refused(welcome.failure.code, welcome.failure.message)
             return stream
 

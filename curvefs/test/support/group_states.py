@@ -19,7 +19,7 @@ from curvefs.src.metaserver.storage import keys
 
 from .metaservers import FS, GROUPS, LAYOUT
 
-SETTLING_S = 30.0
+SETTLING_S = 60.0
 # What a transaction leaves only until it has ended everywhere.
 UNFINISHED = {"lock": keys.LOCK, "prepared": keys.PREPARED, "decided": keys.DECIDED}
 

@@ -56,15 +56,21 @@ class LargeGroup:
 
     # ------------------------------------------------------------------------------------------------ load
 
-    async def fill(self, count):
-        """Create so many inodes, 128 a batch, several batches in flight; returns the seconds it took."""
+    async def fill(self, count, random_bytes=0):
+        """Create so many inodes, 128 a batch, several batches in flight; returns the seconds it took.
+
+        random_bytes: in each name; the log cannot compress them.
+        """
         began = time.monotonic()
+
+        def name(number, n):
+            return f"{number}-{self.count}-{n}-{os.urandom(random_bytes).hex()}"
 
         async def part(number):
             async with GroupClient(self.mds) as client:
                 for first in range(0, count // _SESSIONS, _AT_A_TIME):
                     last = min(first + _AT_A_TIME, count // _SESSIONS)
-                    await client.create(*(f"{number}-{self.count}-{n}" for n in range(first, last)), patience=300)
+                    await client.create(*(name(number, n) for n in range(first, last)), patience=300)
                     client.acknowledged.clear()
 
         async with asyncio.TaskGroup() as tasks:
@@ -95,6 +101,10 @@ class LargeGroup:
                 return copysets.leader(self.group_id).metaserver_id
 
         return await asyncio.to_thread(ask)
+
+    async def tool(self, *words, timeout=1800):
+        """Run curvefs-tool while everything else goes on; returns what it said."""
+        return (await asyncio.to_thread(self.servers.tool, *words, timeout=timeout)).stdout.strip()
 
     async def alike(self, count=3, patience=120.0):
         """Wait until so many replicas hold the same; returns the seconds of the comparison itself."""
@@ -145,7 +155,7 @@ class LargeGroup:
                 seen.seconds = time.monotonic() - began
                 await asyncio.sleep(2 * _LOOK_S)
                 done.set()
-                seen.idle_lag = float((await idle.communicate())[0])
+                seen.idle_lag = float((await idle.communicate(b""))[0])
 
     async def _work(self, seen, done):
         async with GroupClient(self.mds) as client:

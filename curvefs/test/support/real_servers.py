@@ -192,8 +192,20 @@ class RealServers:
 
     def start_metaserver(self, server, *flags):
         """Start one, and return the seconds until it served."""
-        server.settings = {"mds": self.mds.address, **self.metaserver_settings}
+        self._tell(server)
         return server.start(*flags)
+
+    def start_again(self):
+        """Start all metaservers that do not run, at the same time."""
+        down = [server for server in self.metaservers.values() if server.process is None]
+        for server in down:
+            self._tell(server)
+            server.begin()
+        for server in down:
+            server.wait_ready()
+
+    def _tell(self, server):
+        server.settings = {"mds": self.mds.address, **self.metaserver_settings}
 
     def tool(self, *words, check=True, timeout=300):
         """Run curvefs-tool where the MDS is."""

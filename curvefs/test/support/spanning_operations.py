@@ -95,10 +95,10 @@ class Observers:
 class World:
     """The top-level directories, and helpers to fill them."""
 
-    def __init__(self, client):
+    def __init__(self, client, prefix=b""):
         self.client = client
         self.tops = {}
-        self._names = (b"%06d" % n for n in range(1_000_000))
+        self._names = (prefix + b"%06d" % n for n in range(1_000_000))
 
     async def begin(self):
         for name, partition_id in HOMES.items():

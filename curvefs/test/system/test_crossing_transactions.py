@@ -19,10 +19,10 @@ from ..support.group_states import check_everything, unfinished
 from ..support.metaservers import GROUPS, Metaservers
 from ..support.spanning_operations import HOMES, World
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow, pytest.mark.timeout(900)]
 
 LONG = os.environ.get("CURVEFS_TEST_LONG") == "1"
-CLIENTS, RENAMES = 8, 2000 if LONG else 200
+CLIENTS, RENAMES = 8, 1000 if LONG else 200
 ROUNDS = 60 if LONG else 12
 DIRECTORY = stat.S_IFDIR | 0o755
 A, B, C = HOMES
@@ -49,9 +49,8 @@ class Scene:
         first = World(self.clients[0])
         await first.begin()
         for n, client in enumerate(self.clients):
-            world = World(client)
+            world = World(client, b"%d-" % n)
             world.tops = first.tops
-            world._names = (b"c%d-%d" % (n, k) for k in range(1_000_000))
             self.worlds.append(world)
 
     async def at_once(self, *operations):
@@ -186,40 +185,73 @@ class Wanderer:
 
     def __init__(self, world, places, rng):
         self.world = world
-        self.places = places  # directories: inode numbers, shared by all
+        self.places = places  # directories: inode numbers, shared by all; some are gone
         self.rng = rng
         self.done = 0
 
-    async def rename(self):
-        parent, new_parent = self.rng.choice(self.places), self.rng.choice(self.places)
-        names = await self._names(parent)
-        if not names:
-            return
-        name = self.rng.choice(names)
-        others = await self._names(new_parent)
-        new_name = self.rng.choice(others) if others and self.rng.random() < 0.4 else self.world.name()
-        flags = self.rng.choice([{}, {}, {"exchange": True}, {"no_replace": True}])
-        result = await self.world.client.operate(rename((parent, name), new_parent, new_name, **flags))
-        assert result.status in EXPECTED, common_pb2.StatusCode.Name(result.status)
-        self.done += result.status == common_pb2.OK
+    async def step(self):
+        """A rename, and now and then something new, or the end of something."""
+        chance = self.rng.random()
+        if chance < 0.1:
+            await _add_directory(self.world, self.places, self.rng)
+        elif chance < 0.2:
+            await _add_file(self.world, self.places, self.rng)
+        elif chance < 0.25:
+            parent, name = await self._somewhere()
+            await self._operate(pb.Operation(rmdir=pb.Rmdir(parent=parent, name=name)))
+        await self._rename()
 
-    async def _names(self, directory):
-        try:
-            page = await self.world.client.read(directory, read_dir=pb.ReadDir(inode_id=directory))
-        except Refused:
-            return []  # it was replaced by another directory
-        return [entry.name for entry in page.entries]
+    async def _rename(self):
+        place, new_place = await self._somewhere(), await self._somewhere()
+        new_name = new_place[1] if self.rng.random() < 0.4 else self.world.name()
+        flags = self.rng.choice([{}, {}, {"exchange": True}, {"no_replace": True}])
+        self.done += await self._operate(rename(place, new_place[0], new_name, **flags))
+
+    async def _operate(self, operation):
+        result = await self.world.client.operate(operation)
+        assert result.status in EXPECTED, f"{common_pb2.StatusCode.Name(result.status)} {result.message}"
+        return result.status == common_pb2.OK
+
+    async def _somewhere(self):
+        """Return (directory, name) of what was there just now."""
+        while True:
+            directory = self.rng.choice(self.places)
+            try:
+                page = await self.world.client.read(directory, read_dir=pb.ReadDir(inode_id=directory))
+            except Refused as refused:
+                assert refused.code == common_pb2.NOT_FOUND  # it was removed, or replaced by another directory
+                continue
+            if page.entries:
+                return directory, self.rng.choice(page.entries).name
+
+
+async def _add_directory(world, places, rng):
+    create = pb.Create(
+        parent=rng.choice(places),
+        name=world.name(),
+        mode=DIRECTORY,
+        exclusive=True,
+        partition_id=rng.choice(list(HOMES.values())),
+    )
+    result = await world.client.operate(pb.Operation(create=create))
+    assert result.status in (common_pb2.OK, common_pb2.NOT_FOUND)
+    if not result.status:
+        places.append(result.inode.inode_id)
+
+
+async def _add_file(world, places, rng):
+    create = pb.Create(parent=rng.choice(places), name=world.name(), mode=stat.S_IFREG | 0o644, exclusive=True)
+    result = await world.client.operate(pb.Operation(create=create))
+    assert result.status in (common_pb2.OK, common_pb2.NOT_FOUND)
 
 
 async def _forest(world, rng):
     """Make directories in one another, and files, in all partitions; return the directories."""
     places = list(world.tops.values())
     for _ in range(12):
-        parent = rng.choice(places)
-        places.append((await world.mkdir(parent, world.name(), rng.choice(list(HOMES.values())))).inode_id)
+        await _add_directory(world, places, rng)
     for _ in range(40):
-        create = pb.Create(parent=rng.choice(places), name=world.name(), mode=stat.S_IFREG | 0o644, exclusive=True)
-        await world.ok(create=create)
+        await _add_file(world, places, rng)
     return places
 
 
@@ -238,6 +270,8 @@ async def _servers_end(servers, rng):
     for n in itertools.count():
         await asyncio.sleep(rng.random())
         await rng.choice(list(servers.servers.values())).die((signal.SIGKILL, signal.SIGTERM)[n % 2])
+        for group_id in GROUPS:
+            await servers.leader_of(group_id)
 
 
 @pytest.mark.parametrize("disturb", [_nothing, _leaders_move, _servers_end])
@@ -249,7 +283,7 @@ async def test_random_crossing_renames_leave_a_tree(disturb):
 
         async def wander(one):
             for _ in range(RENAMES // CLIENTS):
-                await one.rename()
+                await one.step()
 
         disturbing = asyncio.create_task(disturb(made.servers, rng))
         try:

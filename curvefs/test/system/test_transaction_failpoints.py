@@ -150,7 +150,7 @@ def scenarios_for(point, points):
 
 @pytest.mark.asyncio
 @pytest.mark.slow
-@pytest.mark.timeout(3600 if LONG else 280)
+@pytest.mark.timeout(3600 if LONG else 900)
 async def test_a_kill_at_any_failpoint_leaves_all_or_nothing():
     points = registered()
     assert {"coordinator.decided", "participant.prepared"} < set(points)

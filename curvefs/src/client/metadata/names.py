@@ -129,13 +129,17 @@ class Names:
             if result.HasField("replaced"):
                 self._changes.touched_or_gone(result.replaced)
 
+        known = self._cache.last_known(parent, name)
+
         def outside(result: pb.OperationResult) -> None:
             home = partition_of(parent)
             self._changes.settled_names(result.parent, {name: 0}, home)
             if result.HasField("replaced"):
                 self._changes.settled(result.replaced, home)
+            elif known:  # it lies elsewhere, and loses its link a moment later
+                self._cache.forget_attributes(known)
 
-        spans = self._spans(parent, self._cache.last_known(parent, name))
+        spans = self._spans(parent, known)
         return await self._change(parent, operation, effect, outside, (parent, name), spans=spans)
 
     # -------------------------------------------------------------------------------------------- moving
@@ -191,9 +195,17 @@ class Names:
             if result.HasField("inode"):  # else they were two names of one inode: nothing happened
                 self._renamed(operation.rename, result)
 
+        known = self._cache.last_known(parent, name), self._cache.last_known(new_parent, new_name)
+
         def outside(result: pb.OperationResult) -> None:
-            if result.HasField("inode"):
+            is_whole = result.HasField("inode") and (parent == new_parent or result.HasField("new_parent"))
+            if is_whole and (result.HasField("replaced") or not known[1]):
                 self._renamed_outside_lane(operation.rename, result)
+                return
+            # The answer does not tell of what lies in other groups; nor that they were two names of one inode.
+            self._changes.forget(result, ((parent, name), (new_parent, new_name)))
+            for inode_id in (parent, new_parent, *known):
+                self._cache.forget_attributes(inode_id)
 
         return await self._change(
             parent,

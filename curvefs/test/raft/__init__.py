@@ -1,0 +1,1 @@
+"""The consensus core: scenarios after the paper, unit tests, random schedules."""
