@@ -42,7 +42,7 @@ def _histories(said):
     with Cluster() as cluster:
         report = histories.run(cluster, said.count, said.seed, said.folder, tell=_tell)
     print(report)
-    return 1 if report.violations or report.differing else 0
+    return 1 if report.violations or report.differing or report.logged else 0
 
 
 def _recheck(said):

@@ -85,6 +85,7 @@ class Client:
     async def close(self):
         """End the session."""
         await self._session.close()
+        self._session.mds.close()
 
     async def call(self, id_, operation):
         """Make one call and return its record; None for one that says nothing."""

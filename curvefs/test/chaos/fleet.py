@@ -4,9 +4,11 @@ The functions block; the asynchronous side calls them in threads. Only one threa
 """
 
 import os
+import re
 import signal
 import subprocess
 import time
+from collections import Counter
 from contextlib import suppress
 
 from curvefs_tool.copyset.access import Copysets
@@ -18,6 +20,7 @@ from curvefs.src.common.errors import CurveFSError
 from curvefs.test.support.cluster import wait_until
 
 HEALTHY_S = 60.0
+_ERROR = re.compile(r"\[(?:error|critical) *\] (.*?)(?= +\w+=|$)", re.MULTILINE)
 
 
 class Fleet:
@@ -88,6 +91,11 @@ class Fleet:
             if comparison.differing or comparison.errors or len(comparison.digests) != len(self.numbers):
                 found[group] = str(comparison)
         return found
+
+    def logged_errors(self):
+        """Return what the metaservers logged as errors, with how often."""
+        logs = (self._cluster.log(f"metaserver-{number}") for number in self.numbers)
+        return Counter(found[1] for log in logs for found in _ERROR.finditer(log))
 
     # -------------------------------------------------------------------------------------------- hurting
 

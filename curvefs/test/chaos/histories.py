@@ -1,6 +1,6 @@
 """Histories of concurrent calls on a cluster that is hurt all the while, each checked to be linearizable.
 
-One cluster, a dozen clients (sessions), several histories at a time: each has directories of its own, four to eight of
+One cluster, sixteen clients (sessions), several histories at a time: each has directories of its own, four to eight of
 the clients, and 100 to 300 calls; faults go on without a break. Half of the clients give a call up soon, so that there
 are outcomes nobody knows; the others wait. Checking is for other processes, meanwhile.
 """
@@ -25,8 +25,8 @@ from curvefs.test.chaos.proxy import Proxies
 from curvefs.test.linearizability.checker import check
 from curvefs.test.linearizability.namespace import Namespace
 
-CLIENTS = 12
-AT_A_TIME = 6
+CLIENTS = 16
+AT_A_TIME = 12
 CLIENTS_PER_HISTORY = (4, 8)
 CALLS_PER_HISTORY = (100, 300)
 IMPATIENT_S, PATIENT_S = 1.0, 60.0
@@ -48,6 +48,7 @@ class Report:
     surfaced: dict = field(default_factory=dict)  # error -> how often
     violations: list = field(default_factory=list)  # (file, what the checker said)
     differing: dict = field(default_factory=dict)  # group -> how
+    logged: dict = field(default_factory=dict)  # error in a metaserver's log -> how often
     took_s: float = 0.0
 
     def __str__(self):
@@ -62,6 +63,7 @@ class Report:
         for path, said in self.violations:
             lines += [*said.splitlines()[:SHOWN_LINES], f"see it with: python -m curvefs.test.chaos recheck {path}"]
         lines.append(f"groups whose replicas differ: {self.differing or 'none'}")
+        lines.append(f"errors in logs of metaservers: {dict(self.logged) or 'none'}")
         return "\n".join(lines)
 
 
@@ -75,21 +77,22 @@ def _check(calls):
     return None if result.ok else str(result)
 
 
-def run(cluster, count, seed, folder, tell=lambda _: None):
+def run(cluster, count, seed, folder, *, at_a_time=AT_A_TIME, tell=lambda _: None):
     """Run histories on a fresh cluster; those that are not linearizable are saved in ``folder``."""
     cluster.up("--metaservers", "3", "--no-restart", mount=False)
     context = multiprocessing.get_context("spawn")
     with Fleet(cluster, own_restarts=True) as fleet, ProcessPoolExecutor(1, context) as checkers:
-        runner = _Run(cluster, fleet, checkers, count, seed, folder, tell)
+        runner = _Run(cluster, fleet, checkers, count, seed, folder, at_a_time, tell)
         trio.run(runner.run)
         runner.report.differing = fleet.differences()
+        runner.report.logged = fleet.logged_errors()
     return runner.report
 
 
 class _Run:
     """Shared across awaits: the next history's number, and the report."""
 
-    def __init__(self, cluster, fleet, checkers, count, seed, folder, tell):
+    def __init__(self, cluster, fleet, checkers, count, seed, folder, at_a_time, tell):
         self._cluster = cluster
         self._fleet = fleet
         self._checkers = checkers
@@ -97,6 +100,7 @@ class _Run:
         self._rng = random.Random(seed)
         self._seed = seed
         self._folder = folder
+        self._at_a_time = at_a_time
         self._tell = tell
         self._next = 0
         self._clients = []
@@ -119,7 +123,7 @@ class _Run:
                 self._clients.append(client)
             background.start_soon(self._faults.run)
             async with trio.open_nursery() as checking, trio.open_nursery() as histories:
-                for _ in range(AT_A_TIME):
+                for _ in range(self._at_a_time):
                     histories.start_soon(self._histories, checking)
             self._faults.stop()
             await self._faults.over.wait()

@@ -113,6 +113,7 @@ def run(cluster, kills, tell=lambda _: None):
         report.faults += [f"group {group}: {what}" for group, what in fleet.differences().items()]
         report.faults += _remove_all(fresh, inodes)
         report.faults += [f"group {group}: {what}" for group, what in fleet.differences().items()]
+        report.faults += [f"{count} x logged: {error}" for error, count in fleet.logged_errors().items()]
     return report
 
 

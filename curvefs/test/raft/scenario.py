@@ -12,6 +12,7 @@ command delivers them. After every command the invariants are looked at.
     campaign N | propose N data.. | change N voters [learners] | transfer N to=M | read N id | wake N | compact N index
     tick SECONDS        time goes on; nothing is delivered        wait SECONDS   the same, and everything is delivered
     deliver [from= to= kind= count=]     settle    drop ..   duplicate ..   reverse   hold ..   release
+    ask-vote N M term=T                  a vote is asked for by one that has everything and never asked whether it may
     cut N [M]   heal   crash N   restart N   empty N   join N
     disk N slow|fast   write N   written N   refused N   drop-unwritten N
     shell N slow|fast   work N   spoil N
@@ -25,7 +26,7 @@ from typing import NamedTuple
 
 from curvefs.src.common.errors import CurveFSError
 from curvefs.src.raft.configuration import Configuration
-from curvefs.src.raft.messages import Entry, EntryKind, HardState, Message
+from curvefs.src.raft.messages import Entry, EntryKind, HardState, Message, Vote
 from curvefs.src.raft.state import Settings
 
 from . import words
@@ -72,6 +73,7 @@ def play(path: Path, *, rewrite: bool) -> None:
     now = played(text)
     if rewrite:
         path.write_text(now)
+        return
     assert now == text, "see the diff; --rewrite takes it over, when it is right"
 
 
@@ -79,12 +81,15 @@ class Scenario:
     """The state of one file's run."""
 
     def __init__(self) -> None:
+        self._show = "all"
+        self._begin()
+
+    def _begin(self) -> None:
         self.servers: dict[int, Server] = {}
         self.now = 0.0
         self._network = Network()
         self._invariants = Invariants()
         self._settings = Settings()
-        self._show = "all"
         self._known: dict[int, tuple[str, int]] = {}
         self._lines: list[str] = []
 
@@ -104,6 +109,7 @@ class Scenario:
     # ------------------------------------------------------------------------------------------- servers
 
     def _do_servers(self, voters: str, *, learners_: str = "", **named: str) -> None:
+        self._begin()
         configuration = Configuration(_ids(voters), (), _ids(learners_))
         kinds = {one.name: type(one.default) for one in fields(Settings)}
         given = {key[:-1]: value for key, value in named.items()}
@@ -208,6 +214,9 @@ class Scenario:
 
     def _do_release(self) -> None:
         self._network.release()
+
+    def _do_ask_vote(self, source: str, to: str, *, term_: str) -> None:
+        self._network.send(Vote(int(source), int(to), int(term_), 1000, int(term_) - 1, pre=False))
 
     def _do_cut(self, n: str, other: str = "") -> None:
         one, others = int(n), [int(other)] if other else [*self.servers]

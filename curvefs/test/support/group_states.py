@@ -71,7 +71,7 @@ async def settled(servers):
 
 async def _look(servers):
     """Return (what is not settled yet, pairs of all groups)."""
-    found = {}
+    found: dict[bytes, bytes] = {}
     for group_id in GROUPS:
         digests = {}
         try:
@@ -100,9 +100,9 @@ class Tree:
     """Inodes and names of all groups together."""
 
     def __init__(self, pairs):
-        self.inodes = {}
-        self.names = collections.defaultdict(dict)  # directory: {name: (inode, type)}
-        self.counts = {}  # of inodes, by partition
+        self.inodes: dict[int, pb.Inode] = {}
+        self.names: dict[int, dict[bytes, tuple[int, int]]] = collections.defaultdict(dict)  # by directory
+        self.counts: dict[int, int] = {}  # of inodes, by partition
         for key, value in pairs.items():
             if key.startswith(keys.INODE):
                 inode = pb.Inode.FromString(value)
@@ -117,7 +117,7 @@ class Tree:
 
     def find(self, path):
         """Return the inode number of a path, or 0."""
-        at = ROOT_INODE
+        at: int = ROOT_INODE
         for name in filter(None, path.split("/")):
             at = self.names[at].get(name.encode(), (0, 0))[0]
         return at
@@ -125,7 +125,7 @@ class Tree:
     def problems(self):
         """Return what is wrong with it: one line each."""
         wrong = []
-        links = collections.Counter({ROOT_INODE: 1})
+        links: collections.Counter[int] = collections.Counter((ROOT_INODE,))
         for parent, names in self.names.items():
             if parent not in self.inodes:
                 wrong.append(f"names in {parent:x}, which is not there: {sorted(names)}")
@@ -170,7 +170,7 @@ class Tree:
         return wrong
 
     def _reached(self):
-        reached, todo = {ROOT_INODE}, [ROOT_INODE]
+        reached, todo = {int(ROOT_INODE)}, [int(ROOT_INODE)]
         while todo:
             for inode_id, _ in self.names.get(todo.pop(), {}).values():
                 if inode_id not in reached:

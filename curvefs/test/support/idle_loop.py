@@ -1,4 +1,4 @@
-"""How late an event loop is that has nothing to do: what of others' lag is the machine's. Says it when its input ends."""
+"""How late an event loop with nothing to do is: what of others' lag is the machine's. Says it when its input ends."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Three metaservers whose network is cut, in one direction or both: a minority acknowledges nothing, a majority goes on.
+"""Three metaservers, their network cut in one direction or both: a minority acknowledges nothing, a majority goes on.
 
 Each is in a network namespace of its own; the MDS and the clients are in another one, and reach all of them but where
 it says otherwise. Scenarios are coroutines that run there (support/netns.py): they begin and end with everything healed

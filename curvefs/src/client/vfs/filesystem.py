@@ -135,13 +135,13 @@ class Vfs:
         """Remove a name that is no directory; an open file stays usable until its last close."""
         _check_name(name)
         held = await self._held(parent, name)
-        self._note_orphan(await self._metadata.names.unlink(parent, name, held))
+        await self._note_orphan(await self._metadata.names.unlink(parent, name, held), held)
 
     async def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory; one that is open stays there, empty, until its last close."""
         _check_name(name)
         held = await self._held(parent, name)
-        self._note_orphan(await self._metadata.names.rmdir(parent, name, held))
+        await self._note_orphan(await self._metadata.names.rmdir(parent, name, held), held)
 
     async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
         """Rename, as renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE."""
@@ -160,7 +160,7 @@ class Vfs:
             held_inode=held,
         )
         if not flags:
-            self._note_orphan(result)
+            await self._note_orphan(result, held)
 
     # ------------------------------------------------------------------------------------------- files
 
@@ -328,12 +328,22 @@ class Vfs:
                 return 0  # the operation itself will say what is wrong
         return inode_id if self._files.is_open(inode_id) or self._directories.is_open(inode_id) else 0
 
-    def _note_orphan(self, result: pb.OperationResult) -> None:
+    async def _note_orphan(self, result: pb.OperationResult, held: int) -> None:
+        """Note what lost its last name and is open here. held: what the operation said is open here."""
         if not result.HasField("replaced") or result.replaced.nlink:
             return
-        inode_id = result.replaced.inode_id
+        inode_id, is_held = result.replaced.inode_id, result.held
+        if not result.replaced.change:  # it lies in another group, which knows whether that was its last name
+            if inode_id != held:
+                return
+            try:
+                is_held = not (await self._metadata.reads.get_attr(inode_id, fresh=True)).nlink
+            except CurveFSError:
+                is_held = False
+            if not is_held:
+                return
         for handles in (self._files, self._directories):
-            if result.held and handles.is_open(inode_id):
+            if is_held and handles.is_open(inode_id):
                 handles.orphaned(inode_id)
                 return
         self.view.forget(inode_id)

@@ -153,6 +153,7 @@ def _remove(scope: Scope, request: pb.Unlink | pb.Rmdir, made: Plan, *, is_direc
     removed = RemoveName(parent=request.parent, name=request.name, inode_id=inode_id, is_directory=is_directory)
     made.home_parts.append(Part(remove_name=removed))
     made.add(inode_id, _drop(inode_id, is_directory, scope.session_id, request.held_inode))
+    made.result.replaced.inode_id = inode_id
     return made
 
 
@@ -226,6 +227,8 @@ def _displace(made: Plan, operation: pb.Operation, session_id: bytes, fact: Fact
     there, is_directory = fact.inode_id, fact.type == _DIRECTORY
     if there == made.moved and not request.no_replace:
         raise NothingToDo
+    if there:
+        made.result.replaced.inode_id = there  # what it is like afterwards is told only when it lies here
     if request.exchange:
         if not there:
             raise Refusal(common_pb2.NOT_FOUND)
