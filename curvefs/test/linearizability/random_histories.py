@@ -34,6 +34,12 @@ from curvefs.test.linearizability.operations import (
 from curvefs.test.linearizability.tree import ROOT
 
 
+_KINDS = ("create", "mkdir", "link", "unlink", "rmdir", "rename", "lookup", "getattr", "readdir")
+_OF_TAKEN = frozenset(("unlink", "rmdir", "rename", "lookup"))
+MANY_FILES = (16, 2, 6, 16, 5, 22, 16, 9, 8)  # how often each kind
+MANY_DIRECTORIES = (2, 25, 1, 2, 10, 35, 10, 5, 5)
+
+
 class Refused(Exception):
     """With the name of an errno."""
 
@@ -225,6 +231,7 @@ class Shape:
     names: int = 10
     directories: int = 3
     think: float = 0.5
+    weights: tuple[int, ...] = MANY_FILES
     late: float = 20.0  # the mean delay of what takes effect after its client gave up
 
 
@@ -335,7 +342,7 @@ class _Simulation:
         rng = self.rng
         directories = [number for number in self._directories if number in self._files.nodes]
         wanted = len(directories) <= self.shape.directories and rng.random() < 0.3
-        kind = "mkdir" if wanted else rng.choices(_KINDS, _WEIGHTS)[0]
+        kind = "mkdir" if wanted else rng.choices(_KINDS, self.shape.weights)[0]
         parent, name = self._place(directories, taken=kind in _OF_TAKEN)
         new_parent, new_name = self._place(directories, taken=rng.random() < 0.5)
         match kind:
@@ -396,8 +403,3 @@ class _Simulation:
             self._after(
                 0.01 + self.rng.expovariate(1 / self.shape.think), self._go_on, script, (pending.id, pending.answer)
             )
-
-
-_KINDS = ("create", "mkdir", "link", "unlink", "rmdir", "rename", "lookup", "getattr", "readdir")
-_WEIGHTS = (16, 2, 6, 16, 5, 22, 16, 9, 8)
-_OF_TAKEN = frozenset(("unlink", "rmdir", "rename", "lookup"))

@@ -10,7 +10,7 @@ from curvefs.test.linearizability.checker import Model, Verdict, assert_lineariz
 from curvefs.test.linearizability.history import UNKNOWN, Call
 from curvefs.test.linearizability.namespace import Namespace
 from curvefs.test.linearizability.operations import OK, Create, Lookup, Unlink
-from curvefs.test.linearizability.random_histories import Shape, random_history
+from curvefs.test.linearizability.random_histories import MANY_DIRECTORIES, MANY_FILES, Shape, random_history
 from curvefs.test.linearizability.tree import ROOT
 
 BOUND = 100_000
@@ -133,6 +133,7 @@ def made(seed, largest):
         directories=rng.randrange(1, 3),
         think=rng.choice((0.05, 0.5)),
         late=rng.choice((1, 5)),
+        weights=rng.choice((MANY_FILES, MANY_DIRECTORIES)),
     )
     history = random_history(seed, shape)
     for _ in range(rng.randrange(4)):

@@ -16,7 +16,7 @@ command delivers them. After every command the invariants are looked at.
     cut N [M]   heal   crash N   restart N   empty N   join N
     disk N slow|fast   write N   written N   refused N   drop-unwritten N
     shell N slow|fast   work N   spoil N
-    status   log N..   lease N   progress N   show tokens|brief|all
+    status   log N..   lease N   progress N   show tokens|all|brief|nothing
 """
 
 from collections.abc import Callable, Iterable
@@ -171,7 +171,7 @@ class Scenario:
             self._step_time()
 
     def _do_wait(self, seconds: str) -> None:
-        show, self._show = self._show, "brief"
+        show, self._show = self._show, "nothing" if self._show == "nothing" else "brief"
         for _ in range(round(float(seconds) / STEP_S)):
             self._step_time()
             self._do_settle()
@@ -235,9 +235,7 @@ class Scenario:
 
     def _do_write(self, n: str) -> None:
         server = self._server(n)
-        if not server.write() or server.writing is None:
-            self._lines.append(f"{n} has nothing to write")
-            return
+        assert server.write() and server.writing is not None, "there is something to write"
         hard_state, entries = server.writing
         said = f" term {hard_state.term} vote {hard_state.vote}" if hard_state else ""
         self._lines.append(f"{n} writes{said} [{' '.join(map(words.of_entry, entries))}]")
@@ -302,28 +300,34 @@ class Scenario:
             self._note(server, happened)
         self._invariants.look(self.servers.values(), self.now)
 
+    def _say(self, line: str) -> None:
+        if self._show != "nothing":
+            self._lines.append(line)
+
     def _note_changes(self, server: Server) -> None:
         standing, committed = words.of_standing(server), server.raft.log.committed
         known = self._known[server.id]
         at = f"@{self.now:g} " if self._show == "brief" else ""
         if known[0] and known[0] != standing:
-            self._lines.append(f"{at}{server.id} is {standing}")
+            self._say(f"{at}{server.id} is {standing}")
         if known[0] and known[1] != committed:
-            self._lines.append(f"{at}{server.id} commits {committed}")
+            self._say(f"{at}{server.id} commits {committed}")
         self._known[server.id] = (standing, committed)
 
     def _note(self, server: Server, happened: Happened) -> None:
         self._invariants.applied(server, happened.applied)
         if happened.applied:
-            self._lines.append(f"{server.id} applies {' '.join(map(words.of_entry, happened.applied))}")
-        self._lines += [f"{server.id} may answer read {read} at {index}" for read, index in happened.reads]
-        self._lines += [f"{server.id} is to {work}" for work in happened.work]
+            self._say(f"{server.id} applies {' '.join(map(words.of_entry, happened.applied))}")
+        for read, index in happened.reads:
+            self._say(f"{server.id} may answer read {read} at {index}")
+        for work in happened.work:
+            self._say(f"{server.id} is to {work}")
         for message in happened.sent:
             self._invariants.said(server, message)
             self._network.send(message)
-            if self._show != "brief":
+            if self._show in ("all", "tokens"):
                 lost = " (lost)" if self._network.loses(message) else ""
-                self._lines.append(words.of_message(message, tokens=self._show == "tokens") + lost)
+                self._say(words.of_message(message, tokens=self._show == "tokens") + lost)
 
 
 def _ids(text: str) -> tuple[int, ...]:

@@ -1,4 +1,7 @@
-"""Plays the files in testdata, each after a chapter of the paper or the thesis. `pytest --rewrite`: see CONTRIBUTING.md."""
+"""Plays the files in testdata, each after a chapter of the paper or the thesis.
+
+`pytest --rewrite` makes their expectations anew; a person reads the diff.
+"""
 
 from pathlib import Path
 

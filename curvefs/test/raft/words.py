@@ -26,9 +26,9 @@ def of_entry(entry: Entry) -> str:
 
 
 def of_message(message: Message, *, tokens: bool = False) -> str:
-    flags = "".join(
-        f" {one.name}" for one in fields(message) if getattr(message, one.name) is True and one.name != "granted"
-    )
+    said = {"granted"} if isinstance(message, m.VoteReply) else {"rejected"} if isinstance(message, m.AppendReply) else set()
+    names = [one.name for one in fields(message) if getattr(message, one.name) is True]
+    flags = "".join(f" {name}" for name in names if name not in said)
     token = f" token {getattr(message, 'token', None)}" if tokens and hasattr(message, "token") else ""
     name = type(message).__name__
     return f"{message.source}->{message.to} {name} term {message.term}{_rest(message)}{flags}{token}"

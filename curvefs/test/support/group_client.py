@@ -39,6 +39,7 @@ class GroupClient:
         self.group_id = session.group_id
         self.session = SessionClient(session.fs_id, session.session_id, session.group_id, session.token)
         self.acknowledged = set()
+        self.address = ""  # of whom it is connected with
         self._stack = None
         self._addresses = []
 
@@ -118,11 +119,11 @@ class GroupClient:
         except BaseException:
             await stack.aclose()
             raise
-        self._stack = stack
+        self._stack, self.address = stack, address
 
     async def disconnect(self):
         """Let go of the connection; the lane stays."""
-        stack, self._stack = self._stack, None
+        stack, self._stack, self.address = self._stack, None, ""
         if stack is not None:
             await stack.aclose()
 

@@ -8,6 +8,7 @@ import asyncio
 import collections
 import stat
 import time
+from typing import Any
 
 import lmdb
 
@@ -20,6 +21,7 @@ from curvefs.src.metaserver.storage import keys
 from .metaservers import FS, GROUPS, LAYOUT
 
 SETTLING_S = 60.0
+_KINDS: dict[bytes, Any] = {keys.LOCK: state_pb2.LockRecord, keys.PREPARED: state_pb2.TransactionRecord}
 # What a transaction leaves only until it has ended everywhere.
 UNFINISHED = {"lock": keys.LOCK, "prepared": keys.PREPARED, "decided": keys.DECIDED}
 
@@ -45,15 +47,10 @@ def unfinished(servers):
     for number, server in servers.servers.items():
         for group_id in GROUPS:
             for key, value in pairs_of(server, group_id).items():
-                said = ""
-                if key.startswith(keys.LOCK):
-                    said = state_pb2.LockRecord.FromString(value)
-                elif key.startswith(keys.PREPARED):
-                    said = state_pb2.TransactionRecord.FromString(value)
-                elif key.startswith(keys.DECISION):
-                    said = state_pb2.DecisionRecord.FromString(value)
-                if said or key.startswith(keys.DECIDED):
-                    lines.append(f"metaserver {number}, group {group_id}: {key.hex()} {said}".replace("\n", " "))
+                kind = _KINDS.get(key[:1])
+                if kind is not None:
+                    said = str(kind.FromString(value)).replace("\n", " ")
+                    lines.append(f"metaserver {number}, group {group_id}: {key.hex()} {said}")
     return "\n".join(lines)
 
 

@@ -140,6 +140,7 @@ class Server:
     async def die(self, number=signal.SIGKILL):
         """Have it end by a signal, and wait until it has been started again."""
         self._is_asked = number != signal.SIGKILL
+        assert self._process is not None
         self._process.send_signal(number)
         deaths = self.deaths
         async with asyncio.timeout(PATIENCE_S):
@@ -170,6 +171,7 @@ class Server:
             )
         self._process = process
         self._is_asked = False
+        assert process.stdout is not None
         try:
             line = (await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)).decode()
             if line.startswith("listening on "):
@@ -227,6 +229,7 @@ class Metaservers:
             await server.stop()
         await self.mds.stop()
         guard.clean(self.folder)
+        assert self._guard.stdin is not None
         self._guard.stdin.close()
         self._guard.wait(30)
 

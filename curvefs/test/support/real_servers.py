@@ -29,7 +29,7 @@ from curvefs.src.rpc.blocking import BlockingClient
 from . import guard
 
 TOOL = [sys.executable, "-m", "curvefs_tool.main"]
-READY_S = 120.0
+READY_S = 1800.0  # the tests have limits of their own; a large state takes long to rebuild
 FS = "demo"
 MDS = 0  # the number of the MDS among the servers
 

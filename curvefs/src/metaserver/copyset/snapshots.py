@@ -128,7 +128,7 @@ class Snapshots:
         header = await asyncio.to_thread(self._write_file, group, path)
         old = self._made.pop(group, None)
         if old is not None and old.path != path:
-            old.path.unlink(missing_ok=True)
+            await asyncio.to_thread(old.path.unlink, missing_ok=True)  # freeing much takes long
         configuration = decode_configuration(header.configuration)
         size = path.stat().st_size
         made = _Made(path, Base(header.index, header.term), configuration, size, time.monotonic())

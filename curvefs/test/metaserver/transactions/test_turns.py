@@ -24,6 +24,11 @@ async def lab(tmp_path):
     await made.stop()
 
 
+def participant_of(lab):
+    """One that asks nobody."""
+    return Participant(lab.manager, None)  # type: ignore[arg-type]
+
+
 def id_of(number):
     return t.TransactionId(group_id=9, term=1, number=number)
 
@@ -44,7 +49,7 @@ def finish(number):
 
 
 async def test_the_older_gets_the_lock_when_the_younger_lets_go(lab):
-    participant = Participant(lab.manager, None)
+    participant = participant_of(lab)
     await participant.prepare(prepare(YOUNGER))
     waiting = asyncio.create_task(participant.prepare(prepare(OLDER)))
     await asyncio.sleep(0.05)
@@ -56,14 +61,14 @@ async def test_the_older_gets_the_lock_when_the_younger_lets_go(lab):
 
 async def test_a_lock_that_goes_with_the_entry_that_met_it_is_not_waited_for(lab):
     """Both entries are applied at once, and then nothing happens in the group any more."""
-    participant = Participant(lab.manager, None)
+    participant = participant_of(lab)
     await participant.prepare(prepare(YOUNGER))
     async with asyncio.timeout(2):
         await asyncio.gather(participant.prepare(prepare(OLDER)), participant.finish(finish(YOUNGER)))
 
 
 async def test_the_younger_gives_way_at_once(lab):
-    participant = Participant(lab.manager, None)
+    participant = participant_of(lab)
     await participant.prepare(prepare(OLDER))
     async with asyncio.timeout(2):
         with pytest.raises(Locked):
@@ -71,7 +76,7 @@ async def test_the_younger_gives_way_at_once(lab):
 
 
 async def test_who_waits_too_long_is_told_and_holds_nothing(lab):
-    participant = Participant(lab.manager, None)
+    participant = participant_of(lab)
     await participant.prepare(prepare(YOUNGER))
     with pytest.raises(Unavailable):
         await participant.prepare(prepare(OLDER, patience_ms=50))
