@@ -19,6 +19,7 @@ from ...rpc.asyncio_client import AsyncClient
 
 _FILESYSTEMS_MAX = 10_000
 _PAUSE_S = 0.05
+_TRY_S = 2.0  # but for Prepare, which may wait for locks
 
 
 class Local(Protocol):
@@ -123,7 +124,10 @@ class Calls:
             client = self._clients[addresses] = AsyncClient(addresses, deadline_s=deadline_s)
         sign(self._secret(), request)
         return await client.call(
-            transaction_pb2_grpc.TransactionServiceStub, method, request, deadline_s=min(deadline_s, 2.0)
+            transaction_pb2_grpc.TransactionServiceStub,
+            method,
+            request,
+            deadline_s=deadline_s if method == "Prepare" else min(deadline_s, _TRY_S),
         )
 
     async def close(self) -> None:

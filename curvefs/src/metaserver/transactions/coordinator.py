@@ -7,15 +7,16 @@ An attempt that loses against an older transaction, or whose plan has become sta
 age of the first. Until it is decided nothing has happened; what was prepared is released. After the decision entry was
 proposed its fate is the log's: whoever leads next finds it there, or knows that it never will be.
 
-Shared across awaits: `_running` (one run per session's number), `_active` (ids that may still be decided in this term).
-An id leaves `_active` only when it is known that it will not be decided later, so "not active" may be answered as
-"aborted".
+Shared across awaits: `_running` (one run per session's number), `_refused` (the last ones that failed), `_active` (ids
+that may still be decided in this term). An id leaves `_active` only when it is known that it will not be decided later,
+so "not active" may be answered as "aborted".
 """
 
 import asyncio
 import itertools
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,7 @@ _log = structlog.get_logger()
 
 DEADLINE_S = 10.0
 RUNNING_MAX = 10_000
+REFUSED_MAX = 10_000
 _PREPARE_S = 5.0
 _WALK_PATIENCE_S = 0.2
 _PAUSE_S = 0.002
@@ -89,6 +91,7 @@ class Coordinator:
         self._clock = clock
         self._numbers = itertools.count(1)
         self._running: dict[tuple[int, bytes, int], asyncio.Task[pb.OperationResult | CurveFSError]] = {}
+        self._refused: OrderedDict[tuple[int, bytes, int], pb.OperationResult] = OrderedDict()
         self._active: set[bytes] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._finishing = Finishing(copysets, calls)
@@ -114,6 +117,8 @@ class Coordinator:
         if not group.is_leader:
             raise group.redirect()
         key = (request.group_id, request.session_id, request.number)
+        if key in self._refused:
+            return self._refused[key]
         running = self._running.get(key)
         if running is None:
             if self._tasks is None or len(self._running) >= RUNNING_MAX:
@@ -123,6 +128,11 @@ class Coordinator:
         outcome = await asyncio.shield(running)
         if isinstance(outcome, CurveFSError):
             raise outcome
+        if outcome.status:
+            # A decision is stored, a refusal is not: a copy that comes late must not be carried out after all.
+            self._refused[key] = outcome
+            while len(self._refused) > REFUSED_MAX:
+                self._refused.popitem(last=False)
         return outcome
 
     async def _carry_out(self, group: Group, request: pb.TransactionRequest) -> pb.OperationResult | CurveFSError:
