@@ -48,8 +48,12 @@ async def measure(servers: RealServers, count: int) -> None:
         ("stopped", {"clean": True}),
         ("on a machine that stopped uncleanly", {"machine_stopped": True}),
     ):
-        seconds, memory = await group.restart(follower, **how)
-        print(f"restarted, {what}: serves after {seconds:.2f} s, {memory:.0f} MiB resident at most", flush=True)
+        seconds, cpu, memory = await group.restart(follower, **how)
+        print(
+            f"restarted, {what}: serves after {seconds:.2f} s ({cpu:.2f} s of processor time), "
+            f"{memory:.0f} MiB resident at most",
+            flush=True,
+        )
         await group.alike()
     servers.metaservers[dead].kill()
     new = servers.add(len(servers.metaservers) + 1)

@@ -3,6 +3,7 @@
 import argparse
 import secrets
 import sys
+import tempfile
 from pathlib import Path
 
 from curvefs.src.common import logs
@@ -18,7 +19,9 @@ def main():
     histories = commands.add_parser("histories", help="histories under faults, checked to be linearizable")
     histories.add_argument("--count", type=int, default=1000)
     histories.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
-    histories.add_argument("--folder", type=Path, default=Path("chaos-histories"), help="for those that fail")
+    histories.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "curvefs-chaos", help="for those that fail"
+    )
     recheck = commands.add_parser("recheck", help="check a saved history again")
     recheck.add_argument("file", type=Path)
     said = parser.parse_args()

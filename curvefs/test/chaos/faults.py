@@ -10,7 +10,7 @@ from collections import Counter
 import trio
 
 PAUSE_S_MAX = 1.5
-STOP_S = (0.9, 3.0)  # the lease is 0.8 s, the election timeout 1 s
+STOP_S = (0.9, 4.0)  # the lease is 0.8 s, the election timeout 1 s
 AWAY_S_MAX = 1.5  # before what was killed is started again
 CUT_S_MAX = 1.0
 _WEIGHTS = {"kill": 40, "stop": 30, "cut": 8, "refuse": 6, "hold": 8, "transfer": 5, "kill all": 3}

@@ -2,7 +2,7 @@
 
 One cluster, sixteen clients (sessions), several histories at a time: each has directories of its own, four to eight of
 the clients, and 100 to 300 calls; faults go on without a break. Half of the clients give a call up soon, so that there
-are outcomes nobody knows; the others wait. Checking is for other processes, meanwhile.
+are outcomes nobody knows; the others wait. One client more per history only lists, at intervals. Checking is for other processes, meanwhile.
 """
 
 import itertools
@@ -24,6 +24,7 @@ from curvefs.test.chaos.fleet import Fleet
 from curvefs.test.chaos.proxy import Proxies
 from curvefs.test.linearizability.checker import check
 from curvefs.test.linearizability.namespace import Namespace
+from curvefs.test.linearizability.operations import Readdir
 
 CLIENTS = 16
 AT_A_TIME = 12
@@ -31,6 +32,7 @@ CLIENTS_PER_HISTORY = (4, 8)
 CALLS_PER_HISTORY = (100, 300)
 IMPATIENT_S, PATIENT_S = 1.0, 60.0
 THINKING_S_MEAN = 0.08
+WATCHING_S, WATCHED_AT_ONCE = (0.3, 3.0), 5
 BOUND = 300_000
 SHOWN_LINES = 4  # of what the checker says
 CHECKS_WAITING_MAX = 40
@@ -115,35 +117,37 @@ class _Run:
         self._faults = Faults(self._fleet, proxies, addresses, random.Random(self._rng.random()))
         async with trio.open_nursery() as background:
             await background.start(proxies.run, list(addresses.values()))
-            for number in range(CLIENTS):
-                client = Client(
-                    self._cluster.mds, self._cluster.fs, proxies, timeout_s=IMPATIENT_S if number % 2 else PATIENT_S
-                )
+
+            async def new_client(timeout_s):
+                client = Client(self._cluster.mds, self._cluster.fs, proxies, timeout_s=timeout_s)
                 await background.start(client.run)
-                self._clients.append(client)
+                return client
+
+            self._clients = [await new_client(IMPATIENT_S if number % 2 else PATIENT_S) for number in range(CLIENTS)]
+            watchers = [await new_client(PATIENT_S) for _ in range(self._at_a_time)]
             background.start_soon(self._faults.run)
             async with trio.open_nursery() as checking, trio.open_nursery() as histories:
-                for _ in range(self._at_a_time):
-                    histories.start_soon(self._histories, checking)
+                for watcher in watchers:
+                    histories.start_soon(self._histories, checking, watcher)
             self._faults.stop()
             await self._faults.over.wait()
             await trio.to_thread.run_sync(self._fleet.wait_healthy)
-            for client in self._clients:
+            for client in [*self._clients, *watchers]:
                 await client.close()
             background.cancel_scope.cancel()
         self.report.faults = dict(self._faults.counts)
-        for client in self._clients:
+        for client in [*self._clients, *watchers]:
             for error in client.surfaced:
                 self.report.surfaced[error] = self.report.surfaced.get(error, 0) + 1
         self.report.took_s = time.monotonic() - began
 
-    async def _histories(self, checking):
+    async def _histories(self, checking, watcher):
         while self._next < self._count:
             number, self._next = self._next, self._next + 1
-            calls = await self._history(number)
+            calls = await self._history(number, watcher)
             await checking.start(self._check, number, calls)
 
-    async def _history(self, number):
+    async def _history(self, number, watcher):
         rng = random.Random(f"{self._seed}/{number}")
         choosing = Choosing(f"h{number}", rng)
         clients = rng.sample(self._clients, rng.randint(*CLIENTS_PER_HISTORY))
@@ -166,10 +170,25 @@ class _Run:
         for top in choosing.tops():
             await call(patient, top)
         left = total - len(calls)
-        async with trio.open_nursery() as nursery:
-            for index, client in enumerate(clients):
-                nursery.start_soon(ask, client, left // len(clients) + (index < left % len(clients)))
+        async with trio.open_nursery() as watching:
+            watching.start_soon(self._watch, watcher, choosing, call, rng)
+            async with trio.open_nursery() as nursery:
+                for index, client in enumerate(clients):
+                    nursery.start_soon(ask, client, left // len(clients) + (index < left % len(clients)))
+            watching.cancel_scope.cancel()
         return calls
+
+    async def _watch(self, watcher, choosing, call, rng):
+        """List directories at intervals.
+
+        This client is silent in between, for so long that it has not noticed when its leader stands still or was
+        replaced: its next calls go to the old one, and lie there when that goes on.
+        """
+        while True:
+            await trio.sleep(rng.uniform(*WATCHING_S))
+            async with trio.open_nursery() as nursery:
+                for parent in choosing.directories[-WATCHED_AT_ONCE:]:
+                    nursery.start_soon(call, watcher, Readdir(parent))
 
     async def _check(self, number, calls, *, task_status):
         async with self._checks:

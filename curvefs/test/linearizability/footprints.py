@@ -3,7 +3,7 @@
 Things that are read and written:
 
     (directory, name)     what a name leads to
-    (inode, LIVE)         that it is there, and known by its number
+    (inode, LIVE)         that it is there
     (directory, LIST)     its names as a whole: is it empty, what does a listing show
     (inode, COUNT)        its number of links
     TREE                  which directory is below which
@@ -13,7 +13,8 @@ so the two are in conflict; and who moves an inode counts as writing LIVE and CO
 last operation removes the inode, the first is in conflict with whoever reads these. Where this state does not tell
 whether a directory or a file will be moved, the footprint is that of a directory.
 
-An operation with a number that is not known yet (it can mean an inode of unknown number) is in everybody's way.
+An operation with a number that is not known yet (it can mean an inode of unknown number) is in everybody's way. So who
+tells a number for the first time, a create or a lookup, need not count as writing anything of that inode.
 """
 
 from typing import Any
@@ -51,14 +52,14 @@ def footprint(state: State, operation: Operation, answer: Any, *, sought: bool) 
     writes: list[Any]
     match operation:
         case Lookup(parent, name):
-            reads, writes = _lookup(state, parent, name, told or ())
+            reads, writes = _lookup(state, parent, name, told or ()), []
         case Getattr(inode):
             reads, writes = [(inode, LIVE), (inode, COUNT)], []
         case Readdir(parent):
             reads, writes = _readdir(state, parent, told, sought=sought), []
         case Create(parent, name) | Mkdir(parent, name):
             reads = [(parent, name), (parent, LIVE)]
-            writes = [(parent, name), (parent, LIST), *((inode, LIVE) for inode in told or ())]
+            writes = [(parent, name), (parent, LIST)]
             writes += [(parent, COUNT)] * isinstance(operation, Mkdir)
         case Link(inode, parent, name):
             reads = [(parent, name), (parent, LIVE), (inode, LIVE), *[(inode, COUNT)] * bool(told)]
@@ -89,7 +90,7 @@ def _lookup(state, parent, name, told):
     reads = [(parent, name), (parent, LIVE)]
     if len(told) >= _NLINK_AT:
         reads += [(told[0], COUNT), (state.find(parent, name), COUNT)]
-    return reads, [(told[0], LIVE)] if told and not state.knows(told[0]) else []
+    return reads
 
 
 def _readdir(state, parent, told, *, sought):

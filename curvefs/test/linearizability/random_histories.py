@@ -83,7 +83,12 @@ class Filesystem:
         return next(self._numbers)
 
     def create(self, operation):
-        return self._add(operation, None)
+        there = self._entries(operation.parent).get(operation.name)
+        if operation.exclusive or there is None:
+            return self._add(operation, None)
+        if self.nodes[there].type == DIRECTORY:
+            raise Refused("EISDIR")
+        return (there,)
 
     def mkdir(self, operation):
         made = self._add(operation, {})
@@ -347,7 +352,7 @@ class _Simulation:
         new_parent, new_name = self._place(directories, taken=rng.random() < 0.5)
         match kind:
             case "create":
-                return Create(parent, name)
+                return Create(parent, name, exclusive=rng.random() < 0.8)
             case "mkdir":
                 return Mkdir(parent, name)
             case "link" if self._known_files:

@@ -9,7 +9,7 @@ from curvefs.test.linearizability import exhaustive, tree
 from curvefs.test.linearizability.checker import Model, Verdict, assert_linearizable, check
 from curvefs.test.linearizability.history import UNKNOWN, Call
 from curvefs.test.linearizability.namespace import Namespace
-from curvefs.test.linearizability.operations import OK, Create, Lookup, Unlink
+from curvefs.test.linearizability.operations import OK, Create, Lookup, Mkdir, Rename, Unlink
 from curvefs.test.linearizability.random_histories import MANY_DIRECTORIES, MANY_FILES, Shape, random_history
 from curvefs.test.linearizability.tree import ROOT
 
@@ -120,6 +120,20 @@ def test_a_long_history_needs_no_deep_stack():
     calls = [write(number, 2 * number, 2 * number + 1) for number in range(1, 10_000)]
     assert check(Register(), calls, bound=BOUND).ok
     assert not check(Register(), [*calls, read(1, 10**6, 10**6)], bound=BOUND).ok
+
+
+def test_a_rename_above_a_new_parent_can_be_what_makes_another_one_a_loop():
+    """Two renames that name nothing in common: c is below b, d below a; a moves into c, and then b not into d."""
+    calls = [
+        *(Call(1, place, operation, 2 * place, 2 * place + 1, (OK, 2 + place)) for place, operation in enumerate(LOOP)),
+        Call(1, "a", Rename(ROOT, "a", 4, "a"), 10, 20, (OK,)),
+        Call(2, "b", Rename(ROOT, "b", 5, "b"), 10, 15, "EINVAL"),
+    ]
+    assert check(Namespace(), calls, bound=BOUND).ok
+    assert exhaustive.by_permutations(Namespace(), calls)
+
+
+LOOP = [Mkdir(ROOT, "a"), Mkdir(ROOT, "b"), Mkdir(3, "c"), Mkdir(2, "d")]  # 2, 3, 4, 5
 
 
 def made(seed, largest):

@@ -4,6 +4,7 @@ Of what was committed it remembers all, so that it also sees what every server h
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from curvefs.src.raft import messages as m
 from curvefs.src.raft.messages import Entry, Message
@@ -25,7 +26,7 @@ class Invariants:
             self._state_machine_safety(server)
         for server in up:
             self._leader_completeness(server)
-        for one, other in zip(up, up[1:], strict=False):
+        for one, other in pairwise(up):
             log_matching(one, other)
         leases_are_exclusive(up, now)
 

@@ -5,8 +5,8 @@
     ----
     what came of it, or "ok"
 
-Several commands may share a block; a blank line ends it. Servers answer at once, but messages lie in the network until a
-command delivers them. After every command the invariants are looked at.
+Several commands may share a block; a blank line ends it. Servers answer at once, but messages lie in the network until
+a command delivers them. After every command the invariants are looked at.
 
     servers 1,2,3 [learners=..] [log1=1,1,4] [term1=..] [setting=value ..]   make a group; a log is given by its terms
     campaign N | propose N data.. | change N voters [learners] | transfer N to=M | read N id | wake N | compact N index
@@ -22,7 +22,7 @@ command delivers them. After every command the invariants are looked at.
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from curvefs.src.common.errors import CurveFSError
 from curvefs.src.raft.configuration import Configuration
@@ -111,10 +111,10 @@ class Scenario:
     def _do_servers(self, voters: str, *, learners_: str = "", **named: str) -> None:
         self._begin()
         configuration = Configuration(_ids(voters), (), _ids(learners_))
-        kinds = {one.name: type(one.default) for one in fields(Settings)}
+        kinds: dict[str, Any] = {one.name: type(one.default) for one in fields(Settings)}
         given = {key[:-1]: value for key, value in named.items()}
         settings = {key: kinds[key](float(value)) for key, value in given.items() if key in kinds}
-        self._settings = replace(Settings(quiet_after_s=0), **settings)  # type: ignore[arg-type]
+        self._settings = replace(Settings(quiet_after_s=0), **settings)
         for id_ in configuration.members:
             terms = _ids(given.pop(f"log{id_}", ""))
             term = int(given.pop(f"term{id_}", max(terms, default=0)))

@@ -21,9 +21,9 @@ from curvefs.src.raft.state import Settings, Write
 class Disk:
     """What outlives a crash. state: (index, data) of what was applied, up to the base."""
 
-    configuration: Configuration = Configuration()
-    hard_state: HardState = HardState()
-    base: Base = Base()
+    configuration: Configuration = field(default_factory=Configuration)
+    hard_state: HardState = field(default_factory=HardState)
+    base: Base = field(default_factory=Base)
     state: list[tuple[int, bytes]] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
 
@@ -201,6 +201,9 @@ class Network:
         chosen = {id(one) for one in taken}
         self.messages = [one for one in self.messages if id(one) not in chosen]
         return taken
+
+    def remove(self, message: Message) -> None:
+        self.messages = [one for one in self.messages if one is not message]
 
     def duplicate(self, picks: Callable[[Message], bool]) -> None:
         self.messages += [replace(one) for one in self.messages if picks(one)]

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curvefs.proto import raft_pb2 as pb
@@ -16,7 +16,8 @@ from curvefs.src.raft.configuration import Configuration
 
 NUMBERS = st.integers(0, 2**64 - 1)
 IDS = st.lists(st.integers(1, 2**64 - 1), max_size=4).map(tuple)
-CONFIGURATIONS = st.builds(Configuration, IDS, IDS, IDS, st.lists(st.tuples(NUMBERS, st.text()), max_size=3).map(tuple))
+ADDRESSES = st.lists(st.tuples(NUMBERS, st.text()), max_size=3).map(tuple)
+CONFIGURATIONS = st.builds(Configuration, IDS, IDS, IDS, ADDRESSES, NUMBERS)
 ENTRIES = st.lists(st.tuples(NUMBERS, st.sampled_from(m.EntryKind), st.binary()), max_size=4)
 KINDS = typing.get_args(m.Message)
 BY_TYPE = {int: NUMBERS, bool: st.booleans(), bytes: st.binary(), Configuration: CONFIGURATIONS}
@@ -35,21 +36,22 @@ def any_message(draw, kind=None):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_message_survives_the_network(kind):
+    @settings(deadline=None)
     @given(any_message(kind))
     def holds(message):
-        if isinstance(message, m.AppendReply) and not message.rejected:
-            assert codec.decode(codec.encode(message)).index == message.index
         bytes_ = codec.encode(message).SerializeToString()
         assert codec.decode(pb.Message.FromString(bytes_)) == message
 
     holds()
 
 
+@settings(deadline=None)
 @given(CONFIGURATIONS)
 def test_a_configuration_survives_the_log(configuration):
     assert codec.decode_configuration(codec.encode_configuration(configuration)) == configuration
 
 
+@settings(deadline=None)
 @given(st.builds(m.HardState, NUMBERS, NUMBERS, NUMBERS, st.booleans()))
 def test_hard_state_survives_the_log(hard_state):
     assert codec.decode_hard_state(codec.encode_hard_state(hard_state)) == hard_state
@@ -62,7 +64,7 @@ def test_an_unknown_type_is_corrupt_data(kind):
 
 
 def test_an_entry_of_unknown_type_is_corrupt_data():
-    said = pb.Message(type=pb.APPEND, log_index=4, entries=[pb.Entry(index=5, type=9)])
+    said = pb.Message(type=pb.APPEND, log_index=4, entries=[pb.Entry.FromString(b"\x10\x05\x18\x09")])
     with pytest.raises(CorruptData):
         codec.decode(said)
 
@@ -83,6 +85,7 @@ def test_a_configuration_that_cannot_be_read_is_corrupt_data(data):
         codec.decode(said)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_garbage_is_a_message_or_corrupt_data_and_nothing_else(data):
     try:
@@ -96,6 +99,7 @@ def test_garbage_is_a_message_or_corrupt_data_and_nothing_else(data):
     assert codec.decode(codec.encode(message)) == message
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_garbage_is_a_configuration_or_corrupt_data(data):
     try:
@@ -104,6 +108,7 @@ def test_garbage_is_a_configuration_or_corrupt_data(data):
         return
 
 
+@settings(deadline=None)
 @given(any_message(), st.binary(min_size=1, max_size=8))
 def test_fields_of_a_later_version_are_passed_over(message, value):
     later = bytes([0xFA, 0x3E, len(value)]) + value  # field 1007, bytes

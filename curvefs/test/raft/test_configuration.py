@@ -3,7 +3,7 @@
 from itertools import chain, combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curvefs.src.raft.configuration import Configuration, Tally
@@ -24,6 +24,7 @@ def decides(configuration, servers):
     return all(2 * len(set(half) & set(servers)) > len(half) for half in halves)
 
 
+@settings(deadline=None)
 @given(IDS, OUTGOING, VALUES)
 def test_reached_is_the_highest_value_that_a_deciding_set_has(voters, outgoing, values):
     configuration = Configuration(voters, outgoing)
@@ -34,6 +35,7 @@ def test_reached_is_the_highest_value_that_a_deciding_set_has(voters, outgoing, 
     assert configuration.reached(values) == best
 
 
+@settings(deadline=None)
 @given(IDS, OUTGOING, VOTES)
 def test_an_election_is_won_by_a_deciding_set_and_lost_when_none_is_left(voters, outgoing, votes):
     configuration = Configuration(voters, outgoing)
@@ -48,6 +50,7 @@ def test_an_election_is_won_by_a_deciding_set_and_lost_when_none_is_left(voters,
     assert configuration.tally(votes) is expected
 
 
+@settings(deadline=None)
 @given(IDS, IDS)
 def test_a_majority_during_a_change_shares_a_server_with_every_one_before_and_after(before, after):
     joint = Configuration(before).changed_to(after, ())

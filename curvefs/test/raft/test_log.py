@@ -38,6 +38,7 @@ class LogMachine(RuleBasedStateMachine):
         self.base = self.committed = self.durable = self.applied = 0
         self.term = 1
         self.writes = []
+        self.disk = []
         self.snapshot = {0: FIRST}
 
     def made(self, first, choices):
@@ -79,8 +80,9 @@ class LogMachine(RuleBasedStateMachine):
     @rule()
     def take_unwritten(self):
         taken = self.log.take_unwritten()
-        assert taken == self.all[len(self.all) - len(taken) :]
-        assert len(self.all) - len(taken) <= self.durable, "nothing is left out"
+        kept = len(self.all) - len(taken)
+        assert taken == self.all[kept:]
+        assert self.all[:kept] == self.disk[:kept], "nothing is left out"
         assert not self.log.has_unwritten
         self.writes.append((self.log.last_taken, list(self.all)))
 
@@ -89,9 +91,10 @@ class LogMachine(RuleBasedStateMachine):
     def written(self):
         (index, term), on_disk = self.writes.pop()
         self.log.written(index, term)
-        if index > self.durable and self.all[index - 1 : index] == on_disk[index - 1 : index]:
-            assert self.all[:index] == on_disk[:index]
-            self.durable = index
+        if on_disk:
+            self.disk = on_disk
+        if on_disk[index - 1 : index] == self.all[index - 1 : index]:
+            self.durable = max(self.durable, index if on_disk else 0)
 
     @precondition(lambda self: self.writes)
     @rule()
@@ -124,6 +127,8 @@ class LogMachine(RuleBasedStateMachine):
         self.term += 1
         index = self.committed + more
         self.all = [entry(i, self.term) for i in range(1, index + 1)]
+        self.disk = list(self.all)
+        self.writes = [(last, []) for last, _ in self.writes]  # on disk it lies before the log's new beginning
         self.snapshot = {index: CONFIGURATIONS[0]}
         self.log.reset(Base(index, self.term), CONFIGURATIONS[0])
         self.base = self.committed = self.durable = self.applied = index
@@ -144,6 +149,7 @@ class LogMachine(RuleBasedStateMachine):
     def is_as_durable_and_committed(self):
         log = self.log
         assert (log.committed, log.durable, log.applied) == (self.committed, self.durable, self.applied)
+        assert self.all[: self.durable] == self.disk[: self.durable]
         assert self.base <= self.applied <= min(self.committed, self.durable)
 
     @invariant()

@@ -1,6 +1,6 @@
 """Rounds of heartbeats, and the reads that wait for them."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curvefs.src.raft.reads import ConfirmedRead, Rounds
@@ -38,6 +38,7 @@ def test_an_old_answer_takes_nothing_back():
     assert (rounds.contact, rounds.reached) == (2.0, 2)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.just("begin"), st.just("ask"), st.integers(0, 10))))
 def test_reads_are_confirmed_once_in_order_and_never_early(steps):
     rounds = Rounds(0.0)

@@ -26,7 +26,13 @@ def of_entry(entry: Entry) -> str:
 
 
 def of_message(message: Message, *, tokens: bool = False) -> str:
-    said = {"granted"} if isinstance(message, m.VoteReply) else {"rejected"} if isinstance(message, m.AppendReply) else set()
+    said = (
+        {"granted"}
+        if isinstance(message, m.VoteReply)
+        else {"rejected"}
+        if isinstance(message, m.AppendReply)
+        else set()
+    )
     names = [one.name for one in fields(message) if getattr(message, one.name) is True]
     flags = "".join(f" {name}" for name in names if name not in said)
     token = f" token {getattr(message, 'token', None)}" if tokens and hasattr(message, "token") else ""

@@ -11,6 +11,7 @@ from curvefs.test.sim.metaserver import FS, GROUP
 _ANSWER_S = 2.0
 _AGAIN_S = 0.3
 _UNANSWERED_MAX = 12
+_READS_MAX = 3  # of one client at a time
 _MODE = 0o100644
 
 
@@ -35,14 +36,15 @@ class Client:
         self._opening = [partition(), self._open()]
         self._opening_on = 0  # the connection that the first of them is under way on
         self._answers = 0
-        self._reading = None  # (connection of the read, call, request, asked)
+        self._readings = {}  # place -> (call, request, the index that was known when it began)
+        self._silent_until = 0.0
         self._reads = 0
         self._names = [b"%c" % (97 + i) for i in range(world.schedule.names)]
         self._finishing = False
 
     @property
     def idle(self):
-        return self._lane.idle and self._reading is None and not self._opening
+        return self._lane.idle and not self._readings and not self._opening
 
     def begin(self):
         """Begin."""
@@ -59,6 +61,18 @@ class Client:
         for _ in range(count):
             self._ask()
 
+    def be_silent(self, seconds):
+        """Ask for nothing for a while, then for several things at once."""
+        self._silent_until = self._world.events.now + seconds
+        self._world.events.after(seconds, self._break_silence)
+
+    def _break_silence(self):
+        if not self._finishing:
+            self._ask()
+            for _ in range(_READS_MAX):
+                self._look_up()
+            self._later(_AGAIN_S, self._look_up)
+
     def _open(self):
         command = state_pb2.OpenSessionCommand(fs_id=FS, session_id=self._session)
         return state_pb2.Entry(format=1, open_session=command)
@@ -71,6 +85,11 @@ class Client:
     def _think(self):
         if self._finishing:
             return
+        if self._world.events.now < self._silent_until:
+            self._later(self._world.schedule.think_s, self._think)
+            return
+        if self._random.random() < self._world.schedule.wander:
+            self._connect(self._random.choice(list(self._world.servers)))
         if self._random.random() < self._world.schedule.reads:
             self._look_up()
         else:
@@ -120,8 +139,8 @@ class Client:
         self._last_arrival = 0.0
         self._lane.rewind()
         self._pump()
-        if self._reading is not None:
-            self._send_read()
+        for place in self._readings:
+            self._send_read(place)
 
     def _reconnect(self, connection, hint=0):
         if connection != self._connection:
@@ -220,30 +239,33 @@ class Client:
     # -------------------------------------------------------------------------------------------- reads
 
     def _look_up(self):
-        if self._reading is not None or self._opening:
+        free = [place for place in range(_READS_MAX) if place not in self._readings]
+        if self._finishing or self._opening or not free:
             return
+        place = free[0]
         name = self._random.choice(self._names)
-        call = self._world.history.begin(100 + self._number, "lookup", (name,))
+        call = self._world.history.begin(1000 * (1 + place) + self._number, "lookup", (name,))
         self._reads += 1
         request = pb.Read(read_id=self._reads, lookup=pb.Lookup(parent=ROOT_INODE, name=name))
-        self._reading = (call, request, self._world.checkers.answered_index)
-        self._send_read()
+        self._readings[place] = (call, request, self._world.checkers.answered_index)
+        self._send_read(place)
 
-    def _send_read(self):
-        self._send(self._serve_read, self._reading[1])
+    def _send_read(self, place):
+        self._send(self._serve_read, place, self._readings[place][1])
 
-    def _serve_read(self, server, connection, request):
-        server.read(request, lambda result, index: self._reply(self._on_read, connection, request, result, index))
+    def _serve_read(self, server, connection, place, request):
+        server.read(
+            request, lambda result, index: self._reply(self._on_read, connection, place, request, result, index)
+        )
 
-    def _on_read(self, request, result, index):
-        if self._reading is None or self._reading[1].read_id != request.read_id:
+    def _on_read(self, place, request, result, index):
+        if place not in self._readings or self._readings[place][1].read_id != request.read_id:
             return
         if isinstance(result, CurveFSError):
             hint = int(result.leader or 0) if isinstance(result, Redirect) else self._server
             self._later(_AGAIN_S, self._reconnect, self._connection, hint)
             return
-        call, _, asked = self._reading
-        self._reading = None
+        call, _, asked = self._readings.pop(place)
         self._world.checkers.read_is_fresh(self._number, asked, index)
         if result.failure.code:
             raise Violation("answers are true", f"a lookup in the root directory fails: {result.failure}")

@@ -18,7 +18,7 @@ from curvefs.src.metaserver.wal.segments import LogSettings, SegmentFiles
 from curvefs.src.raft.configuration import Configuration
 from curvefs.src.raft.core import Raft
 from curvefs.test.sim.checkers import Violation
-from curvefs.test.sim.disk import SimDisk
+from curvefs.test.sim.disk import Crashed, SimDisk
 from curvefs.test.sim.log import ProcessEnds, SimLog
 from curvefs.test.sim.server import Server
 from curvefs.test.sim.snapshots import SimSnapshots
@@ -28,6 +28,7 @@ GROUP, FS = 7, 1
 _RESERVE_BYTES = 4096
 _ROUND_S = 1.0
 _ENDS_PAUSE_S = 0.3
+_STOPS_AT_START = 0.03
 
 
 def _fatal(reason):
@@ -64,6 +65,7 @@ class SimMetaserver(Server):
         self._last_written = self._last_before = 0
         self._heard = {}  # of each peer: (incarnation, when it was last reachable)
         group_module.LOG_ENTRIES_SOFT, group_module.LOG_ENTRIES_HARD = schedule.log_keep * 2, schedule.log_max
+        group_module._APPLY_ENTRIES_MAX = schedule.apply_max
         recovery._KEPT_ENTRIES = schedule.log_keep
 
         self._note_disk(0, ())
@@ -123,28 +125,28 @@ class SimMetaserver(Server):
     # --------------------------------------------------------------------------------- life and death
 
     def start(self):
-        now = self.clock.boottime_s
-        world = self.world
         try:
-            before = self._disk_used()
-            outline = wal.recover(self.disk)
-            if self._disk_used() < before:
-                world.counters["torn tails cut"] += 1
-            environment = self._environment()
-            found = recovery.Recovering(GROUP, self.id, environment, self.checkpoints, self.first)
-            recovery.replay({GROUP: found}, outline)
-            if found.damage is not None:
-                raise found.damage
-            start = found.finish()
+            found, start, outline = self._recover()
         except (StartupError, CurveFSError) as error:
             raise Violation("recovery", f"{self} cannot start: {error}") from error
+        except Crashed:
+            self._machine_stops()
+            self.start()
+            return
+        world = self.world
+        environment = found.environment
         self.log = SimLog(self, outline, LogSettings(world.schedule.segment_bytes, _RESERVE_BYTES))
-        if found.begins_anew:  # see GroupFolders._finish()
+        if found.begins_anew:  # see GroupFolders._finish(), and CopysetManager._begin()
+            world.counters["logs begun anew"] += 1
             for _ in range(KEPT):
                 self.checkpoints.make(environment)
+                if self.random_disk.random() < _STOPS_AT_START:
+                    self._machine_stops()
+                    self.start()
+                    return
             found.bytes_since_checkpoint = 0
             self.log.files.append(folders._beginning(GROUP, start.base, start.hard_state))
-            world.counters["logs begun anew"] += 1
+        now = self.clock.boottime_s
         self.snapshots = SimSnapshots(self)
         self.changing = False
         raft = self.raft = Raft(self.id, world.schedule.raft, start, now=now(), jitter=self._jitter)
@@ -162,6 +164,29 @@ class SimMetaserver(Server):
         self._note_disk(start.base.index, start.entries)
         self.group.act()
         self.later(_ROUND_S * self.random_disk.random(), self._checkpoint_where_due)
+
+    def _recover(self):
+        """Find what is there. Raises Crashed when the machine stops in the middle of it."""
+        if self.random_disk.random() < _STOPS_AT_START:
+            self.disk.crash_in = self.random_disk.choice((1, 2, 3))
+        before = self._disk_used()
+        outline = wal.recover(self.disk)
+        self.disk.crash_in = None
+        if self._disk_used() < before:
+            self.world.counters["torn tails cut"] += 1
+        environment, restored = self._open_environment()
+        found = recovery.Recovering(GROUP, self.id, environment, self.checkpoints, self.first, restored=restored)
+        recovery.replay({GROUP: found}, outline)
+        if found.damage is not None:
+            raise found.damage
+        return found, found.finish(), outline
+
+    def _machine_stops(self):
+        """The machine stops during the start, and starts again."""
+        self.world.counters["stops during a start"] += 1
+        self.disk.crash()
+        self.environment = None
+        self.clock.reboot()
 
     def stop(self, *, machine):
         self.end_at_write = None
@@ -182,16 +207,17 @@ class SimMetaserver(Server):
             self.die(machine=False)
             self.world.events.after(_ENDS_PAUSE_S, self.world.plan.start, self)
 
-    def _environment(self):
-        environment = self.environment
+    def _open_environment(self):
+        """Return the environment, and the checkpoint that it was restored from."""
+        environment, restored = self.environment, None
         if environment is None:
             environment = self.environment = MemoryEnvironment()
-            newest = self.checkpoints.newest_good()
-            if newest is not None:
-                environment.restore(newest.path)
+            restored = self.checkpoints.newest_good()
+            if restored is not None:
+                environment.restore(restored.path)
         environment.on_applied = self._note_applied
         environment.full = False
-        return environment
+        return environment, restored
 
     def _note_applied(self, applied, digest):
         if self.raft is not None:
@@ -266,8 +292,12 @@ class SimMetaserver(Server):
         group = self.group
         if group.broken is not None:
             raise Violation("broken", f"{self}: {group.broken}")
+        leader = group.raft.leader
+        peer = self.world.servers.get(leader)
+        # A process that is killed closes its connections; of a machine that is gone nobody hears for a while.
+        if peer is not None and peer is not self and not peer.running and peer.environment is not None:
+            group.suspect_leader()
         if not group.needs_ticks:
-            leader = group.raft.leader
             if leader == self.id or self._is_the_same(leader):
                 return
             group.wake()

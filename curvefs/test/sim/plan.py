@@ -311,6 +311,13 @@ class Plan:
         if server.running and server.incarnation == incarnation:
             server.raft.may_lead = True
 
+    def _silence(self):
+        """Nobody asks for anything for a while; then everybody at once."""
+        silent_s = 0.5 + 4.0 * self._random.random()
+        for client in self._world.clients:
+            client.be_silent(silent_s)
+        return silent_s
+
     def _burst(self):
         count = self._random.randrange(4, 12)
         for client in self._world.clients:

@@ -33,6 +33,7 @@ ACTIONS = {
     "clock_off": 1,  # the wall clock jumps; the server may not lead
     "lag": 3,  # a follower is cut off until it needs a snapshot
     "burst": 2,  # many requests at once
+    "silence": 3,  # nobody asks for anything, so that the group goes quiet
 }
 
 
@@ -76,10 +77,12 @@ class Schedule:
     clients: int
     think_s: float  # a client waits up to so long
     reads: float  # share
+    wander: float  # chance that a client asks somewhere else next time
     read_pauses: float  # chance that the process stands still between reading the state and answering
     names: int
     log_keep: int  # entries that stay in memory when it is compacted
     log_max: int  # entries: then it is compacted
+    apply_max: int  # entries in one transaction
     chunk_bytes: int  # of a snapshot
     segment_bytes: int
     checkpoint_bytes: int  # of the log, then a checkpoint is made
@@ -127,10 +130,12 @@ def draw(seed, messages=2000):
         clients=choice((2, 3, 4)),
         think_s=choice((0.1, 0.3, 0.3, 0.6, 2.0)),
         reads=choice((0.2, 0.5, 0.8)),
+        wander=choice((0.0, 0.02, 0.1, 0.4)),
         read_pauses=choice((0.0, 0.0, 0.002, 0.02)),
         names=choice((2, 4, 8)),
         log_keep=log_max // 4,
         log_max=log_max,
+        apply_max=choice((2, 16, 256)),
         chunk_bytes=choice((64, 512, 4096)),
         segment_bytes=choice((2048, 16384, 1 << 20)),
         checkpoint_bytes=choice((500, 5000, 50_000)),

@@ -115,7 +115,7 @@ class SimSnapshots:
         for pair in pairs:
             digest ^= hash(pair)
         copy = (Applied(index, term, time_ns), digest, dict(pairs))
-        server.checkpoints.add(copy)
+        server.checkpoints.add(copy, adopted=True)
         server.later(server.disk_delay(), self._tell_log, copy)
 
     def _tell_log(self, copy):

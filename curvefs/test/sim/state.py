@@ -111,16 +111,16 @@ class MemoryEnvironment:
 
 
 class Checkpoint:
-    """One checkpoint; path is what restore() takes."""
+    """One checkpoint; path is what restore() takes. adopted: it came as a snapshot."""
 
-    def __init__(self, copy):
+    def __init__(self, copy, *, adopted):
         self.path = copy
         self.index = copy[0].index
-        self.damaged = False
+        self.adopted = adopted
 
 
 class MemoryCheckpoints:
-    """Checkpoints that outlive the machine; the newest may be damaged, never both."""
+    """Checkpoints, which outlive the machine."""
 
     def __init__(self):
         self.kept = []
@@ -136,13 +136,11 @@ class MemoryCheckpoints:
     def make(self, environment):
         return self.add(environment.copy())
 
-    def add(self, copy):
-        """Make a copy one of the checkpoints, as an installed snapshot is."""
-        made = Checkpoint(copy)
+    def add(self, copy, *, adopted=False):
+        """Make a copy one of the checkpoints."""
+        made = Checkpoint(copy, adopted=adopted)
         self.kept = [*self.kept, made][-KEPT:]
         return made
 
     def newest_good(self):
-        while self.kept and self.kept[-1].damaged:
-            self.kept.pop()
         return self.kept[-1] if self.kept else None

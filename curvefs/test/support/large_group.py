@@ -82,7 +82,7 @@ class LargeGroup:
     # ------------------------------------------------------------------------------------------ one server
 
     async def restart(self, number, *, clean=False, machine_stopped=False):
-        """Stop a metaserver and start it; returns (seconds until it serves, MiB)."""
+        """Stop a metaserver and start it; returns (seconds until it serves, of them at work, MiB)."""
         server = self.servers.metaservers[number]
         if clean:
             await asyncio.to_thread(server.stop)
@@ -91,7 +91,7 @@ class LargeGroup:
         if machine_stopped:
             forget_boot(server.data)
         seconds = await asyncio.to_thread(self.servers.start_metaserver, server)
-        return seconds, server.memory()
+        return seconds, server.cpu(), server.memory()
 
     async def leader(self):
         """Return the id of the leader."""

@@ -125,6 +125,12 @@ class Server:
         assert found is not None
         return int(found[1]) / 1024
 
+    def cpu(self):
+        """Return the seconds of processor time it has had, which do not depend on what else runs here."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def said(self):
         """Return its log."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
