@@ -1,8 +1,9 @@
 """Histories of concurrent calls on a cluster that is hurt all the while, each checked to be linearizable.
 
-One cluster, sixteen clients (sessions), several histories at a time: each has directories of its own, four to eight of
-the clients, and 100 to 300 calls; faults go on without a break. Half of the clients give a call up soon, so that there
-are outcomes nobody knows; the others wait. One client more per history only lists, at intervals. Checking is for other processes, meanwhile.
+One cluster, sixteen clients (sessions), several histories at a time: each has directories of its own, four to eight
+of the clients, and 100 to 300 calls; faults go on without a break. Half of the clients give a call up soon, so that
+there are outcomes nobody knows; the others wait. One client more per history only lists, at intervals. Checking is
+for other processes, meanwhile.
 """
 
 import itertools

@@ -33,7 +33,6 @@ from curvefs.test.linearizability.operations import (
 )
 from curvefs.test.linearizability.tree import ROOT
 
-
 _KINDS = ("create", "mkdir", "link", "unlink", "rmdir", "rename", "lookup", "getattr", "readdir")
 _OF_TAKEN = frozenset(("unlink", "rmdir", "rename", "lookup"))
 MANY_FILES = (16, 2, 6, 16, 5, 22, 16, 9, 8)  # how often each kind

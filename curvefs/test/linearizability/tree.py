@@ -23,7 +23,7 @@ class State:
         directories: Mapping[Inode, Mapping[Name, Inode]],
         parents: Mapping[Inode, Inode],
         files: Mapping[Inode, int],
-        gone: frozenset[Inode],
+        gone: frozenset[int],
         unnumbered: frozenset[Inode],
         hash_: int,
     ) -> None:
@@ -50,7 +50,7 @@ class State:
             names = sorted(f"{name!r}: {child}{'/' * (child in self.directories)}" for name, child in entries.items())
             lines.append(f"{inode}/ {{{', '.join(names)}}}")
         linked = [f"{inode} has {nlink} names" for inode, nlink in self.files.items() if nlink > 1]
-        return "\n".join([*lines, *linked, *([f"gone: {sorted(self.gone, key=str)}"] if self.gone else [])])
+        return "\n".join([*lines, *linked, *([f"gone: {', '.join(map(str, sorted(self.gone)))}"] if self.gone else [])])
 
     def knows(self, inode: Inode) -> bool:
         """Say whether a number is or was in use."""
@@ -97,7 +97,7 @@ class State:
         )
 
 
-def _hash_of(directories: Mapping[Inode, Mapping[Name, Inode]], gone: frozenset[Inode]) -> int:
+def _hash_of(directories: Mapping[Inode, Mapping[Name, Inode]], gone: frozenset[int]) -> int:
     found = 0
     for parent, entries in directories.items():
         for name, child in entries.items():
@@ -157,7 +157,7 @@ class Draft:
             return
         if self.files.pop(inode, None) is None:
             del self.directories[inode], self.parents[inode]
-        if inode in self.unnumbered:
+        if isinstance(inode, str):
             self.unnumbered -= {inode}
         else:
             self.gone |= {inode}

@@ -31,14 +31,15 @@ class Invariants:
         leases_are_exclusive(up, now)
 
     def said(self, server: Server, message: Message) -> None:
-        """A promise leaves: what it promises must be on disk."""
+        """A promise leaves: what it promises must be on disk. One of a term that is over binds nobody any more."""
         disk = server.disk
+        kept = disk.hard_state
         match message:
-            case m.VoteReply(pre=False, granted=True):
-                assert (disk.hard_state.term, disk.hard_state.vote) == (message.term, message.to), "the vote is on disk"
-            case m.AppendReply(rejected=False):
+            case m.VoteReply(pre=False, granted=True) if kept.term <= message.term:
+                assert (kept.term, kept.vote) == (message.term, message.to), "the vote is on disk"
+            case m.AppendReply(rejected=False) if kept.term <= message.term:
+                assert kept.term == message.term, "the term is on disk"
                 assert disk.last_index >= message.index, "the entries are on disk"
-                assert disk.hard_state.term >= message.term, "the term is on disk"
 
     def applied(self, server: Server, entries: Iterable[Entry]) -> None:
         for entry in entries:

@@ -11,8 +11,12 @@ A call that surely never happened is left out: if it did happen, what others saw
 """
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 from curvefs.proto import common_pb2
+from curvefs.src.common.ids import ROOT_INODE
+from curvefs.test.linearizability import history as linearizability
+from curvefs.test.linearizability import operations
 from curvefs.test.sim.checkers import Violation
 
 
@@ -115,3 +119,32 @@ def _change(call, directory):
             del directory[name]
         case "rename":
             directory[call.args[1]] = directory.pop(name)
+
+
+# ------------------------------------------------------------------------------------ without the counter
+
+_SHOWN = {common_pb2.NOT_FOUND: "ENOENT", common_pb2.ALREADY_EXISTS: "EEXIST"}
+
+
+def general(history):
+    """Return the calls as the general checker takes them (curvefs/test/linearizability): no counter, no lanes."""
+    return [_general(call, number) for number, call in enumerate(chain(*history.queues.values()))]
+
+
+def _general(call, number):
+    name = call.args[0]
+    match call.kind:
+        case "lookup":
+            operation = operations.Lookup(ROOT_INODE, name)
+            answer = ("ok", call.inode_id) if call.inode_id else "ENOENT"
+        case "create":
+            operation = operations.Create(ROOT_INODE, name, exclusive=call.args[1])
+            answer = ("ok", call.inode_id)
+        case "unlink":
+            operation, answer = operations.Unlink(ROOT_INODE, name), ("ok",)
+        case _:
+            operation = operations.Rename(ROOT_INODE, name, ROOT_INODE, call.args[1])
+            answer = ("ok",)
+    if call.status != common_pb2.OK:
+        answer = _SHOWN.get(call.status, common_pb2.StatusCode.Name(call.status))
+    return linearizability.Call(call.process, number, operation, call.began, call.ended, answer)
