@@ -8,7 +8,7 @@ from curvefs.src.raft.configuration import Configuration
 from curvefs.src.raft.log import Base, Log
 from curvefs.src.raft.messages import Entry, EntryKind
 from curvefs.test.sim.checkers import Checkers, Violation
-from curvefs.test.sim.history import History
+from curvefs.test.sim.history import History, check_generally
 
 
 def log_of(*terms, committed=0):
@@ -181,3 +181,9 @@ def test_what_surely_never_happened_must_not_be_seen():
     history.end(history.begin(0, "lookup", (b"a",)), common_pb2.OK, 9, 2)
     with violates("linearizability"):
         history.check()
+
+
+def test_the_general_search_agrees_without_the_counter():
+    assert check_generally(told(CREATED, (1, "lookup", (b"a",), common_pb2.OK, 9, 2), REMOVED))
+    with violates("linearizability"):
+        check_generally(told(CREATED, (1, "lookup", (b"a",), common_pb2.OK, 0, 2)))

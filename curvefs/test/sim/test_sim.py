@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_trace_in_another_process():
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=250,
         )
         return said.stdout.split()[-1]
 

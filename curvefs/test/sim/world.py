@@ -23,7 +23,7 @@ from curvefs.src.raft.messages import (
 )
 from curvefs.test.sim.checkers import Checkers
 from curvefs.test.sim.events import Events
-from curvefs.test.sim.history import History
+from curvefs.test.sim.history import History, check_generally
 from curvefs.test.sim.network import Network
 
 TRACE_KEPT = 40
@@ -76,6 +76,8 @@ class World:
         self.events.run(self.events.now + HEAL_S_MAX, self._is_settled)
         self.plan.check_settled(self._is_settled())
         self.history.check()
+        decided = check_generally(self.history)
+        self.counters["histories explained by the general search" if decided else "histories too wide for it"] += 1
         self.counters["messages"] += network.delivered
         self.counters["seconds"] += int(self.events.now)
 
