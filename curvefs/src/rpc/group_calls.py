@@ -38,6 +38,7 @@ class GroupCalls:
         self.transactions = Transactions(fs_id, session_id, group_id)
         self.refusals = 0  # since something was answered
         self.paused_until = 0.0  # nothing is sent before
+        self.changes_paused_until = 0.0  # only reads are sent before: a full disk takes no changes
         self._fs_id = fs_id
         self._read_ids = read_ids
         self._unsent: dict[int, _ReadCall] = {}
@@ -75,11 +76,14 @@ class GroupCalls:
         """Send nothing before a time."""
         self.paused_until = max(self.paused_until, until)
 
+    def pause_changes(self, until: float) -> None:
+        """Send nothing but reads before a time."""
+        self.changes_paused_until = max(self.changes_paused_until, until)
+
     def next_due(self, now: float) -> float | None:
         """Return when there is something to send that has to wait for its time; None when only events change that."""
-        if self.paused_until > now:
-            return self.paused_until
-        return self.transactions.next_due
+        paused_until = max(self.paused_until, self.changes_paused_until)
+        return paused_until if paused_until > now else self.transactions.next_due
 
     def rewind(self) -> None:
         """Begin again on another connection: everything unanswered is to be sent."""
@@ -92,9 +96,10 @@ class GroupCalls:
         """Put everything that may be sent now into a frame."""
         if self.paused_until > now:
             return
-        while (batch := self.lane.next_batch()) is not None:
-            frame.operations.append(batch)
-        self.transactions.add_to(frame, now)
+        if self.changes_paused_until <= now:
+            while (batch := self.lane.next_batch()) is not None:
+                frame.operations.append(batch)
+            self.transactions.add_to(frame, now)
         if self._unsent:
             reads = [call.read for call in self._unsent.values()]
             frame.reads.add(fs_id=self._fs_id, group_id=self.group_id, reads=reads)

@@ -2,8 +2,9 @@
 
 Operations are numbered 1, 2, ... and applied in that order (rule 7). The lane keeps each until its result has
 arrived, cuts batches from what was not sent yet, and starts over from the first unanswered one after a lost
-connection or a refusal: the server answers what it has applied from its stored results. What is submitted
-while batches are under way goes together in the next one; that is where batching comes from.
+connection, or after a refusal as soon as every batch under way is answered, so that each answer is known to belong
+to one batch: the server answers what it has applied from its stored results. What is submitted while batches are
+under way goes together in the next one; that is where batching comes from.
 
 Invariants:
     acknowledged < every pending sequence <= last; pending sequences are consecutive
@@ -15,7 +16,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ...proto import common_pb2
 from ...proto import metaserver_pb2 as pb
 from ..common.errors import CurveFSError, NoSpace, SequenceGap, SessionEnded
 from ..common.status import error_of
@@ -34,7 +34,7 @@ _NOOP = pb.Operation(noop=pb.NoOperation())
 class _Pending:
     operation: pb.Operation
     complete: Completion | None
-    attempts: int = 0
+    attempts: int = 0  # that may have entered a log: not those that were refused for certain
 
 
 @dataclass(slots=True)
@@ -49,7 +49,8 @@ class Lane:
     sent: int = 0  # on the present connection
     ended: bool = False
     _pending: deque[_Pending] = field(default_factory=deque)  # acknowledged + 1 ...
-    _in_flight: dict[int, int] = field(default_factory=dict)  # first sequence of a batch -> its last
+    _in_flight: dict[int, int] = field(default_factory=dict)  # unanswered batches: first sequence -> last
+    _resume: int = 0  # if not 0: where to begin again when nothing is in flight any more
     # Results that arrived ahead of an unanswered predecessor (after resending): at most WINDOW.
     _early: dict[int, pb.OperationResult] = field(default_factory=dict)
 
@@ -81,6 +82,8 @@ class Lane:
 
     def next_batch(self) -> pb.OperationBatch | None:
         """Return the next batch to send, or None: nothing to send, or enough is under way."""
+        if self._resume:
+            return None
         limit = min(self.last, self.acknowledged + WINDOW, self.sent + BATCH_SIZE_MAX)
         if self.sent >= limit or len(self._in_flight) >= BATCHES_IN_FLIGHT_MAX:
             return None
@@ -107,6 +110,7 @@ class Lane:
         """Begin again: the connection is new, nothing of what was sent counts."""
         self.sent = self.acknowledged
         self._in_flight.clear()
+        self._resume = 0
 
     def on_results(self, results: pb.OperationResults) -> CurveFSError | None:
         """Take what the server says of one batch; complete what is decided.
@@ -116,11 +120,13 @@ class Lane:
         """
         for result in results.results:
             self._arrived(result)
+        last = self._in_flight.pop(results.first_sequence, 0)
         refusal: CurveFSError | None = None
         if results.HasField("failure"):
-            refusal = self._refused(results)
-        if self._in_flight:
-            self._in_flight = {f: n for f, n in self._in_flight.items() if n > self.acknowledged}
+            refusal = self._refused(results, last)
+        if self._resume and not self._in_flight:
+            self.sent = max(self.acknowledged, min(self.sent, self._resume - 1))
+            self._resume = 0
         return refusal
 
     def end(self) -> None:
@@ -149,24 +155,27 @@ class Lane:
         if pending.complete is not None:
             pending.complete(result)
 
-    def _refused(self, results: pb.OperationResults) -> CurveFSError:
+    def _refused(self, results: pb.OperationResults, last: int) -> CurveFSError:
         error = error_of(results.failure)
         first = max(results.first_sequence, self.acknowledged + 1)
-        last = self._in_flight.get(results.first_sequence, first - 1)
-        if results.failure.code == common_pb2.NO_SPACE and results.not_appended:
-            # Tell the callers at once. The numbers are filled with no-ops, because later ones may be on their
-            # way already; an operation that was sent before may have been applied then, so it stays.
-            for sequence in range(first, last + 1):
+        surely_not = results.not_appended or isinstance(error, SequenceGap)
+        for sequence in range(first, last + 1) if surely_not else ():
+            if sequence not in self._early:
                 pending = self._pending[sequence - self.acknowledged - 1]
-                if pending.attempts == 1:
-                    complete, pending.complete, pending.operation = pending.complete, None, _NOOP
-                    if complete is not None:
-                        complete(NoSpace(results.failure.message))
+                pending.attempts -= 1
+                if isinstance(error, NoSpace) and not pending.attempts:
+                    self._give_up(pending, error)
         # A gap may begin before the batch that met it: with one that was refused without a word to us.
         resume = min(first, error.expected_sequence) if isinstance(error, SequenceGap) else first
-        self.sent = max(self.acknowledged, min(self.sent, resume - 1))
-        self._in_flight = {f: n for f, n in self._in_flight.items() if n <= self.sent}
+        self._resume = min(self._resume or resume, resume)
         return error
+
+    @staticmethod
+    def _give_up(pending: _Pending, error: NoSpace) -> None:
+        """Tell the caller at once. The number is filled with a no-op, because later ones may be on their way."""
+        complete, pending.complete, pending.operation = pending.complete, None, _NOOP
+        if complete is not None:
+            complete(error)
 
 
 NEVER_SENT = "the session ended before the operation was sent"

@@ -328,7 +328,8 @@ class MetaserverStream:
                     log.error("a group has lost acknowledged operations", group=calls.group_id, reason=str(error))
                 self._pause(calls, PAUSE_S_FIRST, PAUSE_S_MAX)
             case NoSpace():
-                self._pause(calls, PAUSE_S_FIRST, PAUSE_S_MAX)
+                calls.refusals += 1
+                calls.pause_changes(trio.current_time() + pause_s(calls.refusals, self._random))
             case Overloaded():
                 self._pause(calls, OVERLOADED_S_FIRST, OVERLOADED_S_MAX, error.retry_after_ms / 1000)
             case SessionEnded():

@@ -75,6 +75,27 @@ def test_no_space_fails_callers_at_once_and_fills_their_numbers():
     assert again.operations[0].WhichOneof("operation") == "noop"
 
 
+def test_no_space_fails_what_was_on_its_way_behind_a_refused_batch_too():
+    lane, done = Lane(1, b"s" * 16, 7), []
+    lane.submit(operation(0), done.append)
+    lane.next_batch()
+    lane.submit(operation(1), done.append)
+    lane.next_batch()
+    refusal = pb.OperationResults(group_id=7, first_sequence=1, not_appended=True)
+    refusal.failure.code = common_pb2.NO_SPACE
+    lane.on_results(refusal)
+    assert lane.next_batch() is None, "the answer to the second is not known to belong to it otherwise"
+    gap = pb.OperationResults(group_id=7, first_sequence=2)
+    gap.failure.code = common_pb2.SEQUENCE_GAP
+    gap.failure.expected_sequence = 1
+    lane.on_results(gap)
+    again = lane.next_batch()
+    assert again is not None
+    assert [one.WhichOneof("operation") for one in again.operations] == ["noop", "create"]
+    lane.on_results(refusal)
+    assert [type(outcome) for outcome in done] == [NoSpace, NoSpace]
+
+
 def test_no_space_leaves_an_operation_that_may_have_been_applied_before():
     lane, done = Lane(1, b"s" * 16, 7), []
     lane.submit(operation(0), done.append)

@@ -52,9 +52,11 @@ class Connection:
         results = [pb.OperationResult(sequence=sequence) for sequence in sequences]
         self.deliver(pb.ServerFrame(operations=[pb.OperationResults(group_id=group, results=results)]))
 
-    def refuse(self, group, first, code, **fields):
+    def refuse(self, group, first, code, *, not_appended=False, **fields):
         failure = common_pb2.Failure(code=code, **fields)
-        refusal = pb.OperationResults(group_id=group, first_sequence=first, failure=failure)
+        refusal = pb.OperationResults(
+            group_id=group, first_sequence=first, failure=failure, not_appended=not_appended
+        )
         self.deliver(pb.ServerFrame(operations=[refusal]))
 
 
@@ -247,9 +249,22 @@ async def test_a_gap_is_sent_again_from_where_it_begins(owner, autojump_clock):
     connection = await opened(owner, 1)
     owner.create(1)
     owner.create(1)
+    connection.refuse(1, 1, common_pb2.NO_SPACE, not_appended=True)
     connection.refuse(1, 2, common_pb2.SEQUENCE_GAP, expected_sequence=1)
     await trio.sleep(0.1)
     assert connection.sequences == [[1], [2], [1, 2]]
+
+
+async def test_a_full_disk_holds_up_changes_and_not_reads(owner, autojump_clock):
+    connection = await opened(owner, 1)
+    owner.create(1)
+    connection.refuse(1, 1, common_pb2.NO_SPACE, not_appended=True)
+    owner.calls[1].read(pb.Read(), lambda _: None)
+    owner.create(1)
+    assert [len(frame.reads) for frame in connection.sent if not frame.HasField("hello")] == [0, 1]
+    assert connection.sequences == [[1]]
+    await trio.sleep(0.1)
+    assert connection.sequences == [[1], [1, 2]]
 
 
 async def test_a_refused_token_asks_for_another_one_and_leaves_open_groups_alone(owner, autojump_clock):

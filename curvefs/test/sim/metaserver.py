@@ -139,7 +139,7 @@ class SimMetaserver(Server):
         if found.begins_anew:  # see GroupFolders._finish(), and CopysetManager._begin()
             world.counters["logs begun anew"] += 1
             for _ in range(KEPT):
-                self.checkpoints.make(environment)
+                self.checkpoints.make(environment, adopted=True)
                 if self.random_disk.random() < _STOPS_AT_START:
                     self._machine_stops()
                     self.start()
@@ -174,8 +174,8 @@ class SimMetaserver(Server):
         self.disk.crash_in = None
         if self._disk_used() < before:
             self.world.counters["torn tails cut"] += 1
-        environment, restored = self._open_environment()
-        found = recovery.Recovering(GROUP, self.id, environment, self.checkpoints, self.first, restored=restored)
+        environment = self._open_environment()
+        found = recovery.Recovering(GROUP, self.id, environment, self.checkpoints, self.first)
         recovery.replay({GROUP: found}, outline)
         if found.damage is not None:
             raise found.damage
@@ -208,16 +208,15 @@ class SimMetaserver(Server):
             self.world.events.after(_ENDS_PAUSE_S, self.world.plan.start, self)
 
     def _open_environment(self):
-        """Return the environment, and the checkpoint that it was restored from."""
-        environment, restored = self.environment, None
+        environment = self.environment
         if environment is None:
             environment = self.environment = MemoryEnvironment()
-            restored = self.checkpoints.newest_good()
-            if restored is not None:
-                environment.restore(restored.path)
+            newest = self.checkpoints.newest_good()
+            if newest is not None:
+                environment.restore(newest.path)
         environment.on_applied = self._note_applied
         environment.full = False
-        return environment, restored
+        return environment
 
     def _note_applied(self, applied, digest):
         if self.raft is not None:

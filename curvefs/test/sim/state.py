@@ -133,8 +133,8 @@ class MemoryCheckpoints:
     def newest_index(self):
         return self.kept[-1].index if self.kept else 0
 
-    def make(self, environment):
-        return self.add(environment.copy())
+    def make(self, environment, *, adopted=False):
+        return self.add(environment.copy(), adopted=adopted)
 
     def add(self, copy, *, adopted=False):
         """Make a copy one of the checkpoints."""

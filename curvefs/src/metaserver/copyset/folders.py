@@ -136,7 +136,7 @@ class GroupFolders:
                 from_checkpoint=newest is not None,
                 from_index=environment.applied.index,
             )
-        return Recovering(group_id, me, environment, checkpoints, first, restored=newest)
+        return Recovering(group_id, me, environment, checkpoints, first)
 
     def _finish(self, group_id: int, one: Recovering, found: Recovered) -> None:
         try:
@@ -145,7 +145,7 @@ class GroupFolders:
             start = one.finish()
             if one.begins_anew:
                 for _ in range(KEPT):
-                    one.checkpoints.make(one.environment)
+                    one.checkpoints.make(one.environment, adopted=True)  # until the log begins behind it
                 one.bytes_since_checkpoint = 0
                 found.records += _beginning(group_id, start.base, start.hard_state)
         except CorruptData as error:

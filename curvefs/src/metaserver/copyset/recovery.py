@@ -22,7 +22,7 @@ from ...raft.configuration import Configuration
 from ...raft.core import Start
 from ...raft.log import Base
 from ...raft.messages import Entry, HardState
-from ..storage.checkpoint import Checkpoint, Checkpoints
+from ..storage.checkpoint import Checkpoints
 from ..storage.environment import Applied, Environment
 from ..wal import recovery as wal
 from ..wal.format import Record, RecordType
@@ -54,7 +54,6 @@ class Recovering:
     hard_state: HardState = field(default_factory=HardState)
     base: Base = field(default_factory=Base)  # before the first of entries
     entries: deque[Entry] = field(default_factory=deque)
-    restored: Checkpoint | None = None  # the state came from this
     begins_anew: bool = False  # the log must be told so
     _seen: bool = False  # a group that was made has something in the log
     _size_bytes: int = 0
@@ -102,7 +101,6 @@ class Recovering:
         if newest is None or newest.index < base.index:
             raise self._damaged(f"its log begins behind entry {base.index}, and no checkpoint reaches so far")
         self.environment.restore(newest.path)
-        self.restored = newest
 
     def _reset(self, base: Base) -> None:
         self.entries.clear()
@@ -144,8 +142,9 @@ class Recovering:
         return self.entries[index - self.base.index - 1].term if index > self.base.index else None
 
     def _ends_early(self, applied: Applied) -> None:
-        if self.restored is not None and self.restored.adopted and self.restored.index == applied.index:
-            # The machine stopped after a snapshot had become the durable base, and before the log was told.
+        newest = self.checkpoints.newest_good()
+        if newest is not None and newest.adopted and newest.index == applied.index:
+            # The process stopped after a snapshot had become the durable base, and before the log was told.
             self._reset(Base(applied.index, applied.term))
             self.begins_anew = True
             return

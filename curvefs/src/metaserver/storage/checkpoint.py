@@ -31,7 +31,7 @@ _PIECE = 1 << 20
 class Checkpoint:
     """One checkpoint on disk. index: everything up to it is in the copy, perhaps more.
 
-    adopted: it came from peers as a snapshot of exactly this index; this server's own log may end before it.
+    adopted: it is of exactly this index and this server's own log may end before it: it came from peers as a snapshot.
     """
 
     number: int
@@ -62,9 +62,9 @@ class Checkpoints:
         """Return the index of the newest checkpoint, or 0."""
         return self.kept[-1].index if self.kept else 0
 
-    def make(self, environment: Environment) -> Checkpoint:
+    def make(self, environment: Environment, *, adopted: bool = False) -> Checkpoint:
         """Copy the state and make the copy durable; then forget all but the last two. Raises OSError."""
-        return self._make(environment.applied.index, environment.copy, adopted=False)
+        return self._make(environment.applied.index, environment.copy, adopted=adopted)
 
     def adopt(self, state: Path, index: int) -> Checkpoint:
         """Make a checkpoint of a state folder that is not in use yet. Raises OSError."""

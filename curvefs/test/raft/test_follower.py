@@ -1,0 +1,76 @@
+"""A follower, message by message, where no honest network leads to it easily."""
+
+import pytest
+
+from curvefs.src.raft import messages as m
+from curvefs.src.raft.configuration import Configuration
+from curvefs.src.raft.core import Raft, Start
+from curvefs.src.raft.messages import Entry, EntryKind, HardState
+from curvefs.src.raft.state import Settings
+
+
+def entries(*terms, first=1):
+    return tuple(Entry(i, term, EntryKind.NORMAL, b"%d" % term) for i, term in enumerate(terms, first))
+
+
+def follower(*terms, committed=0):
+    start = Start(HardState(2, 0, committed), configuration=Configuration((1, 2, 3)), entries=entries(*terms))
+    return Raft(1, Settings(), start, now=0.0, jitter=lambda: 0.0)
+
+
+def append(previous, new, committed, term=2):
+    index, previous_term = previous
+    return m.Append(2, 1, term, index, previous_term, new, committed, token=1)
+
+
+def answers(raft):
+    while raft.take_write() is not None:
+        raft.written(0.0)
+    return raft.ready(0.0).messages
+
+
+def test_it_commits_no_further_than_what_matched():
+    raft = follower(1, 1, 1, 1)
+    raft.step(append((1, 1), entries(1, first=2), committed=4), 0.0)
+    assert raft.log.committed == 2
+
+
+def test_a_heartbeat_commits_what_it_says_and_has():
+    raft = follower(2, 2)
+    raft.step(m.Heartbeat(2, 1, 2, 1, 1), 0.0)
+    assert raft.log.committed == 1
+
+
+def test_entries_past_a_gap_are_rejected():
+    raft = follower(1, 1)
+    raft.step(append((5, 2), entries(2, first=6), committed=0), 0.0)
+    assert raft.log.last_index == 2
+    assert [one.rejected for one in answers(raft) if isinstance(one, m.AppendReply)] == [True]
+
+
+def test_what_is_before_the_commit_index_is_not_compared():
+    raft = follower(1, 1, 2, committed=3)
+    raft.step(append((1, 1), entries(1, 2, first=2), committed=3), 0.0)
+    assert [(one.index, one.rejected) for one in answers(raft) if isinstance(one, m.AppendReply)] == [(3, False)]
+
+
+@pytest.mark.parametrize("kind", [m.Append, m.Heartbeat, m.SnapshotChunk, m.TimeoutNow])
+def test_a_leader_of_an_old_term_learns_the_present_one(kind):
+    raft = follower(1)
+    old = {
+        m.Append: append((1, 1), (), 0, term=1),
+        m.Heartbeat: m.Heartbeat(2, 1, 1, 0, 1),
+        m.SnapshotChunk: m.SnapshotChunk(2, 1, 1, 9, 1, Configuration((1, 2)), 0, b"", last=True, token=1),
+        m.TimeoutNow: m.TimeoutNow(2, 1, 1),
+    }
+    raft.step(old[kind], 5.0)
+    assert raft.leader == 0
+    assert [(one.term, one.rejected) for one in answers(raft) if isinstance(one, m.AppendReply)] == [(2, True)]
+
+
+def test_an_old_vote_is_not_answered_and_an_old_prevote_is_refused():
+    raft = follower(1)
+    raft.step(m.Vote(2, 1, 1, 9, 9, pre=False), 5.0)
+    assert answers(raft) == []
+    raft.step(m.Vote(2, 1, 1, 9, 9, pre=True), 5.0)
+    assert answers(raft) == [m.VoteReply(1, 2, 2, pre=True, granted=False)]
