@@ -22,7 +22,7 @@ class MetaserverConfig(BaseModel):
     wal_size_bytes_max: int = Field(1 << 30, ge=1 << 20)
     disk_reserve_bytes: int = Field(16 << 20, ge=0)
     state_size_bytes_max: int = Field(64 << 30, ge=1 << 20)
-    checkpoint_log_size_bytes: int = Field(64 << 20, ge=64 << 10)
+    checkpoint_log_size_bytes: int = Field(16 << 20, ge=64 << 10)
     heartbeat_interval_ms: int = Field(2000, ge=100, le=60_000)
     # Shorter: a new leader sooner, but more easily without need.
     election_timeout_ms: int = Field(1000, ge=100, le=60_000)

@@ -34,6 +34,7 @@ from curvefs.test.linearizability.history import UNKNOWN, Call
 
 State = TypeVar("State", bound=Hashable)
 _SHOWN_MAX = 40
+_CHAINS_MAX = (2, 5, 10**9)
 
 
 class Footprint(NamedTuple):
@@ -181,12 +182,24 @@ class _Search:
         self._optional = sum(1 << place for place, call in enumerate(self._calls) if call.ended is None)
         self._returns = _returns(self._calls, self._observers)
         self._twins = self._find_twins()
-        self._seen: list[_Seen] = [{} for _ in self._returns]
+        self._seen: list[_Seen] = []
+        self._chain_max = 0
+        self._is_cut = False  # a chain would have been longer
 
     def run(self) -> Result:
-        """Search, depth first."""
+        """Search, with short chains first: where the search went wrong, long ones only make it longer."""
         if not self._returns:
             return Result(Verdict.LINEARIZABLE, 0, ())
+        for self._chain_max in _CHAINS_MAX:
+            self._is_cut = False
+            self._seen = [{} for _ in self._returns]
+            result = self._search()
+            if result.verdict is not Verdict.VIOLATION or not self._is_cut:
+                break
+        return result
+
+    def _search(self) -> Result:
+        """Search, depth first."""
         state = self._model.initial()
         linearized, trail = self._observe(self._returns[0].arrived, state, 0, None)
         furthest = self._advance(0, state, linearized, trail)
@@ -267,7 +280,9 @@ class _Search:
         related = _Related(self._model, self._calls, state, here, linearized)
         seen: _Seen = {}
         level = [(state, linearized, trail)]
-        while level:
+        for _ in range(self._chain_max):
+            if not level:
+                break
             longer = []
             for before, used, order in level:
                 for place, after in self._links(related.places, before, used):
@@ -283,6 +298,7 @@ class _Search:
                     for following in self._step(after, here.call) if is_needed else ():
                         yield self._settled(number, following, now | bit, (so_far, here.call))
             level = longer
+        self._is_cut |= bool(level)
 
     def _links(self, places: Sequence[int], state: Any, linearized: int) -> Iterator[tuple[int, Any]]:
         """Yield (call, state after it) for each that may go now; of unknown outcome only what changes something."""
