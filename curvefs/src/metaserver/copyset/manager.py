@@ -54,7 +54,7 @@ _ROUND_S = 1.0
 class CopysetSettings:
     """Sizes in bytes.
 
-    checkpoint_log_size: a group is checkpointed when its log since the last one outgrew this and a quarter of its state.
+    checkpoint_log_size: a group is checkpointed when its log since then outgrew this and a quarter of its state.
     log_size_max: when the whole log outgrew this, the groups that keep its oldest segment are checkpointed.
     """
 
