@@ -54,9 +54,7 @@ class Connection:
 
     def refuse(self, group, first, code, *, not_appended=False, **fields):
         failure = common_pb2.Failure(code=code, **fields)
-        refusal = pb.OperationResults(
-            group_id=group, first_sequence=first, failure=failure, not_appended=not_appended
-        )
+        refusal = pb.OperationResults(group_id=group, first_sequence=first, failure=failure, not_appended=not_appended)
         self.deliver(pb.ServerFrame(operations=[refusal]))
 
 
