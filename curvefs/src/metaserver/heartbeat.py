@@ -9,6 +9,7 @@ Shared across awaits: `identity`, replaced when the MDS answered a registration.
 import asyncio
 import os
 import shutil
+from collections.abc import Callable
 
 import structlog
 
@@ -19,6 +20,7 @@ from ..common.errors import CurveFSError, PermissionDenied, StaleEpoch, StartupE
 from ..common.exits import ExitCode
 from ..process.data_folder import DataFolder
 from ..rpc.asyncio_client import AsyncClient
+from . import clocks
 from .copyset.group import Group
 from .copyset.manager import CopysetManager
 from .epochs import Epochs
@@ -31,8 +33,6 @@ _log = structlog.get_logger()
 SESSIONS_REPORTED_MAX = 10_000
 _PAUSE_S = 0.5
 _PAUSE_S_MAX = 5.0
-# Rule 19: a metaserver whose clock is further off must not lead; with one replica there is nobody else, so it warns.
-_CLOCK_OFFSET_NS_MAX = 2_000_000_000
 
 
 class MdsLink:
@@ -46,15 +46,17 @@ class MdsLink:
         epochs: Epochs,
         *,
         clock: Clock,
+        peer_clocks: Callable[[], list[int]],
         interval_ms: int,
         deadline_s: float,
     ) -> None:
-        """deadline_s: of one call. Raises StartupError for a damaged identity."""
+        """peer_clocks: how far those of peers are ahead, in ns. deadline_s: of one call. Raises StartupError for a damaged identity."""
         self._client = client
         self._folder = folder
         self._copysets = copysets
         self._epochs = epochs
         self._clock = clock
+        self._peer_clocks = peer_clocks
         self._interval_s = interval_ms / 1000
         self._deadline_s = deadline_s
         self.identity: Identity = load_identity(folder)
@@ -152,10 +154,15 @@ class MdsLink:
         await self._copysets.remove(group_id, damaged=any(index < configuration_index for index in known))
 
     def _compare_clocks(self, mds_time_ns: int) -> None:
-        is_off = bool(mds_time_ns) and abs(self._clock.time_ns() - mds_time_ns) > _CLOCK_OFFSET_NS_MAX
+        """Lead no group with a clock that is off; alone in a group there is nobody else, so it goes on there."""
+        offset_ns = mds_time_ns - self._clock.time_ns() if mds_time_ns else 0
+        is_off = clocks.is_off(offset_ns, self._peer_clocks())
         if is_off and not self._clock_is_off:
-            _log.error("the clocks of this metaserver and the MDS differ by more than 2 s")
+            _log.error("this clock is off: the metaserver does not lead", ahead_s=round(-offset_ns / 1e9, 3))
+        elif not is_off and abs(offset_ns) > clocks.OFFSET_NS_MAX:
+            _log.warning("the clock of the MDS is off", ahead_s=round(offset_ns / 1e9, 3))
         self._clock_is_off = is_off
+        self._copysets.allow_leading(allowed=not is_off)
 
 
 def report(group: Group) -> pb.CopysetReport:

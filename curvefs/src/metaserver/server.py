@@ -169,6 +169,7 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
         copysets,
         epochs,
         clock=world.clock,
+        peer_clocks=peers.clock_offsets_ns,
         interval_ms=config.heartbeat_interval_ms,
         deadline_s=config.mds_deadline_s,
     )

@@ -292,6 +292,26 @@ class Group:
         if self.broken is None:
             self.raft.wake(self._clock.boottime_s())
 
+    def allow_leading(self, *, allowed: bool) -> None:
+        """Let this server lead, or not, unless it is alone in the group."""
+        if self.raft.may_lead != allowed:
+            self.raft.may_lead = allowed
+            if self.raft.is_leader and not allowed and self.broken is None:
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Have the voter that has most of the log lead. If it does not, raft steps down at a tick.
+
+        In a quiet group nobody would notice that; so the others are woken, too.
+        """
+        leadership, me = self.raft.leadership, self.raft.id
+        voters = [one for one in self.raft.log.configuration.voters if one != me]
+        self.wake()
+        if leadership is not None and voters and leadership.transfer is None:
+            to = max(voters, key=lambda voter: leadership.progress[voter].match)
+            self.raft.transfer(to, self._clock.boottime_s())
+        self.act()
+
     def suspect_leader(self) -> None:
         """There is no connection to the leader: it is probably gone."""
         if self.broken is None and self.raft.leader:

@@ -121,6 +121,7 @@ class CopysetManager:
         self._changing = asyncio.Lock()
         self._wal: WriteAheadLog | None = None
         self._snapshots: Snapshots | None = None
+        self._may_lead = True
         self._watchers: list[Callable[[Group], None]] = []
         self._streams: dict[int, float] = {}  # of peers that lead quiet groups: when the stream began
 
@@ -266,8 +267,15 @@ class CopysetManager:
             except Exception as error:  # noqa: BLE001  # the log has it all; the others are closed all the same
                 _log.error("a state could not be closed cleanly", group=group.group_id, reason=str(error))
 
+    def allow_leading(self, *, allowed: bool) -> None:
+        """Let groups be led here, or not (rule 19)."""
+        self._may_lead = allowed
+        for group in self.all():
+            group.allow_leading(allowed=allowed)
+
     def _add(self, group: Group) -> None:
         self._groups[group.group_id] = group
+        group.allow_leading(allowed=self._may_lead)
         self._introduce(group.raft.log.configuration)
         for callback in self._watchers:
             callback(group)

@@ -123,6 +123,19 @@ async def test_the_leadership_is_handed_over(cluster):
     await cluster.equal()
 
 
+async def test_a_server_whose_clock_is_off_hands_its_groups_to_others_and_stands_for_none(cluster):
+    await cluster.begin()
+    await cluster.until(lambda: not any(group.needs_ticks for group in cluster.groups().values()))
+    cluster.group(1).allow_leading(allowed=False)
+    leader = await cluster.leader(among=[2, 3])
+    await cluster.crash(leader)
+    assert await cluster.leader(among=[1, 2, 3]) not in (1, leader)
+    cluster.start(leader)
+    cluster.group(1).allow_leading(allowed=True)
+    await cluster.create()
+    await cluster.equal()
+
+
 def membership(cluster):
     def know(peer_id, address):
         for links in cluster.links.values():
