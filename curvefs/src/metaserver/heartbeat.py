@@ -50,7 +50,10 @@ class MdsLink:
         interval_ms: int,
         deadline_s: float,
     ) -> None:
-        """peer_clocks: how far those of peers are ahead, in ns. deadline_s: of one call. Raises StartupError for a damaged identity."""
+        """peer_clocks: how far those of peers are ahead, in ns. deadline_s: of one call.
+
+        Raises StartupError for a damaged identity.
+        """
         self._client = client
         self._folder = folder
         self._copysets = copysets

@@ -127,9 +127,7 @@ class Peers:
 
     def clock_offsets_ns(self) -> list[int]:
         """Return how far the clocks of the peers with a stream were ahead of ours at their last hellos."""
-        return [
-            peer.clock_offset_ns for peer in self._peers.values() if peer.link and peer.clock_offset_ns is not None
-        ]
+        return [peer.clock_offset_ns for peer in self._peers.values() if peer.link and peer.clock_offset_ns is not None]
 
     # ---------------------------------------------------------------------------------------- address book
 
