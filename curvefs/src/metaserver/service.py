@@ -13,6 +13,7 @@ from ..common.errors import InvalidArgument, Overloaded
 from ..common.ids import SESSION_ID_SIZE
 from ..common.status import failure_of
 from .calls import CALL_DEADLINE_S, answer, check
+from .copyset import awaiting
 from .copyset.manager import CopysetManager
 from .epochs import Epochs
 from .metrics import Metrics
@@ -109,10 +110,10 @@ class MetaServerService(MetaServerServiceServicer):
         return await answer("EndSession", pb.AdminReply, work)
 
     async def _run(self, group_id: int, entry: state_pb2.Entry) -> None:
-        check(await self._copysets.get(group_id).run(entry, CALL_DEADLINE_S))
+        check(await awaiting.run(self._copysets.get(group_id), entry, CALL_DEADLINE_S))
 
 
 async def end_session(copysets: CopysetManager, group_id: int, session_id: bytes) -> None:
     """End a session in a group; done when it is in the group's log. Idempotent. Raises CurveFSError."""
     command = state_pb2.EndSessionCommand(session_id=session_id)
-    check(await copysets.get(group_id).run(state_pb2.Entry(format=1, end_session=command), CALL_DEADLINE_S))
+    check(await awaiting.run(copysets.get(group_id), state_pb2.Entry(format=1, end_session=command), CALL_DEADLINE_S))

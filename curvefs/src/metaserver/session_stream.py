@@ -38,6 +38,7 @@ from ..common.ids import SESSION_ID_SIZE
 from ..common.status import failure_of
 from ..common.tokens import verify
 from .calls import check
+from .copyset import awaiting
 from .copyset.group import Group
 from .copyset.manager import CopysetManager
 from .metastore import reads
@@ -180,7 +181,7 @@ class SessionStream:
             record = await _session(group, self._session_id)
             if record is None or record.ended_ns:  # the entry of an ended one is refused
                 command = state_pb2.OpenSessionCommand(fs_id=self._fs_id, session_id=self._session_id)
-                check(await group.run(state_pb2.Entry(format=1, open_session=command), _LANE_DEADLINE_S))
+                check(await awaiting.run(group, state_pb2.Entry(format=1, open_session=command), _LANE_DEADLINE_S))
                 record = await _session(group, self._session_id)
             if record is None or record.fs_id != self._fs_id:
                 raise TokenRefused("the session belongs to another filesystem")
@@ -381,4 +382,4 @@ class SessionStream:
 
 
 async def _session(group: Group, session_id: bytes) -> state_pb2.SessionRecord | None:
-    return await group.read(lambda view: reads.session(view, session_id), _LANE_DEADLINE_S)
+    return await awaiting.read(group, lambda view: reads.session(view, session_id), _LANE_DEADLINE_S)

@@ -7,7 +7,7 @@ copyset/checkpointing.py, and the reads and batches of session_stream.py.
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.status import failure_of
-from curvefs.src.metaserver.copyset import folders, recovery
+from curvefs.src.metaserver.copyset import awaiting, folders, recovery
 from curvefs.src.metaserver.copyset import group as group_module
 from curvefs.src.metaserver.copyset.group import Group, Tools
 from curvefs.src.metaserver.metastore import reads
@@ -400,7 +400,7 @@ class SimMetaserver(Server):
                 self.clock.ahead_s = 2.0 * self.random_disk.random()
             return answer
 
-        asked = self.group.read(look, 5.0)
+        asked = awaiting.read(self.group, look, 5.0)
         try:
             asked.send(None)
         except StopIteration as done:

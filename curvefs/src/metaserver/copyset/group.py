@@ -23,20 +23,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
 from ....proto import metaserver_pb2 as pb
 from ....proto import state_pb2
 from ...common.clock import Clock
-from ...common.errors import CurveFSError, InternalError, NoSpace, Redirect, Unavailable
+from ...common.errors import CurveFSError, InternalError, NoSpace, Redirect
 from ...raft.codec import encode_hard_state
 from ...raft.configuration import Configuration
 from ...raft.core import Raft, SnapshotWork
 from ...raft.log import Base
 from ...raft.messages import Entry, Message
-from ..metastore.applied import Applied
 from ..metastore.unfinished import unfinished
 from ..metrics import Metrics
 from ..storage.checkpoint import Checkpoints
@@ -48,7 +47,6 @@ from .follow_ups import FollowUps
 from .proposals import Complete, Proposal, Proposals
 
 _log = structlog.get_logger()
-T = TypeVar("T")
 
 UNCOMMITTED_MAX = 4096  # entries: no more are made while so many wait for a majority
 UNCOMMITTED_BYTES_MAX = 64 << 20
@@ -195,32 +193,6 @@ class Group:
         self._check_leads()
         self.raft.ask_read(self._reads.add(complete), self._clock.boottime_s())
 
-    async def read(self, look: Callable[[LmdbTransaction], T], deadline_s: float) -> T:
-        """Return what ``look`` makes of a linearizable view. Raises Redirect, Unavailable, what ``look`` raises."""
-        with self.view() as view:
-            result = look(view)
-        if self.may_answer():
-            return result
-        await self.read_barrier(deadline_s)
-        with self.view() as view:
-            return look(view)
-
-    async def read_barrier(self, deadline_s: float) -> None:
-        """Wait until view() is linearizable. Raises Redirect, Unavailable."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def complete(error: CurveFSError | None) -> None:
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(None)
-
-        self.confirm_read(complete)
-        self.act()
-        await _within(future, deadline_s)
-
     # ------------------------------------------------------------------------------------------ propose
 
     def propose_batch(self, batch: pb.OperationBatch, complete: Complete) -> None:
@@ -240,21 +212,6 @@ class Group:
             raise NoSpace("the disk below the metaserver is full: what is logged waits")
         self._proposals.add(Proposal(entry, operations, entry.ByteSize(), complete))
         self._outside.announce(self)
-
-    async def run(self, entry: state_pb2.Entry, deadline_s: float) -> Applied:
-        """Propose and wait. Raises what propose() raises, Unavailable when the deadline passes; it may happen later."""
-        future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-
-        def complete(outcome: Applied | CurveFSError) -> None:
-            if future.done():
-                return
-            if isinstance(outcome, CurveFSError):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
-
-        self.propose(entry, complete)
-        return await _within(future, deadline_s)
 
     def _check_leads(self) -> None:
         if self.broken is not None:
@@ -550,11 +507,3 @@ class Group:
         if self._led_term:
             self._led_term = 0
             self._tell_leadership(leads=False)
-
-
-async def _within(future: asyncio.Future[T], deadline_s: float) -> T:
-    try:
-        async with asyncio.timeout(deadline_s):
-            return await future
-    except TimeoutError as error:
-        raise Unavailable("the metaserver did not get it done in time") from error

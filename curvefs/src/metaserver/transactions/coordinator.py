@@ -37,6 +37,7 @@ from ...common.errors import (
 )
 from ...common.ids import ROOT_INODE, partition_of
 from ...common.status import error_of, failure_of
+from ..copyset import awaiting
 from ..copyset.group import Group
 from ..copyset.manager import CopysetManager
 from ..metastore import reads, transactions
@@ -177,7 +178,7 @@ class Coordinator:
             return transaction_pb2.QueryReply(outcome=transaction_pb2.PENDING)
         if request.id.term > group.term:
             raise Unavailable("another metaserver leads the group by now")
-        decided = await group.read(lambda view: transactions.is_decided(view, request.id), ENTRY_DEADLINE_S)
+        decided = await awaiting.read(group, lambda view: transactions.is_decided(view, request.id), ENTRY_DEADLINE_S)
         outcome = transaction_pb2.COMMITTED if decided else transaction_pb2.ABORTED
         return transaction_pb2.QueryReply(outcome=outcome)
 
@@ -244,7 +245,7 @@ class _Attempt:
         self._owner.begin(self._id)
         decided = False
         try:
-            stored = await self._group.read(self._stored, ENTRY_DEADLINE_S)
+            stored = await awaiting.read(self._group, self._stored, ENTRY_DEADLINE_S)
             if stored is not None:
                 return _of(stored)
             made = await self._plan()
@@ -294,7 +295,7 @@ class _Attempt:
             scope = Scope(view, 0, 0, self._request.fs_id, self._request.session_id)
             return plan(scope, self._request.operation, home)
 
-        return await self._group.read(look, ENTRY_DEADLINE_S)
+        return await awaiting.read(self._group, look, ENTRY_DEADLINE_S)
 
     # ------------------------------------------------------------------------------------------- prepare
 

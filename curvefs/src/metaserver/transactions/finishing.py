@@ -13,6 +13,7 @@ from ....proto import state_pb2, transaction_pb2
 from ...common import failpoints
 from ...common.errors import CurveFSError
 from ..calls import check
+from ..copyset import awaiting
 from ..copyset.group import Group
 from ..copyset.manager import CopysetManager
 from ..metastore import transactions
@@ -122,7 +123,7 @@ class Finishing:
         failpoints.hit(FORGETTING)
         command = state_pb2.ForgetCommand(ids=ids)
         try:
-            check(await group.run(state_pb2.Entry(format=1, forget=command), ENTRY_DEADLINE_S))
+            check(await awaiting.run(group, state_pb2.Entry(format=1, forget=command), ENTRY_DEADLINE_S))
             failpoints.hit(FORGOTTEN)
         except CurveFSError as error:
             _log.warning("finished transactions are not forgotten yet", group=group.group_id, reason=str(error))

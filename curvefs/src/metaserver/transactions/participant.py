@@ -17,6 +17,7 @@ from ....proto import state_pb2, transaction_pb2
 from ...common import failpoints
 from ...common.errors import CurveFSError, Locked, Unavailable
 from ..calls import check
+from ..copyset import awaiting
 from ..copyset.group import Group
 from ..copyset.manager import CopysetManager
 from ..metastore import transactions
@@ -54,7 +55,7 @@ class Participant:
         end = time.monotonic() + request.patience_ms / 1000
         failpoints.hit(BEFORE_PREPARE)
         while True:
-            applied = await group.run(state_pb2.Entry(format=1, prepare=command), ENTRY_DEADLINE_S)
+            applied = await awaiting.run(group, state_pb2.Entry(format=1, prepare=command), ENTRY_DEADLINE_S)
             check(applied)
             if applied.facts is not None:
                 failpoints.hit(PREPARED)
@@ -70,7 +71,7 @@ class Participant:
     async def _finish(self, group: Group, id_: transaction_pb2.TransactionId, *, commit: bool) -> None:
         failpoints.hit(BEFORE_FINISH)
         command = state_pb2.FinishCommand(id=id_, commit=commit)
-        check(await group.run(state_pb2.Entry(format=1, finish=command), ENTRY_DEADLINE_S))
+        check(await awaiting.run(group, state_pb2.Entry(format=1, finish=command), ENTRY_DEADLINE_S))
         failpoints.hit(FINISHED)
 
     # ------------------------------------------------------------------------------------------ recovery

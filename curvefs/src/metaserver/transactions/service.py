@@ -10,6 +10,7 @@ from ....proto import transaction_pb2 as pb
 from ....proto.transaction_pb2_grpc import TransactionServiceServicer
 from ...common.errors import CurveFSError, PermissionDenied
 from ..calls import answer
+from ..copyset import awaiting
 from ..copyset.manager import CopysetManager
 from ..metastore import reads
 from ..metastore.scope import Refusal
@@ -51,7 +52,7 @@ class TransactionCalls:
             )
 
         try:
-            return await self._copysets.get(request.group_id).read(look, ENTRY_DEADLINE_S)
+            return await awaiting.read(self._copysets.get(request.group_id), look, ENTRY_DEADLINE_S)
         except Refusal as refusal:
             raise refusal.as_error() from refusal
 

@@ -7,6 +7,7 @@ from curvefs.proto import common_pb2, raft_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.errors import CurveFSError
+from curvefs.src.metaserver.copyset import awaiting
 from curvefs.src.metaserver.copyset.manager import CopysetManager, CopysetSettings
 from curvefs.src.metaserver.copyset.service import digest
 from curvefs.src.metaserver.metrics import Metrics
@@ -140,7 +141,7 @@ class Cluster:
 
     async def run(self, **command):
         group = self.group(await self.leader())
-        applied = await group.run(state_pb2.Entry(format=1, **command), PATIENCE_S)
+        applied = await awaiting.run(group, state_pb2.Entry(format=1, **command), PATIENCE_S)
         assert applied.failure is None, applied.failure
         return applied
 
@@ -158,7 +159,9 @@ class Cluster:
             operations=[pb.Operation(create=pb.Create(parent=1, name=name.encode(), mode=0o100644)) for name in names],
         )
         group = self.group(await self.leader() if at is None else at)
-        applied = await group.run(state_pb2.Entry(format=1, operations=state_pb2.OperationsCommand(batch=batch)), 2)
+        applied = await awaiting.run(
+            group, state_pb2.Entry(format=1, operations=state_pb2.OperationsCommand(batch=batch)), 2
+        )
         assert applied.failure is None or not applied.failure.code, applied.failure
         assert all(not result.status for result in applied.results.results), applied.results
         return names

@@ -8,6 +8,7 @@ import time
 from curvefs.proto import common_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.errors import CurveFSError
+from curvefs.src.metaserver.copyset import awaiting
 from curvefs.src.metaserver.copyset.manager import CopysetManager, CopysetSettings
 from curvefs.src.metaserver.copyset.service import digest
 from curvefs.src.metaserver.metastore import reads
@@ -119,7 +120,7 @@ class Lab:
         return self.manager.get(GROUP)
 
     async def run(self, **command):
-        applied = await self.group.run(state_pb2.Entry(format=1, **command), PATIENCE_S)
+        applied = await awaiting.run(self.group, state_pb2.Entry(format=1, **command), PATIENCE_S)
         assert applied.failure is None, applied.failure
         return applied
 

@@ -17,7 +17,7 @@ from curvefs.src.common.errors import (
     WrongPartition,
 )
 from curvefs.src.common.exits import ExitCode
-from curvefs.src.metaserver.copyset import applying, proposals
+from curvefs.src.metaserver.copyset import applying, awaiting, proposals
 from curvefs.src.metaserver.metastore import reads
 from curvefs.src.metaserver.wal import recovery
 
@@ -154,8 +154,10 @@ async def test_an_idle_group_does_not_pin_the_log(tmp_path):
     await lab.begin()
     await lab.make(9)
     idle = lab.manager.get(9)
-    await idle.run(
-        state_pb2.Entry(format=1, open_session=state_pb2.OpenSessionCommand(fs_id=2, session_id=SESSION)), PATIENCE_S
+    await awaiting.run(
+        idle,
+        state_pb2.Entry(format=1, open_session=state_pb2.OpenSessionCommand(fs_id=2, session_id=SESSION)),
+        PATIENCE_S,
     )
     for _ in range(60):
         await lab.create(20)
@@ -275,7 +277,7 @@ async def test_a_group_made_again_begins_empty(tmp_path):
     await lab.started()
     await lab.make(9)
     opening = state_pb2.Entry(format=1, open_session=state_pb2.OpenSessionCommand(fs_id=FS, session_id=SESSION))
-    await lab.manager.get(9).run(opening, PATIENCE_S)
+    await awaiting.run(lab.manager.get(9), opening, PATIENCE_S)
     await lab.manager.remove(9)
     await lab.manager.remove(9)
     with pytest.raises(WrongPartition):
@@ -319,7 +321,7 @@ async def test_an_entry_that_cannot_be_applied_stops_its_group_alone(tmp_path, m
     with pytest.raises(InternalError):
         await lab.create()
     opening = state_pb2.Entry(format=1, open_session=state_pb2.OpenSessionCommand(fs_id=FS, session_id=SESSION))
-    await lab.manager.get(9).run(opening, PATIENCE_S)
+    await awaiting.run(lab.manager.get(9), opening, PATIENCE_S)
     await lab.stop()
 
 

@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.errors import CurveFSError, Redirect, StaleEpoch, Unavailable
+from curvefs.src.metaserver.copyset import awaiting
 from curvefs.src.metaserver.copyset import group as group_module
 from curvefs.src.metaserver.copyset.membership import Membership
 
@@ -66,7 +67,7 @@ async def test_a_minority_acknowledges_nothing_and_its_reads_fail(cluster):
         await cluster.create(at=old)
     cluster.sequence -= 1
     with pytest.raises((Redirect, Unavailable)):
-        await cluster.group(old).read_barrier(PATIENCE_S)
+        await awaiting.read_barrier(cluster.group(old), PATIENCE_S)
     assert not cluster.group(old).may_answer()
     await cluster.leader(among=others)
     await cluster.create(2, at=await cluster.leader(among=others))
@@ -97,7 +98,7 @@ async def test_an_idle_group_is_quiet_and_wakes_when_its_leader_dies(cluster):
     await asyncio.sleep(3 * ELECTION_S)
     assert cluster.group(1).term == 1, "nobody missed a heartbeat"
     assert not cluster.group(1).may_answer(), "a quiet group has no lease"
-    await cluster.group(1).read_barrier(PATIENCE_S)
+    await awaiting.read_barrier(cluster.group(1), PATIENCE_S)
     await cluster.until(lambda: not any(group.needs_ticks for group in cluster.groups().values()))
     await cluster.crash(1)
     await cluster.leader(among=[2, 3])
