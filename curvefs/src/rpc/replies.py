@@ -15,7 +15,9 @@ CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.enable_http_proxy", 0),
     # Reconnect quickly: a restarted server is back within seconds, and our own retry policy paces the calls.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Despite its name, how long one attempt to connect may take. Too short a time keeps an overloaded machine, or one
+    # far away, from ever connecting, and the attempts load it further.
+    ("grpc.min_reconnect_backoff_ms", 2000),
     ("grpc.max_reconnect_backoff_ms", 1000),
     # A channel of one's own for each address: no subchannel whose back-off another one caused.
     ("grpc.use_local_subchannel_pool", 1),

@@ -94,3 +94,29 @@ async def test_closing_ends_the_call_and_nothing_is_delivered_any_more(served):
     with trio.fail_after(PATIENCE_S):
         await connection.ended.wait()
     assert len(arrived) == 1
+
+
+async def test_a_server_that_is_slow_to_answer_is_connected_all_the_same(served, nursery):
+    """An overloaded machine, or one far away, must not be given up before it can have answered."""
+    _, _, address = served
+    host, port = address.split(":")
+
+    async def pass_on(source, sink, delay_s):
+        while data := await source.receive_some(65536):
+            await trio.sleep(delay_s)
+            await sink.send_all(data)
+
+    async def serve(client):
+        async with client, await trio.open_tcp_stream(host, int(port)) as server, trio.open_nursery() as both:
+            both.start_soon(pass_on, client, server, 0)
+            both.start_soon(pass_on, server, client, 0.3)
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, serve, [listener])
+    send, receive = trio.open_memory_channel(100)
+    connection = GrpcConnection(f"127.0.0.1:{listener.socket.getsockname()[1]}", send.send_nowait)
+    connection.send(hello(7))
+    with trio.fail_after(PATIENCE_S):
+        assert (await receive.receive()).welcome.lanes[0].group_id == 7
+    connection.close()
+    nursery.cancel_scope.cancel()
