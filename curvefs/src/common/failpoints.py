@@ -1,14 +1,18 @@
-"""Named points at which a test can kill or pause a process. They do nothing unless the environment says so.
+"""Named points at which a test can kill, stop or pause a process. They do nothing unless the environment says so.
 
     CURVEFS_FAILPOINTS="coordinator.decided=kill, participant.prepared=kill:3, coordinator.planned=pause:500"
+    CURVEFS_FAILPOINTS="wal.written=stop:/tmp/power_off"
 
-kill:n kills the process (SIGKILL) at the n-th hit, kill at the first; pause:ms blocks it at each hit. Each point is
-registered by the module that has it, so that a test can list them all.
+kill:n kills the process (SIGKILL) at the n-th hit, kill at the first; pause:ms blocks it at each hit; stop:path stops
+it (SIGSTOP) at a hit while the file exists. Each point is registered by the module that has it, so that a test can list
+them all.
 """
 
 import os
 import signal
+import threading
 import time
+from pathlib import Path
 
 VARIABLE = "CURVEFS_FAILPOINTS"
 
@@ -16,15 +20,15 @@ _points: set[str] = set()
 _hits: dict[str, int] = {}
 
 
-def _parse(text: str) -> dict[str, tuple[str, int]]:
-    """Return (action, number) by point. Raises ValueError."""
+def _parse(text: str) -> dict[str, tuple[str, str]]:
+    """Return (action, what is said of it) by point. Raises ValueError."""
     actions = {}
     for word in filter(None, (one.strip() for one in text.split(","))):
         name, _, action = word.partition("=")
-        kind, _, number = action.partition(":")
-        if kind not in ("kill", "pause"):
+        kind, _, more = action.partition(":")
+        if kind not in ("kill", "pause", "stop"):
             raise ValueError(f"no failpoint action: {word}")
-        actions[name] = (kind, int(number or 1))
+        actions[name] = (kind, more)
     return actions
 
 
@@ -48,10 +52,14 @@ def hit(name: str) -> None:
     action = _actions.get(name)
     if action is None:
         return
-    kind, number = action
-    if kind == "pause":
-        time.sleep(number / 1000)
-        return
-    _hits[name] = _hits.get(name, 0) + 1
-    if _hits[name] == number:
-        os.kill(os.getpid(), signal.SIGKILL)
+    match action:
+        case "pause", milliseconds:
+            time.sleep(int(milliseconds) / 1000)
+        case "stop", path:
+            if Path(path).exists():
+                # Told to this thread, so that it goes no further.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        case "kill", number:
+            _hits[name] = _hits.get(name, 0) + 1
+            if _hits[name] == int(number or 1):
+                os.kill(os.getpid(), signal.SIGKILL)

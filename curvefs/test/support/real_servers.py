@@ -52,7 +52,7 @@ class Ended(AssertionError):
 
 @dataclass
 class Server:
-    """One process. settings: its configuration file; `data` may be changed while it is down."""
+    """One process. settings: its configuration file; environment: more of it; `data` may be changed while it is down."""
 
     number: int
     module: str
@@ -60,6 +60,7 @@ class Server:
     log: Path
     where: Where
     settings: dict = field(default_factory=dict)
+    environment: dict = field(default_factory=dict)
     address: str = ""
     process: subprocess.Popen | None = None
 
@@ -71,7 +72,11 @@ class Server:
         config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in self.settings.items()))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*words, "--config", str(config), *flags], stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                [*words, "--config", str(config), *flags],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | self.environment,
             )
 
     def wait_ready(self, timeout=READY_S):

@@ -68,11 +68,11 @@ MORE = [
 
 
 def registered():
-    """All failpoints in the metaserver's code."""
+    """All failpoints of transactions in the metaserver's code."""
     package = curvefs.src.metaserver
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
-    return failpoints.points()
+    return [point for point in failpoints.points() if point.startswith(("coordinator.", "participant."))]
 
 
 def arms_of(point):

@@ -11,7 +11,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from ...common import failpoints
 from . import format as fmt
+
+WRITTEN = failpoints.point("wal.written")
 
 
 class Disk(Protocol):
@@ -125,6 +128,7 @@ class OsDisk:
 
     def sync(self, file: int) -> None:
         """See Disk. fdatasync(2) flushes the size too, and spares only the times."""
+        failpoints.hit(WRITTEN)
         os.fdatasync(file)
 
     def close(self, file: int) -> None:
