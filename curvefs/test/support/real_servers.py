@@ -52,7 +52,7 @@ class Ended(AssertionError):
 
 @dataclass
 class Server:
-    """One process. settings: its configuration file; environment: more of it; `data` may be changed while it is down."""
+    """One process. settings: its configuration file; environment: additional; `data` may change while it is down."""
 
     number: int
     module: str
