@@ -161,6 +161,15 @@ class EtcdCluster:
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
             return json.load(reply)
 
+    def leader(self) -> int:
+        """Return the member that leads etcd's own consensus."""
+        for member, process in enumerate(self._processes):
+            if process is not None:
+                said = self.ask("maintenance/status", member=member)
+                if said["leader"] == said["header"]["member_id"]:
+                    return member
+        raise AssertionError("no member leads")
+
     def require_passwords(self, root_password: str, user: str, password: str, prefix: bytes, end: bytes) -> None:
         """Switch authentication on, with root and one user who may use the keys in [prefix, end)."""
         for name, secret in (("root", root_password), (user, password)):
