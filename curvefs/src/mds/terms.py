@@ -11,7 +11,7 @@ What fails before the process was ready ends it with a line. Later it says so in
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -33,7 +33,11 @@ from .storage.protocol import KeyValueStore
 _log = structlog.get_logger()
 _GRACE_S = 3.0
 _PAUSE_S = 1.0
+# Nobody waits for the end of this one: a slow disk should not depose the only MDS there is.
+_EMBEDDED_LEASE_S = 60
 _CLUSTER = "cluster"  # remembered in the data folder
+
+T = TypeVar("T")
 
 
 async def serve(config: MdsConfig, world: World, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
@@ -78,13 +82,12 @@ class _Process:
         """Go from term to term until ``stop``. stack: closes the port in the end."""
         while not stop.is_set():
             try:
-                async with open_store(self._config, self._folder.path, self._world.clock) as store:
-                    self._remember_cluster(await check_cluster(store, self._identity.cluster_id))
-                    if not self._identity.address:
-                        server = await self._front.listen(self._folder.address_to_listen(self._config.listen))
-                        stack.push_async_callback(server.stop, 0.0)
-                        self._folder.remember_address(server.address)
-                    await self._stand(store, stop)
+                async with contextlib.AsyncExitStack() as term:
+                    opening = open_store(self._config, self._folder.path, self._world.clock)
+                    store = await _unless(stop, term.enter_async_context(opening))
+                    if store is not None:
+                        await self._prepare(store, stack)
+                        await self._stand(store, stop)
             except StartupError as error:
                 if self._ready is not None or error.exit_code is not ExitCode.UNREACHABLE:
                     raise
@@ -96,13 +99,23 @@ class _Process:
                 _log.error("this MDS could not serve", reason=str(error))
                 await _first(stop.wait(), asyncio.sleep(_PAUSE_S))
 
+    async def _prepare(self, store: KeyValueStore, stack: contextlib.AsyncExitStack) -> None:
+        """Make sure that it is the right store; open the port, once."""
+        self._remember_cluster(await check_cluster(store, self._identity.cluster_id))
+        if not self._identity.address:
+            server = await self._front.listen(self._folder.address_to_listen(self._config.listen))
+            stack.push_async_callback(server.stop, 0.0)
+            self._folder.remember_address(server.address)
+
     async def _stand(self, store: KeyValueStore, stop: asyncio.Event) -> None:
         """Be a candidate once, and serve if elected."""
-        candidacy = Candidacy(
-            store, self._world.clock, self._identity.mds_id, self._identity.address, lease_s=self._config.lease_s
-        )
+        lease_s = _EMBEDDED_LEASE_S if self._config.store == EMBEDDED else self._config.lease_s
+        me = self._identity
+        candidacy = Candidacy(store, self._world.clock, me.mds_id, me.address, lease_s=lease_s)
         try:
-            await candidacy.stand()
+            await _unless(stop, candidacy.stand())
+            if stop.is_set():
+                return
             self._front.stand_by(candidacy)
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(candidacy.run(), name="candidacy")
@@ -158,6 +171,20 @@ class _Process:
         if self._ready is not None:
             self._ready(self._identity.address)
             self._ready = None
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Do something, but give it up when the process is to stop; None then."""
+    task = asyncio.create_task(work)
+    await _first(stop.wait(), _done(task))
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+    return None if task.cancelled() else task.result()
+
+
+async def _done(task: asyncio.Task[Any]) -> None:
+    await asyncio.wait([task])
 
 
 async def _first(*waits: Coroutine[Any, Any, Any]) -> None:

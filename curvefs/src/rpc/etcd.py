@@ -108,8 +108,7 @@ class EtcdClient:
         """
         endpoints, tls = self._settings.endpoints, self._settings.tls
         if tls is not None:
-            for endpoint in endpoints:
-                await asyncio.to_thread(tls.shake_hands, endpoint, _TRY_S_MAX)
+            await asyncio.gather(*(asyncio.to_thread(tls.shake_hands, one, _TRY_S_MAX) for one in endpoints))
         end = time.monotonic() + self._settings.start_deadline_s
         while True:
             answers = await asyncio.gather(
@@ -180,6 +179,9 @@ class EtcdClient:
                 self._end(stream)
         except grpc.RpcError:
             self._failover.failed(endpoint)
+        except Unavailable:
+            if not self._closed:
+                raise
         except asyncio.CancelledError:
             # close() cancels the stream, which looks like this; a task that is cancelled itself must not go on.
             task = asyncio.current_task()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from curvefs_tool.status import collect
 
 from curvefs.proto import mds_pb2, mds_pb2_grpc
 from curvefs.src.common.errors import Unreachable
@@ -17,7 +18,7 @@ from curvefs.src.common.exits import ExitCode
 from curvefs.src.rpc.asyncio_client import AsyncClient
 from curvefs.src.rpc.blocking import BlockingClient
 from curvefs.test.mds.test_process import ask, refused, register, running
-from curvefs.test.support.etcd import EtcdCluster, etcd, make_certificates
+from curvefs.test.support.etcd import EtcdCluster, Line, etcd, make_certificates
 from curvefs.test.support.fake_metaserver import FakeMetaserver
 
 __all__ = ["etcd"]
@@ -38,8 +39,9 @@ class Fleet:
         self.processes: dict[str, Any] = {}
         self.addresses: dict[str, str] = {}
 
-    def start(self, name: str, *flags: str) -> str:
-        process, address = self._stack.enter_context(running(self._folder / name, "--store", self._store, *flags))
+    def start(self, name: str, *flags: str, store: str = "") -> str:
+        store = store or self._store
+        process, address = self._stack.enter_context(running(self._folder / name, "--store", store, *flags))
         self.processes[name], self.addresses[name] = process, address
         return address
 
@@ -89,6 +91,9 @@ async def test_standbys_name_the_leader_and_every_kind_of_client_follows(fleet):
         assert (await called).epoch == 1
     finally:
         blocking.close()
+    shown = await asyncio.to_thread(collect, [two, one], None)
+    assert [(process["address"], process["leaders"]) for process in shown["processes"]] == [(two, 0), (one, 1)]
+    assert shown["mds"] == one
 
 
 async def test_killed_leader_is_followed_within_its_lease_and_nothing_is_lost(fleet, tmp_path):
@@ -144,6 +149,30 @@ async def test_leader_stopped_past_its_lease_serves_no_more_when_it_goes_on(flee
         reply = await client.call(MDS, "ListFilesystems", mds_pb2.ListFilesystemsRequest())
     assert reply.epoch == 2
     assert fleet.processes["one"].poll() is None
+
+
+async def test_leader_cut_from_etcd_steps_down_and_the_other_one_serves(fleet, etcd):
+    async with Line(etcd.endpoints[0]) as line:
+        # The other end of the line is this process: it must not wait for the ready line of an MDS in the meantime.
+        one = await asyncio.to_thread(fleet.start, "one", store=line.address)
+        two = await asyncio.to_thread(fleet.start, "two")
+        assert (await fleet.status("one")).leading
+        line.cut()
+        led: list[set[str]] = []
+        async with asyncio.timeout(PATIENCE_S):
+            while not led or led[-1] != {"two"}:
+                # In this order, so that no change of leader in between looks like two of them.
+                statuses = [(name, await fleet.status(name)) for name in ("two", "one")]
+                led.append({name for name, status in statuses if status.leading})
+                await asyncio.sleep(0.05)
+        assert {"one", "two"} not in led
+        assert set() in led  # it stopped before its lease was over in etcd
+        async with client_of(one, two) as client:
+            reply = await client.call(MDS, "ListFilesystems", mds_pb2.ListFilesystemsRequest())
+        assert reply.epoch == 2
+        line.join()
+        status = await fleet.until("one", lambda status: status.leader == two)
+        assert not status.leading
 
 
 async def test_without_etcd_nobody_serves_and_with_it_again_one_does(fleet, etcd):

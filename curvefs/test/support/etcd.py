@@ -9,6 +9,7 @@ tests ask beside the product's own client goes through etcd's HTTP gateway: an a
 under test.
 """
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -211,6 +212,53 @@ class EtcdCluster:
             command += [f"--cert-file={made.server}", f"--key-file={made.server_key}"]
             command += [f"--trusted-ca-file={made.ca}", "--client-cert-auth"]
         return [*command, *self._flags]
+
+
+class Line:
+    """A TCP line to an address, which can be cut: then nothing comes through, and nobody is told. Of one event loop."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._open = asyncio.Event()
+        self._open.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._join, HOST, 0)
+        self.address = f"{HOST}:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Hold back all bytes."""
+        self._open.clear()
+
+    def join(self) -> None:
+        """Let them go on, those that were held back first."""
+        self._open.set()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = self._address.rpartition(":")
+        there, back = await asyncio.open_connection(host, int(port))
+        for source, sink in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._pass_on(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                while data := await source.read(1 << 16):
+                    await self._open.wait()
+                    sink.write(data)
+                    await sink.drain()
+        finally:
+            sink.close()
 
 
 @pytest.fixture
