@@ -51,6 +51,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     *CHANNEL_OPTIONS,
     ("grpc.keepalive_time_ms", 6000),
     ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.http2.ping_timeout_ms", 3000),  # without it the one above is not heeded
     ("grpc.http2.max_pings_without_data", 0),
 ]
 
