@@ -13,7 +13,7 @@ import click
 
 from curvefs.proto import mds_pb2, mds_pb2_grpc, topology_pb2, topology_pb2_grpc
 from curvefs.src.client.runtime import start_time
-from curvefs.src.common.errors import CurveFSError
+from curvefs.src.common.errors import CurveFSError, Unreachable
 from curvefs.src.rpc.blocking import BlockingClient
 
 from .cluster import cluster_options, command, mds_addresses, print_json, print_table
@@ -70,8 +70,7 @@ class _Found:
 
 def _from_mds(client: BlockingClient, found: _Found) -> None:
     stub = mds_pb2_grpc.MdsServiceStub
-    me = client.call(stub, "GetStatus", mds_pb2.GetStatusRequest())
-    found.processes.append(_process("mds", me.mds_id, me.pid, me.address, int(me.leading), metrics=me.metrics_address))
+    _add_mds(client, found)
     _add_metaservers(client, found)
     for filesystem in client.call(stub, "ListFilesystems", mds_pb2.ListFilesystemsRequest()).filesystems:
         if filesystem.state != mds_pb2.ACTIVE:
@@ -88,7 +87,27 @@ def _from_mds(client: BlockingClient, found: _Found) -> None:
             metrics = session.metrics_address
             more = _process("client", session.session_id.hex(), session.pid, metrics, metrics=metrics)
             found.processes.append(more | {"host": session.host, "mountpoint": session.mountpoint})
-    found.mds = me.address if me.leading else me.leader
+
+
+def _add_mds(client: BlockingClient, found: _Found) -> None:
+    """Add every MDS that was named: each one speaks for itself. Raises Unreachable when none does."""
+    unheard = []
+    for address in client.addresses:
+        alone = BlockingClient([address]) if len(client.addresses) > 1 else client
+        try:
+            me = alone.call(mds_pb2_grpc.MdsServiceStub, "GetStatus", mds_pb2.GetStatusRequest())
+        except Unreachable as error:
+            unheard.append(error)
+            continue
+        finally:
+            if alone is not client:
+                alone.close()
+        more = _process("mds", me.mds_id, me.pid, me.address, int(me.leading), metrics=me.metrics_address)
+        found.processes.append(more)
+        found.mds = me.address if me.leading else found.mds or me.leader
+    if len(unheard) == len(client.addresses):
+        raise unheard[0]
+    found.problems += [f"an MDS does not answer: {error}" for error in unheard]
 
 
 def _add_metaservers(client: BlockingClient, found: _Found) -> None:

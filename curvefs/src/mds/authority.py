@@ -1,11 +1,11 @@
-"""The right to serve: the epoch this MDS raised when it began, and the fence around every write.
+"""The right to serve: what an MDS that was elected has of the cluster, and the fence around every write.
 
-`cluster/epoch` is raised by a transaction at each start of serving (rule 25). Every later write compares the revision
-of that key with the one this MDS made, so an MDS that another one has replaced can write nothing. A write that is
-refused so, or whose outcome stays unknown, ends this MDS's authority for good: its memory may no longer agree with the
-store, and the process must begin anew.
+Being elected (election.py) is the right; every write compares the key that won the election, so an MDS that another one
+has replaced can write nothing. A write that is refused so, or whose outcome stays unknown, ends the candidacy for good:
+memory may no longer agree with the store, and the MDS must begin anew. The epoch is the number of the term, told with
+every answer and order (rule 25): `cluster/epoch`, raised by the first write of each term, never lowered.
 
-Cluster id and session secret are made once, by a transaction, and never change.
+Cluster id and session secret are made once, by the same write, and never change.
 """
 
 import asyncio
@@ -13,13 +13,14 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..common.errors import StaleEpoch, Unavailable
-from .storage.protocol import Compare, KeyValueStore, Operation, Put, Relation, Target
+from ..common.errors import StaleEpoch, StartupError, Unavailable
+from ..common.exits import ExitCode
+from .election import PREFIX, Candidacy
+from .storage.protocol import KeyValueStore, Operation, Put, prefix_end
 
 _ID = b"cluster/id"
 _SECRET = b"cluster/secret"
 _EPOCH = b"cluster/epoch"
-_ATTEMPTS_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,66 +37,80 @@ class Cluster:
 class Authority:
     """The right to write, while it lasts."""
 
-    def __init__(self, store: KeyValueStore, cluster: Cluster, epoch: int, fence_revision: int) -> None:
+    def __init__(self, store: KeyValueStore, candidacy: Candidacy, cluster: Cluster, epoch: int) -> None:
         self.store = store
         self.cluster = cluster
         self.epoch = epoch
-        self._fence = Compare(_EPOCH, Target.MOD_REVISION, Relation.EQUAL, fence_revision)
-        self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._candidacy = candidacy
 
     @property
     def holds(self) -> bool:
-        """Return whether this MDS may still write, as far as it knows."""
-        return not self._lost.done()
+        """Return whether this MDS may still serve, as far as it knows."""
+        return self._candidacy.holds
 
     async def write(self, operations: Sequence[Operation]) -> None:
         """Write, if this MDS may still.
 
         Raises NoSpace or IOFailure (nothing is written, go on), StaleEpoch or Unavailable (authority is lost).
         """
-        if self._lost.done():
-            raise Unavailable(f"this MDS no longer serves: {self._lost.result()}")
-        try:
-            result = await self.store.txn([self._fence], operations)
-        except Unavailable as error:
-            self._lose(f"the outcome of a write is unknown: {error}")
-            raise
-        except asyncio.CancelledError:
-            self._lose("a write was abandoned")
-            raise
-        if not result.succeeded:
-            self._lose("another MDS has taken over")
-            raise StaleEpoch(f"epoch {self.epoch} has passed: another MDS has taken over")
+        await _write(self.store, self._candidacy, operations)
 
     async def lost(self) -> str:
         """Wait until authority is lost and return why."""
-        return await asyncio.shield(self._lost)
-
-    def _lose(self, reason: str) -> None:
-        if not self._lost.done():
-            self._lost.set_result(reason)
+        return await self._candidacy.over()
 
 
-async def begin_serving(store: KeyValueStore, random_bytes: Callable[[int], bytes]) -> Authority:
+async def begin_serving(store: KeyValueStore, candidacy: Candidacy, random_bytes: Callable[[int], bytes]) -> Authority:
     """Raise the epoch and return the right to write under it; the first time, make the cluster.
 
-    Raises what the store raises, and Unavailable when others keep raising the epoch at the same time.
+    candidacy: elected. Raises as Authority.write does.
     """
-    for _ in range(_ATTEMPTS_MAX):
-        stored = {key: await store.get(key) for key in (_ID, _SECRET, _EPOCH)}
-        epoch = int(found.value) + 1 if (found := stored[_EPOCH]) else 1
-        new = {
-            _ID: str(uuid.UUID(bytes=random_bytes(16), version=4)).encode(),
-            _SECRET: random_bytes(32),
-        }
-        unchanged = [
-            Compare(key, Target.MOD_REVISION, Relation.EQUAL, item.mod_revision if item else 0)
-            for key, item in stored.items()
-        ]
-        missing = [Put(key, value) for key, value in new.items() if stored[key] is None]
-        result = await store.txn(unchanged, [*missing, Put(_EPOCH, b"%d" % epoch)])
-        if result.succeeded:
-            values = {key: item.value if (item := stored[key]) else new[key] for key in new}
-            cluster = Cluster(values[_ID].decode(), values[_SECRET])
-            return Authority(store, cluster, epoch, result.revision)
-    raise Unavailable("the epoch is being raised by other MDS again and again")
+    stored = {key: await store.get(key) for key in (_ID, _SECRET, _EPOCH)}
+    epoch = int(found.value) + 1 if (found := stored[_EPOCH]) else 1
+    new = {
+        _ID: str(uuid.UUID(bytes=random_bytes(16), version=4)).encode(),
+        _SECRET: random_bytes(32),
+    }
+    missing = [Put(key, value) for key, value in new.items() if stored[key] is None]
+    await _write(store, candidacy, [*missing, Put(_EPOCH, b"%d" % epoch)])
+    values = {key: item.value if (item := stored[key]) else new[key] for key in new}
+    return Authority(store, candidacy, Cluster(values[_ID].decode(), values[_SECRET]), epoch)
+
+
+async def check_cluster(store: KeyValueStore, belongs_to: str) -> str:
+    """Return the id of the cluster whose store it is, '' for an empty one; changes nothing.
+
+    belongs_to: the cluster of this MDS, '' if it has none yet. Raises StartupError (DATA_FOLDER) when the store is
+    another cluster's or something else's.
+    """
+    item = await store.get(_ID)
+    found = item.value.decode(errors="replace") if item else ""
+    if belongs_to and found != belongs_to:
+        holds = f"holds cluster {found}" if found else "holds no cluster"
+        raise StartupError(f"the store {holds}; this MDS belongs to cluster {belongs_to}", ExitCode.DATA_FOLDER)
+    if not found:
+        for other in (
+            *(await store.range(b"\0", PREFIX, limit=1)).items,
+            *(await store.range(prefix_end(PREFIX), b"\xff", limit=1)).items,
+        ):
+            raise StartupError(
+                f"the store holds no cluster but other data, such as {other.key[:60]!r}", ExitCode.DATA_FOLDER
+            )
+    return found
+
+
+async def _write(store: KeyValueStore, candidacy: Candidacy, operations: Sequence[Operation]) -> None:
+    if not candidacy.holds:
+        candidacy.end("its lease was not renewed in time")
+        raise Unavailable(f"this MDS no longer serves: {await candidacy.over()}")
+    try:
+        result = await store.txn([candidacy.fence], operations)
+    except Unavailable as error:
+        candidacy.end(f"the outcome of a write is unknown: {error}")
+        raise
+    except asyncio.CancelledError:
+        candidacy.end("a write was abandoned")
+        raise
+    if not result.succeeded:
+        candidacy.end("another MDS has taken over")
+        raise StaleEpoch("another MDS has taken over")

@@ -1,9 +1,11 @@
 """What curvefs-mds is told, by file or flags; read by process/config.py. Unknown keys are refused."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+EMBEDDED = "lmdb"
 
 
 class MdsConfig(BaseModel):
@@ -31,3 +33,29 @@ class MdsConfig(BaseModel):
     store_check_deadline_s: float = Field(20.0, gt=0)
     delete_objects_per_s: float = Field(2000.0, gt=0)
     kv_size_bytes_max: int = Field(4 << 30, ge=1 << 20)
+
+    # lmdb: in the data folder, for one MDS. Else the endpoints of etcd, HOST:PORT,HOST:PORT, for several.
+    store: str = EMBEDDED
+    lease_s: int = Field(5, ge=2, le=60)  # of the leading MDS: after that the next one takes over
+    etcd_prefix: str = Field("curvefs/", min_length=1, max_length=100)
+    etcd_ca: Path | None = None  # with it, TLS
+    etcd_certificate: Path | None = None
+    etcd_key: Path | None = None
+    etcd_user: str = ""
+    etcd_password_file: Path | None = None
+    etcd_deadline_s: float = Field(5.0, gt=0)
+    etcd_start_deadline_s: float = Field(10.0, gt=0)
+    etcd_history_limit: int = Field(10_000, ge=0)  # revisions kept when compacting; 0: etcd compacts by itself
+
+    @model_validator(mode="after")
+    def _etcd_is_told_completely(self) -> Self:
+        told = [name for name in self.model_fields_set if name.startswith("etcd_")]
+        if self.store == EMBEDDED and told:
+            raise ValueError(f"{min(told)} is for etcd, and the store is {EMBEDDED}")
+        if (self.etcd_certificate is None) is not (self.etcd_key is None):
+            raise ValueError("etcd_certificate and etcd_key are given together")
+        if self.etcd_certificate is not None and self.etcd_ca is None:
+            raise ValueError("etcd_certificate needs etcd_ca")
+        if bool(self.etcd_user) is not (self.etcd_password_file is not None):
+            raise ValueError("etcd_user and etcd_password_file are given together")
+        return self

@@ -19,6 +19,7 @@ class Metrics:
             "mds_rpc_seconds", "Time to answer a call.", ["method"], buckets=_BUCKETS, registry=self.registry
         )
         self._epoch = Gauge("mds_epoch", "Epoch of this MDS.", registry=self.registry)
+        self._leading = Gauge("mds_leading", "1 while this MDS serves, 0 while it stands by.", registry=self.registry)
         self._filesystems = Gauge("mds_filesystems", "Filesystems by state.", ["state"], registry=self.registry)
         self._sessions = Gauge("mds_sessions", "Mount sessions, live or ending.", ["state"], registry=self.registry)
         self._copysets = Gauge("mds_copysets", "Copysets, led or leaderless.", ["state"], registry=self.registry)
@@ -28,6 +29,10 @@ class Metrics:
         """Count a call."""
         self._calls.labels(method, code).inc()
         self._seconds.labels(method).observe(seconds)
+
+    def leads(self, *, leading: bool) -> None:
+        """Show whether this MDS serves."""
+        self._leading.set(leading)
 
     def observe(self, state: State, views: Views) -> None:
         """Set the gauges from the tables."""

@@ -1,33 +1,20 @@
-"""One MDS: its parts put together, brought up in order, and taken down in order.
+"""One MDS while it serves: its managers put together over a state that is loaded, for one term (terms.py).
 
-Up: data folder, store, authority, state, managers, then the port. Down: no new calls, those under way end, background
-work is cancelled, connections, store, folder. Background work has one owner, the task group in serve().
-
-An MDS that lost its authority (another one serves, or the outcome of a write is unknown) ends; whoever supervises it
-starts it again, and it begins from what the store holds.
+Background work has one owner, the task group in run().
 """
 
 import asyncio
-import contextlib
 import os
 import random as random_module
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import structlog
 
-from ...proto.heartbeat_pb2_grpc import add_HeartbeatServiceServicer_to_server
-from ...proto.mds_pb2_grpc import add_MdsServiceServicer_to_server
-from ...proto.topology_pb2_grpc import add_TopologyServiceServicer_to_server
 from ..common.clock import Clock
-from ..common.errors import CurveFSError, StartupError, VersionUnsupported
-from ..common.exits import ExitCode
+from ..common.errors import CurveFSError
 from ..object.protocol import ObjectStore
-from ..process.data_folder import DataFolder
-from ..process.metrics_page import MetricsPage
-from ..rpc.asyncio_server import AsyncServer, start_server
-from .authority import begin_serving
 from .calls import Calls
 from .config import MdsConfig
 from .filesystems import Filesystems
@@ -40,7 +27,6 @@ from .object_stores import ObjectStores
 from .service import Identity, MdsService
 from .sessions import Sessions
 from .state import State
-from .storage.lmdb_store import LmdbStore
 from .topology.copysets import Copysets
 from .topology.health import HealthLimits
 from .topology.registration import Registration
@@ -49,7 +35,6 @@ from .topology.views import Views
 
 _log = structlog.get_logger()
 _TICK_S = 1.0
-_GRACE_S = 3.0
 _SILENT_S, _BEATS_MISSED = 10.0, 3
 
 
@@ -130,7 +115,19 @@ class Mds:
             interval_ms=config.heartbeat_interval_ms,
             orders_after_s=config.orders_after_s,
         )
-        self._clock = clock
+        self.services: dict[str, Any] = {
+            "MdsService": MdsService(
+                self.calls,
+                state,
+                self.filesystems,
+                self.sessions,
+                views=self.views,
+                identity=identity,
+                clock=clock,
+            ),
+            "TopologyService": TopologyService(self.calls, state, self.registration, self.views),
+            "HeartbeatService": HeartbeatService(self.calls, self.heartbeats),
+        }
         self.filesystems.resume()
 
     async def run(self) -> None:
@@ -151,98 +148,12 @@ class Mds:
             _log.error("the MDS could not write down what has become due", reason=str(error))
         self.metrics.observe(self.state, self.views)
 
-    async def listen(self, address: str) -> AsyncServer:
-        """Serve on HOST:PORT. Raises StartupError (ADDRESS_IN_USE)."""
-        service = MdsService(
-            self.calls,
-            self.state,
-            self.filesystems,
-            self.sessions,
-            views=self.views,
-            identity=self.identity,
-            clock=self._clock,
-        )
-        topology = TopologyService(self.calls, self.state, self.registration, self.views)
-        heartbeat = HeartbeatService(self.calls, self.heartbeats)
-        server = await start_server(
-            address,
-            [
-                partial(add_MdsServiceServicer_to_server, service),
-                partial(add_TopologyServiceServicer_to_server, topology),
-                partial(add_HeartbeatServiceServicer_to_server, heartbeat),
-            ],
-        )
-        self.identity.address = server.address
-        return server
+    @property
+    def holds(self) -> bool:
+        """Return whether this term goes on."""
+        return self.state.authority.holds
 
     async def _keep_house(self) -> None:
         while True:
             await self.tick()
             await asyncio.sleep(_TICK_S)
-
-
-async def serve(config: MdsConfig, world: World, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
-    """Be an MDS until ``stop`` is set. ready: called with HOST:PORT once it listens.
-
-    Raises StartupError when it cannot begin, and with FAILED when its authority is lost.
-    """
-    async with contextlib.AsyncExitStack() as stack:
-        folder = DataFolder(config.data)
-        stack.callback(folder.close)
-        store = LmdbStore(folder.path / "kv", world.clock, size_bytes_max=config.kv_size_bytes_max)
-        stack.push_async_callback(store.close)
-        state = await _load_state(store, world)
-        metrics = Metrics()
-        page = MetricsPage(metrics.registry, config.metrics_listen)
-        stack.callback(page.close)
-        identity = Identity(folder.server_id, world.clock.time_ns(), page.address)
-        mds = Mds(state, config, world, metrics, identity)
-        stack.push_async_callback(mds.fleet.close)
-        server = await mds.listen(folder.address_to_listen(config.listen))
-        stack.push_async_callback(server.stop, 0.0)
-        folder.remember_address(server.address)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(mds.run(), name="background"),
-                group.create_task(_expire_leases(store), name="leases"),
-            ]
-            _log.info("serving", address=server.address, epoch=state.authority.epoch, metrics=page.address)
-            ready(server.address)
-            reason = await _stopped_or_lost(stop, state)
-            _log.info("stopping", reason=reason or "asked to")
-            await server.stop(_GRACE_S)
-            await mds.calls.finish(_GRACE_S)
-            for task in tasks:
-                task.cancel()
-        if reason:
-            raise StartupError(f"this MDS no longer serves: {reason}", ExitCode.FAILED)
-
-
-async def _load_state(store: LmdbStore, world: World) -> State:
-    try:
-        return await State.load(await begin_serving(store, world.random_bytes))
-    except VersionUnsupported as error:
-        raise StartupError(str(error), ExitCode.DATA_FOLDER) from error
-    except CurveFSError as error:
-        raise StartupError(f"cannot begin to serve: {error}", ExitCode.FAILED) from error
-
-
-async def _stopped_or_lost(stop: asyncio.Event, state: State) -> str:
-    """Wait for either; return why authority was lost, or nothing."""
-    stopped = asyncio.create_task(stop.wait())
-    lost = asyncio.create_task(state.authority.lost())
-    try:
-        await asyncio.wait([stopped, lost], return_when=asyncio.FIRST_COMPLETED)
-        return lost.result() if lost.done() else ""
-    finally:
-        stopped.cancel()
-        lost.cancel()
-
-
-async def _expire_leases(store: LmdbStore) -> None:
-    while True:
-        try:
-            await store.expire()
-        except CurveFSError as error:
-            _log.error("leases could not be ended", reason=str(error))
-        await asyncio.sleep(_TICK_S)

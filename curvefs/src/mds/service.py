@@ -18,12 +18,27 @@ from .topology.views import Views
 
 @dataclass(slots=True)
 class Identity:
-    """What this MDS says of itself. address: set once it listens."""
+    """What this MDS says of itself. address: set once it listens; cluster_id: once it is known."""
 
     mds_id: str
     started_ns: int
     metrics_address: str
+    cluster_id: str = ""
     address: str = ""
+
+    def status(self, *, leader: str, leading: bool) -> pb.GetStatusReply:
+        """Return the answer to GetStatus."""
+        return pb.GetStatusReply(
+            cluster_id=self.cluster_id,
+            mds_id=self.mds_id,
+            pid=os.getpid(),
+            address=self.address,
+            leading=leading,
+            leader=leader,
+            started_ns=self.started_ns,
+            version=version("curvefs"),
+            metrics_address=self.metrics_address,
+        )
 
 
 class MdsService(MdsServiceServicer):
@@ -98,17 +113,7 @@ class MdsService(MdsServiceServicer):
 
     @answers(pb.GetStatusReply)
     async def GetStatus(self, _request: pb.GetStatusRequest) -> pb.GetStatusReply:
-        return pb.GetStatusReply(
-            cluster_id=self._state.authority.cluster.id,
-            mds_id=self._identity.mds_id,
-            pid=os.getpid(),
-            address=self._identity.address,
-            leading=True,  # with the embedded store there is no other MDS
-            leader=self._identity.address,
-            started_ns=self._identity.started_ns,
-            version=version("curvefs"),
-            metrics_address=self._identity.metrics_address,
-        )
+        return self._identity.status(leader=self._identity.address, leading=True)
 
     def _shown(self, filesystem: pb.Filesystem) -> pb.FilesystemReply:
         return pb.FilesystemReply(

@@ -28,4 +28,5 @@ def load_config(model: type[M], file: Path | None, flags: dict[str, Any]) -> M:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise StartupError(f"configuration: {where}: {first['msg']}", ExitCode.USAGE) from error
+        told = ": ".join(part for part in ("configuration", where, first["msg"]) if part)
+        raise StartupError(told, ExitCode.USAGE) from error

@@ -3,6 +3,7 @@
     lock      held by the process that uses the folder
     format    version of the folder's layout
     id        the server's own id, random, made once
+    cluster   of an MDS: the id of the cluster it belongs to
     port      the port that was chosen when none was asked for, so that a restart has the same
 
 Small files are replaced atomically: written beside, synced, renamed.
@@ -21,12 +22,12 @@ FORMAT = 1
 
 
 class DataFolder:
-    """A data folder in use; close() lets go of it.
+    """A data folder in use; close() lets go of it. why_alone: what to tell who wants a second process in it.
 
     Raises StartupError: DATA_FOLDER when it is in use, of a newer version or cannot be used.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, why_alone: str = "") -> None:
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -37,7 +38,8 @@ class DataFolder:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise StartupError(f"{path} is in use by another process", ExitCode.DATA_FOLDER) from error
+                told = ": ".join(part for part in (f"{path} is in use by another process", why_alone) if part)
+                raise StartupError(told, ExitCode.DATA_FOLDER) from error
             try:
                 self._check_format()
                 self.server_id = self.remembered("id") or self.remember("id", str(uuid.uuid4()))

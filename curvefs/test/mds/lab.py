@@ -10,6 +10,8 @@ from curvefs.proto import mds_pb2 as pb
 from curvefs.src.common.errors import NoSpace, Unavailable
 from curvefs.src.mds.authority import begin_serving
 from curvefs.src.mds.config import MdsConfig
+from curvefs.src.mds.election import Candidacy
+from curvefs.src.mds.front import Front
 from curvefs.src.mds.metrics import Metrics
 from curvefs.src.mds.server import Mds, World
 from curvefs.src.mds.service import Identity
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from curvefs.src.rpc.asyncio_server import AsyncServer
 
 PATIENCE_S = 20.0
+LEASE_S = 10**8  # so that a test may let any time pass
 URL = "s3://bucket?endpoint=http://127.0.0.1:1"
 
 
@@ -93,6 +96,8 @@ class MdsLab:
         self.metaservers: list[FakeMetaserver] = []
         self.mds: Mds
         self.kv: FaultyKeyValueStore
+        self.candidacy: Candidacy
+        self._elections: list[asyncio.Task[None]] = []
         self._background: asyncio.Task[None] | None = None
         self._server: AsyncServer | None = None
 
@@ -101,15 +106,37 @@ class MdsLab:
         store = LmdbStore(self.config.data / "kv", self.clock)
         self.kv = FaultyKeyValueStore(store)
         world = World(self.clock, self._open_store, check_store, self._random.randbytes, lambda: 0.0)
-        state = await State.load(await begin_serving(self.kv, world.random_bytes))
-        self.mds = Mds(state, self.config, world, Metrics(), Identity("mds", self.clock.time_ns(), "127.0.0.1:1"))
+        self.candidacy = await self.elect("mds")
+        authority = await begin_serving(self.kv, self.candidacy, world.random_bytes)
+        identity = Identity("mds", self.clock.time_ns(), "127.0.0.1:1", authority.cluster.id)
+        self.mds = Mds(await State.load(authority), self.config, world, Metrics(), identity)
         if background:
             self._background = asyncio.create_task(self.mds.run())
         return self.mds
 
+    async def elect(self, mds_id: str) -> Candidacy:
+        """Have an MDS stand for election and win it; the one that leads has to be out of the way."""
+        candidacy = Candidacy(self.kv, self.clock, mds_id, f"{mds_id}:1", lease_s=LEASE_S)
+        await candidacy.stand()
+        self._elections.append(asyncio.create_task(candidacy.run()))
+        async with asyncio.timeout(PATIENCE_S):
+            await candidacy.elected()
+        return candidacy
+
+    async def depose(self) -> Candidacy:
+        """Have the lease of the MDS end in the store, unknown to it, and elect another one."""
+        for task in self._elections:
+            task.cancel()
+        item = await self.kv.get(b"election/mds")
+        assert item is not None
+        await self.kv.lease_revoke(item.lease)
+        return await self.elect("other")
+
     async def listen(self) -> str:
         """Serve over gRPC and return the address."""
-        self._server = await self.mds.listen("127.0.0.1:0")
+        front = Front(self.mds.identity)
+        front.serve(self.mds)
+        self._server = await front.listen("127.0.0.1:0")
         return self._server.address
 
     async def stop(self) -> None:
@@ -123,6 +150,10 @@ class MdsLab:
             await asyncio.wait([self._background])
             self._background = None
         await self.mds.fleet.close()
+        for task in self._elections:
+            task.cancel()
+        await asyncio.wait(self._elections)
+        self._elections.clear()
         await self.kv.close()
 
     async def restart(self) -> Mds:
@@ -193,7 +224,7 @@ class MdsLab:
     async def keys(self, prefix: bytes = b"") -> list[bytes]:
         """Return the stored keys from a prefix on, without counters and the cluster's own."""
         page = await self.kv.range(prefix or b"\0", b"\xff")
-        return [item.key for item in page.items if not item.key.startswith((b"counter/", b"cluster/"))]
+        return [item.key for item in page.items if not item.key.startswith((b"counter/", b"cluster/", b"election/"))]
 
     def _open_store(self, url: str) -> ObjectStore:
         return self.object_store

@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
-from curvefs.src.common.errors import NoSpace, NotFound, StaleEpoch, Unavailable, VersionUnsupported
-from curvefs.src.mds.authority import begin_serving
+from curvefs.src.common.errors import NoSpace, NotFound, StaleEpoch, StartupError, Unavailable, VersionUnsupported
+from curvefs.src.common.exits import ExitCode
+from curvefs.src.mds.authority import begin_serving, check_cluster
 from curvefs.src.mds.state import Change, State, changed
-from curvefs.src.mds.storage.protocol import Put
+from curvefs.src.mds.storage.lmdb_store import LmdbStore
+from curvefs.src.mds.storage.protocol import Delete, Put
+from curvefs.test.mds.lab import LEASE_S
 
 pytestmark = pytest.mark.asyncio
 PATIENCE_S = 20.0
@@ -23,16 +26,16 @@ async def test_each_start_raises_the_epoch_and_keeps_the_cluster(mds):
         assert mds.mds.state.authority.cluster == first.cluster
 
 
-async def test_racing_starts_get_epochs_of_their_own_and_one_cluster(mds):
-    randoms = iter(bytes([n]) * 32 for n in range(100))
-    found = await asyncio.gather(*(begin_serving(mds.kv, lambda size: next(randoms)[:size]) for _ in range(4)))
-    assert sorted(authority.epoch for authority in found) == [2, 3, 4, 5]
-    assert len({authority.cluster.id for authority in found}) == 1
+async def test_another_mds_gets_the_next_epoch_and_the_same_cluster(mds):
+    first = mds.mds.state.authority
+    second = await begin_serving(mds.kv, await mds.depose(), lambda size: b"x" * size)
+    assert (second.epoch, second.cluster) == (2, first.cluster)
 
 
 async def test_deposed_mds_writes_nothing_and_knows(mds):
     old = mds.mds.state.authority
-    new = await begin_serving(mds.kv, lambda size: b"x" * size)
+    new = await begin_serving(mds.kv, await mds.depose(), lambda size: b"x" * size)
+    assert old.holds
     with pytest.raises(StaleEpoch):
         await old.write([Put(b"a", b"old")])
     assert await mds.kv.get(b"a") is None
@@ -41,6 +44,48 @@ async def test_deposed_mds_writes_nothing_and_knows(mds):
         await old.write([Put(b"a", b"old")])
     await new.write([Put(b"a", b"new")])
     assert new.holds
+
+
+async def test_deposed_mds_cannot_even_begin(mds):
+    await mds.depose()
+    with pytest.raises(StaleEpoch):
+        await begin_serving(mds.kv, mds.candidacy, lambda size: b"x" * size)
+    epoch = await mds.kv.get(b"cluster/epoch")
+    assert epoch is not None
+    assert epoch.value == b"1"
+
+
+async def test_mds_whose_lease_ran_out_by_its_own_clock_does_not_even_ask(mds):
+    authority = mds.mds.state.authority
+    before = (await mds.kv.txn([], [])).revision
+    mds.clock.advance(0.8 * LEASE_S)
+    assert not authority.holds
+    with pytest.raises(Unavailable, match="not renewed in time"):
+        await authority.write([Put(b"a", b"")])
+    assert (await mds.kv.txn([], [])).revision == before
+    assert "not renewed in time" in await authority.lost()
+
+
+async def test_store_of_another_cluster_or_of_something_else_is_refused(mds, tmp_path):
+    id_ = mds.mds.state.authority.cluster.id
+    assert await check_cluster(mds.kv, "") == await check_cluster(mds.kv, id_) == id_
+    with pytest.raises(StartupError, match=f"holds cluster {id_}; this MDS belongs to cluster mine") as caught:
+        await check_cluster(mds.kv, "mine")
+    assert caught.value.exit_code is ExitCode.DATA_FOLDER
+    store = LmdbStore(tmp_path / "other", mds.clock)
+    try:
+        assert await check_cluster(store, "") == ""
+        with pytest.raises(StartupError, match="holds no cluster; this MDS belongs to cluster mine"):
+            await check_cluster(store, "mine")
+        await store.txn([], [Put(b"election/x", b"")])
+        assert await check_cluster(store, "") == ""
+        for key in (b"a", b"z"):
+            await store.txn([], [Put(key, b"")])
+            with pytest.raises(StartupError, match="other data"):
+                await check_cluster(store, "")
+            await store.txn([], [Delete(key)])
+    finally:
+        await store.close()
 
 
 async def test_unknown_outcome_ends_authority_and_a_refusal_does_not(mds):

@@ -135,11 +135,12 @@ async def test_file_is_read_and_flags_override_it(tmp_path):
     assert not (tmp_path / "ignored").exists()
 
 
-async def test_folder_in_use_is_refused(tmp_path):
+async def test_second_mds_on_the_embedded_store_is_refused(tmp_path):
     with running(tmp_path):
         code, line = refused(tmp_path)
     assert code == ExitCode.DATA_FOLDER
-    assert line == f"curvefs-mds: {tmp_path} is in use by another process"
+    assert line == f"curvefs-mds: {tmp_path} is in use by another process: several MDS need etcd as their store"
+    assert len(line.splitlines()) == 1
 
 
 async def test_folder_of_a_newer_version_is_refused_and_untouched(tmp_path):

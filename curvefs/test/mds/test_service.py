@@ -21,12 +21,13 @@ from curvefs.src.common.errors import (
     NotFound,
     PermissionDenied,
     Unavailable,
+    Unreachable,
     Unsupported,
 )
 from curvefs.src.mds.calls import Calls
 from curvefs.src.mds.metrics import Metrics
 from curvefs.src.rpc.asyncio_client import AsyncClient
-from curvefs.test.mds.lab import URL
+from curvefs.test.mds.lab import LEASE_S, URL
 
 pytestmark = pytest.mark.asyncio
 MDS = mds_pb2_grpc.MdsServiceStub
@@ -184,11 +185,34 @@ async def test_gauges_follow_the_tables(mds, metaserver):
     assert (value("mds_copysets", {"state": "led"}), value("mds_copysets", {"state": "leaderless"})) == (0, 1)
 
 
-async def test_lost_authority_refuses_writes_and_nothing_else(mds, metaserver):
-    await mds.create()
-    mds.kv.plan("lost", 1)
-    with pytest.raises(Unavailable):
-        await mds.open()
-    with pytest.raises(Unavailable, match="no longer serves"):
-        await mds.open()
-    assert mds.mds.filesystems.get("demo").name == "demo"
+async def test_mds_that_lost_its_authority_writes_nothing_and_sends_every_caller_elsewhere(mds, metaserver):
+    client = AsyncClient([await mds.listen()], deadline_s=0.3)
+    try:
+        await mds.create()
+        mds.kv.plan("lost", 1)
+        with pytest.raises(Unavailable):
+            await mds.open()
+        with pytest.raises(Unavailable, match="no longer serves"):
+            await mds.open()
+        with pytest.raises(Unreachable, match="does not serve"):
+            await client.call(MDS, "ListFilesystems", mds_pb2.ListFilesystemsRequest())
+    finally:
+        await client.close()
+
+
+async def test_read_that_ends_after_the_lease_is_not_answered(mds, metaserver):
+    client = AsyncClient([await mds.listen()], deadline_s=0.3)
+    views = mds.mds.views
+
+    class LateViews:
+        def metaservers(self):
+            mds.clock.advance(LEASE_S)
+            return views.metaservers()
+
+    try:
+        assert (await client.call(TOPOLOGY, "ListMetaservers", topology_pb2.ListMetaserversRequest())).metaservers
+        mds.mds.services["TopologyService"]._views = LateViews()
+        with pytest.raises(Unreachable, match="does not serve"):
+            await client.call(TOPOLOGY, "ListMetaservers", topology_pb2.ListMetaserversRequest())
+    finally:
+        await client.close()
