@@ -2,7 +2,8 @@
 
 It fails metaservers, adds and drains some, restarts everything, and prints per event: moves and the fewest that would
 do, passes and seconds per pass, and how replicas and leaders are spread afterwards. It fails when an invariant breaks,
-when moves exceed the bound by more than a tenth, or when leaders are further than LEADERS_OFF_MAX from their mean.
+when moves exceed the fewest by more than a tenth and a third of a move per metaserver (at the end of an
+event the zones may leave no exact fit), or when leaders are further than LEADERS_OFF_MAX from their mean.
 
     python tools/bench/scheduling.py [--metaservers 1000] [--zones 10] [--copysets 100000] [--seed 1]
 """
@@ -25,22 +26,28 @@ def spread(counts: dict[int, int]) -> str:
     return f"{min(counts.values())}/{sum(counts.values()) / len(counts):.1f}/{max(counts.values())}"
 
 
-def watch(fleet: Fleet, name: str, happens: Callable[[], None]) -> None:
-    """Have something happen, let the fleet settle, print and judge."""
+def watch(fleet: Fleet, name: str, happens: Callable[[], None], *, is_bounded: bool = True) -> None:
+    """Have something happen, let the fleet settle, print and judge.
+
+    is_bounded: what happens, happens at one moment, so that the fewest moves are known.
+    """
     fleet.measured = Measured()
     happens()
     moves_min = fleet.moves_min()
     fleet.settle()
     fleet.check_whole()
     done = fleet.measured
+    fewest = f"of at least {moves_min:>6}" if is_bounded else " " * 18
     print(
-        f"{name:<34} moves {done.moves:>6} of at least {moves_min:>6}  transfers {done.transfers:>6}  "
+        f"{name:<28} moves {done.moves:>6} {fewest}  transfers {done.transfers:>6}  "
         f"passes {done.passes:>4}, s per pass {done.all_passes_s / done.passes:.2f} (longest {done.longest_pass_s:.2f}, "
         f"snapshot {done.longest_snapshot_s:.2f})  replicas {spread(fleet.replica_counts())}  "
         f"leaders {spread(fleet.leader_counts())}",
         flush=True,
     )
-    if done.moves > moves_min * MOVES_OVER_MIN + fleet.replica_count:
+    # In an event so small that not every metaserver is concerned, the slack is smaller as well.
+    slack = min(len(fleet.replica_counts()), moves_min) / 3
+    if is_bounded and done.moves > moves_min * MOVES_OVER_MIN + slack:
         raise SystemExit(f"{name}: too many moves")
     leaders = fleet.leader_counts()
     mean = sum(leaders.values()) / len(leaders)
@@ -54,12 +61,49 @@ def restart(fleet: Fleet) -> None:
     fleet.controller.switch(Scheduler.RAPID_LEADER, on=True)
 
 
-def shuffle(fleet: Fleet, count: int) -> None:
-    """Have some fail, some join and some be drained, some of them while the others are under way."""
-    for _ in range(count):
-        healthy = [id_ for id_, one in fleet.metaservers.items() if one.usable]
-        fleet.random.choice([fleet.fail, fleet.drain])(fleet.random.choice(healthy))
-        fleet.join(fleet.random.randrange(10))
+def usable(fleet: Fleet, count: int, zone_id: int | None = None) -> list[int]:
+    """Return some metaservers, of one zone or of all."""
+    there = [one for one in fleet.metaservers.values() if one.usable and zone_id in (None, one.zone_id)]
+    return fleet.random.sample([one.metaserver_id for one in there], count)
+
+
+def fail(fleet: Fleet, count: int, zone_id: int) -> None:
+    """Have metaservers of one zone fail together; of several zones, some copysets would be gone."""
+    for id_ in usable(fleet, count, zone_id):
+        fleet.fail(id_)
+
+
+def drain(fleet: Fleet, count: int) -> None:
+    """Have metaservers be emptied."""
+    for id_ in usable(fleet, count):
+        fleet.drain(id_)
+
+
+def join(fleet: Fleet, count: int, zones: range) -> None:
+    """Have new ones come."""
+    for number in range(count):
+        fleet.join(zones[number % len(zones)])
+
+
+def exchange(fleet: Fleet, count: int) -> None:
+    """Have some be emptied, and as many come to the same zones."""
+    for id_ in usable(fleet, count):
+        fleet.drain(id_)
+        fleet.join(fleet.metaservers[id_].zone_id)
+
+
+def everything(fleet: Fleet, count: int, zones: range) -> None:
+    """Have some come, some be emptied, some fail and half of these come back, while the rest is under way."""
+    for zone_id in zones:
+        exchange(fleet, count // len(zones) + 1)
+        failed = usable(fleet, 2, zone_id)
+        for id_ in failed:
+            fleet.fail(id_)
+        for _ in range(6):
+            fleet.step()
+        fleet.come_back(failed[0])
+        for _ in range(14):
+            fleet.step()
 
 
 def main() -> None:
@@ -72,17 +116,18 @@ def main() -> None:
     args = parser.parse_args()
     fleet = Fleet(args.metaservers, args.zones, replica_count=3, limits=Limits(), seed=args.seed)
     print(f"create: {args.copysets} copysets placed in {fleet.make_copysets(args.copysets):.2f} s", flush=True)
-    some = fleet.random.sample(sorted(fleet.metaservers), 30)
     part = max(1, args.metaservers // 100)
+    zones = range(args.zones)
     watch(fleet, "nothing", lambda: None)
-    watch(fleet, "one fails", lambda: fleet.fail(some[0]))
-    watch(fleet, f"{part} fail at once", lambda: [fleet.fail(id_) for id_ in some[1 : part + 1]] and None)
-    watch(fleet, f"{2 * part} join", lambda: [fleet.join(n % args.zones) for n in range(2 * part)] and None)
-    watch(fleet, f"{part} join one zone", lambda: [fleet.join(0) for _ in range(part)] and None)
-    watch(fleet, f"{part} are drained", lambda: [fleet.drain(id_) for id_ in some[part + 1 : 2 * part + 1]] and None)
+    watch(fleet, "1 fails", lambda: fail(fleet, 1, 0))
+    watch(fleet, f"{part} of a zone fail at once", lambda: fail(fleet, part, 1))
+    watch(fleet, f"{2 * part} join", lambda: join(fleet, 2 * part, zones))
+    watch(fleet, f"{part} join one zone", lambda: join(fleet, part, range(1)))
+    watch(fleet, f"{part} are drained", lambda: drain(fleet, part))
+    watch(fleet, f"{part} are exchanged", lambda: exchange(fleet, part))
     watch(fleet, "all restart, rapid leader", lambda: restart(fleet))
     watch(fleet, "all restart, leader balance", fleet.restart_all)
-    watch(fleet, f"{2 * part} fail or retire, as many join", lambda: shuffle(fleet, 2 * part))
+    watch(fleet, "all of it, interleaved", lambda: everything(fleet, part, zones), is_bounded=False)
     fresh = Controller(fleet.limits, fleet.random)
     begun, _ = fresh.run(fleet.snapshot(), fleet.now_s)
     print(f"a new MDS finds nothing to do: {len(begun)} operators")

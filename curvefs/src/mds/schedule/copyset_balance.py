@@ -1,12 +1,13 @@
 """Copyset balance: replicas go from metaservers that have many to those that have few, until they differ by one.
 
-First copysets are mended that have two replicas in a zone while another zone has none; then metaservers are relieved
+First, copysets are mended that have two replicas in a zone while another zone has none; then metaservers are relieved
 whose disks are nearly full; then counts are levelled, always from the one with the most to the one with the fewest that
 the zones allow.
 
 A move for balance goes from n replicas to at most n - 2, so the sum of squares falls with each: it ends, and nothing is
 moved back. A metaserver with n above the mean has to give, one below has to get; so no move is wasted while the zones
-allow the ends to meet. Only copysets that are whole are moved.
+allow the ends to meet. While recover has replicas to place, only those give that have more than the mean will be: what
+has few will get some anyway. Only copysets that are whole are moved.
 """
 
 import heapq
@@ -14,7 +15,7 @@ from random import Random
 
 from .operators import Limits, Operator, Scheduler, Slots, Step
 from .snapshot import CopysetInfo, MetaserverInfo, Snapshot
-from .targets import Targets
+from .targets import Targets, mean_to_be
 
 
 def copyset_balance(snapshot: Snapshot, limits: Limits, random: Random) -> list[Operator]:
@@ -83,13 +84,14 @@ class _Pass:
 
     def _level(self, usable: list[MetaserverInfo]) -> None:
         loads = self._targets.loads
-        order = [(-loads[one.metaserver_id], one.metaserver_id) for one in usable]
+        least = mean_to_be(self._snapshot, loads)
+        order = [(-loads[one.metaserver_id], one.metaserver_id) for one in usable if loads[one.metaserver_id] > least]
         heapq.heapify(order)
         sources: dict[int, _Source] = {}
         while order and self._slots.may_change():
             load, id_ = heapq.heappop(order)
             heads = self._targets.by_load()
-            if not heads or -load - heads[0][0][0] < 2:
+            if not heads or -load - heads[0][0][0] < 2 or -load <= least:
                 return
             source = sources.setdefault(id_, _Source(id_, self))
             if source.give(at_most=-load - 2):

@@ -27,22 +27,27 @@ def advance(
     A copyset moves on by its own when it has changed otherwise than by a first step of this operator, which brings the
     one who joins in as a learner; then the operator was computed from what is no longer so (rule 25).
     """
-    if copyset is None:
-        return End.MOVED_ON
-    if operator.target:
-        target = metaservers.get(operator.target)
-        if target is None or target.health == pb.OFFLINE or target.retiring:
-            return End.TARGET_LOST
+    if copyset is None or (operator.leaves and copyset.leader == operator.source):
+        return End.MOVED_ON  # who leads now cannot be taken out; it would have to hand over first
+    if operator.target and not _is_there(metaservers.get(operator.target)):
+        return End.TARGET_LOST
     if operator.step is Step.TRANSFER_LEADER:
         return _transferred(operator, copyset)
+    return _changed(operator, copyset)
+
+
+def _is_there(target: MetaserverInfo | None) -> bool:
+    return target is not None and target.health != pb.OFFLINE and not target.retiring
+
+
+def _changed(operator: Operator, copyset: CopysetInfo) -> Operator | End:
     if set(copyset.voters) == set(operator.goal) and not copyset.learners:
         return operator if copyset.changing else End.DONE
     if set(copyset.voters) != set(operator.voters) or not set(copyset.learners) <= {operator.source, operator.target}:
         return End.MOVED_ON
     if copyset.configuration_index == operator.configuration_index or operator.target in copyset.learners:
-        return replace(
-            operator, configuration_index=copyset.configuration_index, leader=copyset.leader or operator.leader
-        )
+        index, leader = copyset.configuration_index, copyset.leader or operator.leader
+        return replace(operator, configuration_index=index, leader=leader)
     return End.MOVED_ON
 
 

@@ -3,6 +3,9 @@
 Missing replicas are added, surplus ones removed, dead ones replaced, then lost and retiring ones; whose copysets miss
 the most are served first. Where the leader itself is to leave, it hands over before. The target lies in a zone that
 holds no other replica of the copyset, as long as there is one. A copyset without a leader cannot change, and waits.
+
+What is dead is replaced wherever there is room, at once. What retires is still there: it waits for a place on a
+metaserver that has less than its share, so that it need not be moved again.
 """
 
 from random import Random
@@ -10,7 +13,7 @@ from random import Random
 from ....proto import topology_pb2 as pb
 from .operators import Limits, Operator, Scheduler, Slots, Step
 from .snapshot import CopysetInfo, Snapshot
-from .targets import Targets
+from .targets import Targets, mean_to_be
 
 
 def recover(snapshot: Snapshot, limits: Limits, random: Random) -> list[Operator]:
@@ -28,7 +31,10 @@ class _Pass:
         self._dead = {id_ for id_, one in servers.items() if one.health == pb.OFFLINE}
         self._retiring = {id_ for id_, one in servers.items() if one.retiring}
         self._well = {id_ for id_, one in servers.items() if one.usable}
-        self._targets = Targets(servers.values(), snapshot.replica_counts(), limits, self._slots, random)
+        loads = snapshot.replica_counts()
+        self._targets = Targets(servers.values(), loads, limits, self._slots, random)
+        self._places = Targets(servers.values(), loads, limits, Slots(limits, ()), random)  # also those to wait for
+        self._share = mean_to_be(snapshot, loads)
         self._leaders = snapshot.leader_counts()
 
     def run(self) -> list[Operator]:
@@ -114,7 +120,12 @@ class _Pass:
         if not self._slots.may_change() or not self._slots.may_send(copyset.leader):
             return None
         stay = [voter for voter in copyset.voters if voter != source]
-        target = self._targets.pick(self._snapshot.zones_of(stay), copyset.voters)
+        crowd = self._snapshot.zones_of(stay)
+        target = self._targets.pick(crowd, copyset.voters)
+        if source and self._is_there(copyset, source) and self._targets.loads.get(target, 0) >= self._share:
+            better = self._places.pick(crowd, copyset.voters)
+            if better and self._targets.loads[better] < self._share:
+                return None
         return copyset.operator(Scheduler.RECOVER, step, source=source, target=target) if target else None
 
     def _count(self, operator: Operator) -> None:

@@ -9,8 +9,9 @@ import heapq
 from collections.abc import Collection, Iterable, Mapping
 from random import Random
 
+from ....proto import topology_pb2 as pb
 from .operators import Limits, Slots
-from .snapshot import MetaserverInfo
+from .snapshot import MetaserverInfo, Snapshot
 
 Head = tuple[int, float, int]  # load, random, metaserver
 
@@ -23,6 +24,7 @@ class Targets:
     ) -> None:
         self.loads = loads
         self._slots = slots
+        self._random = random
         self._heaps: dict[int, list[Head]] = {}
         for one in candidates:
             if one.usable and one.disk_use < limits.disk_use_max and slots.may_join(one.metaserver_id):
@@ -57,11 +59,12 @@ class Targets:
         aside: list[Head] = []
         found: Head | None = None
         while heap and found is None:
-            load, tie, id_ = heap[0]
+            load, _, id_ = heap[0]
             if not self._slots.may_join(id_):
                 heapq.heappop(heap)  # nothing comes free within a pass
             elif load != self.loads[id_]:
-                heapq.heapreplace(heap, (self.loads[id_], tie, id_))
+                # With another random number: else the same ones would meet in every round.
+                heapq.heapreplace(heap, (self.loads[id_], self._random.random(), id_))
             elif id_ in excluded:
                 aside.append(heapq.heappop(heap))
             else:
@@ -69,3 +72,14 @@ class Targets:
         for entry in aside:
             heapq.heappush(heap, entry)
         return found
+
+
+def mean_to_be(snapshot: Snapshot, loads: Mapping[int, int]) -> int:
+    """Return how many replicas each metaserver will have, rounded up, when recover has placed what it must.
+
+    0: it has nothing to place.
+    """
+    servers = snapshot.metaservers.items()
+    to_place = sum(loads[id_] for id_, one in servers if one.retiring or one.health == pb.OFFLINE)
+    usable = [loads[id_] for id_, one in servers if one.usable]
+    return -(-(to_place + sum(usable)) // len(usable)) if to_place and usable else 0

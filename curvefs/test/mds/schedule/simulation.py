@@ -42,7 +42,14 @@ class Fleet:
     """Metaservers 1, 2, ... over the zones in turn."""
 
     def __init__(
-        self, metaserver_count: int, zone_count: int, *, replica_count: int, limits: Limits, seed: int, join_steps: int = 2
+        self,
+        metaserver_count: int,
+        zone_count: int,
+        *,
+        replica_count: int,
+        limits: Limits,
+        seed: int,
+        join_steps: int = 2,
     ) -> None:
         self.random = Random(seed)
         self.limits = limits
@@ -71,9 +78,7 @@ class Fleet:
         """Make copysets as the MDS does; return the seconds it took."""
         began = time.perf_counter()
         known = len(self.metaservers)
-        made = create(
-            self.snapshot(), self.limits, self.random, wanted=count, known_count=known, count_max=count
-        )
+        made = create(self.snapshot(), self.limits, self.random, wanted=count, known_count=known, count_max=count)
         took = time.perf_counter() - began
         for group_id, peers in enumerate(made, len(self.copysets) + 1):
             self.copysets[group_id] = CopysetInfo(group_id, peers, peers[0], 1)
