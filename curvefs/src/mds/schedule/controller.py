@@ -1,8 +1,8 @@
 """The controller: runs the schedulers over a snapshot, keeps the operators that run, and says what to order.
 
 Orders ride on the answers to heartbeats. Who shall get a replica is ordered to make an empty one, which waits; when it
-reports it, the leader is ordered to bring it in. An order is repeated with each heartbeat until the reports show that it
-is done, so a lost one does no harm. It carries the configuration it was computed from (rule 25).
+reports it, the leader is ordered to bring it in. An order is repeated with each heartbeat until the reports show that
+it is done, so a lost one does no harm. It carries the configuration it was computed from (rule 25).
 
 Pure: fed with snapshots, reports and the time. Invariants:
     at most one operator per copyset

@@ -27,54 +27,55 @@ class _Pass:
     """The counts of one pass."""
 
     def __init__(self, snapshot: Snapshot, limits: Limits, random: Random) -> None:
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self._limits = limits
-        self._random = random
-        self._slots = Slots(limits, snapshot.operators.values())
-        self._targets = Targets(snapshot.metaservers.values(), snapshot.replica_counts(), limits, self._slots, random)
+        self.random = random
+        self.slots = Slots(limits, snapshot.operators.values())
+        self.targets = Targets(snapshot.metaservers.values(), snapshot.replica_counts(), limits, self.slots, random)
         self._leaders = snapshot.leader_counts()
-        self._operators: dict[int, Operator] = {}
+        self.operators: dict[int, Operator] = {}
 
     def run(self) -> list[Operator]:
+        """Return the operators."""
         self._mend_zones()
-        usable = self._snapshot.usable()
+        usable = self.snapshot.usable()
         for one in usable:
             if one.disk_use >= self._limits.disk_use_shed:
                 self._relieve(one)
         self._level(usable)
-        return list(self._operators.values())
+        return list(self.operators.values())
 
     # ------------------------------------------------------------------------------------------- zones
 
     def _mend_zones(self) -> None:
-        zone_count = len({one.zone_id for one in self._snapshot.usable()})
-        zone_of = {id_: one.zone_id for id_, one in self._snapshot.metaservers.items()}
-        for copyset in self._snapshot.copysets.values():
+        zone_count = len({one.zone_id for one in self.snapshot.usable()})
+        zone_of = {id_: one.zone_id for id_, one in self.snapshot.metaservers.items()}
+        for copyset in self.snapshot.copysets.values():
             distinct = len({zone_of.get(voter) for voter in copyset.voters})
-            if distinct < min(zone_count, len(copyset.voters)) and self._may_move(copyset):
+            if distinct < min(zone_count, len(copyset.voters)) and self.may_move(copyset):
                 self._mend(copyset)
 
     def _mend(self, copyset: CopysetInfo) -> None:
-        zones = self._snapshot.zones_of(copyset.voters)
-        loads = self._targets.loads
+        zones = self.snapshot.zones_of(copyset.voters)
+        loads = self.targets.loads
         # The leader last: it would have to hand over first.
         order = sorted(
-            (voter for voter in copyset.voters if zones[self._snapshot.zone_of(voter)] > 1),
+            (voter for voter in copyset.voters if zones[self.snapshot.zone_of(voter)] > 1),
             key=lambda voter: (voter == copyset.leader, -loads[voter]),
         )
         source = order[0]
         others = [voter for voter in copyset.voters if voter != source]
-        crowd = self._snapshot.zones_of(others)
-        target = self._targets.pick(crowd, copyset.voters)
-        if target and crowd.get(self._snapshot.zone_of(target), 0) < crowd[self._snapshot.zone_of(source)]:
-            self._move(copyset, source, target)
+        crowd = self.snapshot.zones_of(others)
+        target = self.targets.pick(crowd, copyset.voters)
+        if target and crowd.get(self.snapshot.zone_of(target), 0) < crowd[self.snapshot.zone_of(source)]:
+            self.move(copyset, source, target)
 
     # ------------------------------------------------------------------------------------------- disks
 
     def _relieve(self, one: MetaserverInfo) -> None:
         """Have one replica after another leave, a few at a time: what it frees is known only afterwards."""
         leaving = sum(
-            operator.leaves and operator.source == one.metaserver_id for operator in self._snapshot.operators.values()
+            operator.leaves and operator.source == one.metaserver_id for operator in self.snapshot.operators.values()
         )
         source = _Source(one.metaserver_id, self)
         while leaving < self._limits.joins_per_metaserver and source.give(at_most=None):
@@ -83,14 +84,14 @@ class _Pass:
     # ------------------------------------------------------------------------------------------ counts
 
     def _level(self, usable: list[MetaserverInfo]) -> None:
-        loads = self._targets.loads
-        least = mean_to_be(self._snapshot, loads)
+        loads = self.targets.loads
+        least = mean_to_be(self.snapshot, loads)
         order = [(-loads[one.metaserver_id], one.metaserver_id) for one in usable if loads[one.metaserver_id] > least]
         heapq.heapify(order)
         sources: dict[int, _Source] = {}
-        while order and self._slots.may_change():
+        while order and self.slots.may_change():
             load, id_ = heapq.heappop(order)
-            heads = self._targets.by_load()
+            heads = self.targets.by_load()
             if not heads or -load - heads[0][0][0] < 2 or -load <= least:
                 return
             source = sources.setdefault(id_, _Source(id_, self))
@@ -99,27 +100,28 @@ class _Pass:
 
     # ------------------------------------------------------------------------------------------- moves
 
-    def _may_move(self, copyset: CopysetInfo) -> bool:
-        snapshot = self._snapshot
-        return copyset.group_id not in self._operators and snapshot.is_free(copyset) and snapshot.is_well(copyset)
+    def may_move(self, copyset: CopysetInfo) -> bool:
+        """Return whether a replica of a copyset may be moved: it is whole, and nothing is under way."""
+        snapshot = self.snapshot
+        return copyset.group_id not in self.operators and snapshot.is_free(copyset) and snapshot.is_well(copyset)
 
-    def _move(self, copyset: CopysetInfo, source: int, target: int) -> bool:
+    def move(self, copyset: CopysetInfo, source: int, target: int) -> bool:
         """Begin to move a replica; where it leads, have it hand over, and move it another time."""
         operator = self._first_step(copyset, source, target)
-        if operator is None or not self._slots.admits(operator):
+        if operator is None or not self.slots.admits(operator):
             return False
-        self._slots.take(operator)
-        self._operators[copyset.group_id] = operator
+        self.slots.take(operator)
+        self.operators[copyset.group_id] = operator
         # Also where the leader has to hand over first: the move follows in a later pass.
-        self._targets.loads[target] += 1
-        self._targets.loads[source] -= 1
+        self.targets.loads[target] += 1
+        self.targets.loads[source] -= 1
         return True
 
     def _first_step(self, copyset: CopysetInfo, source: int, target: int) -> Operator | None:
         kind = Scheduler.COPYSET_BALANCE
         if source != copyset.leader:
             return copyset.operator(kind, Step.REPLACE_PEER, source=source, target=target)
-        heirs = [voter for voter in copyset.voters if voter != source and self._slots.may_take(voter)]
+        heirs = [voter for voter in copyset.voters if voter != source and self.slots.may_take(voter)]
         if heirs:
             heir = min(heirs, key=lambda voter: (self._leaders[voter], voter))
             self._leaders[heir] += 1
@@ -135,18 +137,18 @@ class _Source:
     def __init__(self, id_: int, pass_: _Pass) -> None:
         self._id = id_
         self._pass = pass_
-        snapshot = pass_._snapshot
+        snapshot = pass_.snapshot
         self._zone = snapshot.zone_of(id_)
         mine = [snapshot.copysets[group_id] for group_id in snapshot.groups_of[id_]]
-        self._movable = [copyset for copyset in mine if pass_._may_move(copyset)]
-        pass_._random.shuffle(self._movable)
+        self._movable = [copyset for copyset in mine if pass_.may_move(copyset)]
+        pass_.random.shuffle(self._movable)
         # What is led here would have to be handed over first: it comes last.
         self._movable.sort(key=lambda copyset: copyset.leader == id_)
         self._by_zone: dict[int, list[CopysetInfo]] = {}
 
     def give(self, *, at_most: int | None) -> bool:
         """Begin to move one replica to a metaserver that has at most so many."""
-        for (load, _, _), zone in self._pass._targets.by_load():
+        for (load, _, _), zone in self._pass.targets.by_load():
             if at_most is not None and load > at_most:
                 return False
             if self._give_to(zone, at_most):
@@ -157,12 +159,12 @@ class _Source:
         candidates = self._for(zone)
         while candidates:
             copyset = candidates.pop()
-            if copyset.group_id in self._pass._operators or not self._pass._slots.may_send(copyset.leader):
+            if copyset.group_id in self._pass.operators or not self._pass.slots.may_send(copyset.leader):
                 continue
-            head = self._pass._targets.head(zone, copyset.voters)
+            head = self._pass.targets.head(zone, copyset.voters)
             if head is None or (at_most is not None and head[0] > at_most):
                 return False
-            if self._pass._move(copyset, self._id, head[2]):
+            if self._pass.move(copyset, self._id, head[2]):
                 return True
         return False
 
@@ -175,5 +177,5 @@ class _Source:
         return found
 
     def _may_go(self, copyset: CopysetInfo, zone: int) -> bool:
-        zones = self._pass._snapshot.zones_of(copyset.voters)
+        zones = self._pass.snapshot.zones_of(copyset.voters)
         return zone == self._zone or zones.get(zone, 0) <= zones[self._zone] - 1

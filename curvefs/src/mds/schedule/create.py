@@ -1,7 +1,7 @@
 """Create: copysets made ahead of need, so that a new partition finds one.
 
-A copyset's peers lie in as many zones as there are; in each zone the metaserver with the fewest replicas is taken, equals
-at random. The first peer stands for election at once, and each metaserver is the first of about equally many.
+A copyset's peers lie in as many zones as there are; in each zone the metaserver with the fewest replicas is taken,
+equals at random. The first peer stands for election at once, and each metaserver is the first of about equally many.
 """
 
 import heapq
@@ -28,8 +28,8 @@ def create(
 ) -> list[tuple[int, ...]]:
     """Return the peers of copysets to make now, at most ``count_max``; the one that shall lead comes first.
 
-    wanted: copysets in all. No metaserver is the first of more than its share among all ``known_count``: what those that
-    are away should lead is made when they are back, and nobody makes up for it. None are made while fewer than
+    wanted: copysets in all. No metaserver is the first of more than its share among all ``known_count``: what those
+    that are away should lead is made when they are back, and nobody makes up for it. None are made while fewer than
     replica_count metaservers can get replicas.
     """
     candidates = [one for one in snapshot.usable() if one.disk_use < limits.disk_use_max]

@@ -1,7 +1,7 @@
 """Operators: single steps that bring one copyset closer to where it should be, and how many may run at a time.
 
-A step is carried out by the copyset's leader. Bringing a replica in costs two metaservers something: the one it comes to,
-and the leader, which sends it everything. So these two are limited, each by itself, and all steps together; a replica
+A step is carried out by the copyset's leader. Bringing a replica in costs two metaservers something: the one it comes
+to, and the leader, which sends it everything. So these two are limited, each by itself, and all steps together; a replica
 that leaves costs nothing, and may lie on a metaserver that is gone.
 
 Pure values, except Slots, which counts within one pass.
@@ -74,7 +74,8 @@ class Limits:
 
     joins_per_metaserver: replicas that come to one. sends_per_metaserver: replicas that the leaders on one bring in.
     changes: of members, in all. transfers: of leadership; each metaserver's limit is for giving and for taking.
-    disk_use_max: a metaserver fuller than this (a part of 1) gets no more replicas; from disk_use_shed on it sheds some.
+    disk_use_max: a metaserver fuller than this (a part of 1) gets no more replicas; from disk_use_shed on it gives some
+    away.
     """
 
     joins_per_metaserver: int = 4
