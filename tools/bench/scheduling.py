@@ -41,8 +41,8 @@ def watch(fleet: Fleet, name: str, happens: Callable[[], None], *, is_bounded: b
     print(
         f"{name:<28} moves {done.moves:>6} {fewest}  transfers {done.transfers:>6}  "
         f"passes {done.passes:>4}, s per pass {done.all_passes_s / done.passes:.2f} "
-        f"(longest {done.longest_pass_s:.2f}, its snapshot {done.longest_snapshot_s:.2f})  replicas {spread(fleet.replica_counts())}  "
-        f"leaders {spread(fleet.leader_counts())}",
+        f"(longest {done.longest_pass_s:.2f}, its snapshot {done.longest_snapshot_s:.2f})  "
+        f"replicas {spread(fleet.replica_counts())}  leaders {spread(fleet.leader_counts())}",
         flush=True,
     )
     # In an event so small that not every metaserver is concerned, the slack is smaller as well.

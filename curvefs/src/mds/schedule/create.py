@@ -54,8 +54,8 @@ def create(
         heapq.heapreplace(order, (led + 1, first))
         peers = [first]
         while len(peers) < snapshot.replica_count:
-            other = targets.pick(snapshot.zones_of(peers), peers)
-            peers.append(other)
-            loads[other] += 1
-        made.append(tuple(peers))
+            peers.append(targets.pick(snapshot.zones_of(peers), peers))
+            loads[peers[-1]] += 1
+        others = sorted(peers[1:], key=lambda one: (one < first, one))
+        made.append((first, *others))
     return made

@@ -1,8 +1,8 @@
 """Operators: single steps that bring one copyset closer to where it should be, and how many may run at a time.
 
 A step is carried out by the copyset's leader. Bringing a replica in costs two metaservers something: the one it comes
-to, and the leader, which sends it everything. So these two are limited, each by itself, and all steps together; a replica
-that leaves costs nothing, and may lie on a metaserver that is gone.
+to, and the leader, which sends it everything. So these two are limited, each by itself, and all steps together; a
+replica that leaves costs nothing, and may lie on a metaserver that is gone.
 
 Pure values, except Slots, which counts within one pass.
 """

@@ -4,7 +4,8 @@ Missing replicas are added, surplus ones removed, dead ones replaced, then lost 
 the most are served first. Where the leader itself is to leave, it hands over before. The target lies in a zone that
 holds no other replica of the copyset, as long as there is one. A copyset without a leader cannot change, and waits.
 
-What is dead is replaced wherever there is room, at once. What retires is still there: it waits for a place on a
+No replica comes to a zone that it crowds only because those it should go to get others at the moment: it waits. What is
+dead is replaced wherever else there is room, at once. What retires is still there: it waits also for a place on a
 metaserver that has less than its share, so that it need not be moved again.
 """
 
@@ -122,11 +123,18 @@ class _Pass:
         stay = [voter for voter in copyset.voters if voter != source]
         crowd = self._snapshot.zones_of(stay)
         target = self._targets.pick(crowd, copyset.voters)
-        if source and self._is_there(copyset, source) and self._targets.loads.get(target, 0) >= self._share:
-            better = self._places.pick(crowd, copyset.voters)
-            if better and self._targets.loads[better] < self._share:
-                return None
-        return copyset.operator(Scheduler.RECOVER, step, source=source, target=target) if target else None
+        if not target or self._waits(copyset, source, target, crowd):
+            return None
+        return copyset.operator(Scheduler.RECOVER, step, source=source, target=target)
+
+    def _waits(self, copyset: CopysetInfo, source: int, target: int, crowd: dict[int, int]) -> bool:
+        """Return whether a better place than ``target`` only has too much to do now."""
+        better = self._places.pick(crowd, copyset.voters)
+        zone_of, loads = self._snapshot.zone_of, self._targets.loads
+        if crowd.get(zone_of(better), 0) < crowd.get(zone_of(target), 0):
+            return True
+        is_urgent = not source or not self._is_there(copyset, source)
+        return not is_urgent and loads[better] < self._share <= loads[target]
 
     def _count(self, operator: Operator) -> None:
         if operator.step is Step.TRANSFER_LEADER:
