@@ -31,6 +31,7 @@ _SCHEDULES: tuple[tuple[Scheduler, _Schedule], ...] = (
     (Scheduler.COPYSET_BALANCE, copyset_balance),
     (Scheduler.LEADER_BALANCE, leader_balance),
 )
+_GIVEN_UP_MAX = 10_000
 SWITCHES = tuple(scheduler for scheduler, _ in _SCHEDULES)
 
 
@@ -59,6 +60,7 @@ class Controller:
         self._random = random
         self._running: dict[int, Running] = {}
         self._to_join: dict[int, set[int]] = {}  # metaserver -> groups that it shall get a replica of
+        self._given_up: dict[tuple[int, int], None] = {}  # (metaserver, group), the oldest first
         self._enabled = set(SWITCHES) - {Scheduler.RAPID_LEADER}
 
     # ------------------------------------------------------------------------------------ what people do
@@ -126,6 +128,7 @@ class Controller:
         self._running[operator.group_id] = Running(operator, now_s, now_s + self._limits.timeout_s(operator.step))
         if operator.joins:
             self._to_join.setdefault(operator.target, set()).add(operator.group_id)
+            self._given_up.pop((operator.target, operator.group_id), None)
 
     def _end(self, group_id: int, end: End) -> Ended:
         operator = self._running.pop(group_id).operator
@@ -134,6 +137,10 @@ class Controller:
             groups.discard(group_id)
             if not groups:
                 del self._to_join[operator.target]
+            if end is not End.DONE:
+                self._given_up[operator.target, group_id] = None
+                if len(self._given_up) > _GIVEN_UP_MAX:
+                    del self._given_up[next(iter(self._given_up))]
         return Ended(operator, end)
 
     # ------------------------------------------------------------------------------------------- orders
@@ -141,6 +148,10 @@ class Controller:
     def expects(self, metaserver_id: int, group_id: int) -> bool:
         """Return whether a metaserver shall have a replica of a group that its group may not know of yet."""
         return group_id in self._to_join.get(metaserver_id, ())
+
+    def gave_up(self, metaserver_id: int, group_id: int) -> bool:
+        """Return whether a metaserver may have an empty replica that nobody waits for any more."""
+        return (metaserver_id, group_id) in self._given_up
 
     def orders(
         self, request: pb.HeartbeatRequest, *, has_replica: Callable[[int, int], bool], address: Callable[[int], str]

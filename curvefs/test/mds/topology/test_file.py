@@ -101,8 +101,10 @@ def test_all_double_names_and_addresses_are_told_at_once():
     assert mistakes(wrong) == [
         "pools[0].zones[1].servers[0].name: there is a server 'server1' already, at pools[0].zones[0].servers[0].name",
         "pools[0].zones[2].name: there is a zone 'zone1' already, at pools[0].zones[0].name",
-        ("pools[0].zones[2].servers[1].external_address: there is a server of address '10.0.0.1' already, "
-        "at pools[0].zones[0].servers[0].address"),
+        (
+            "pools[0].zones[2].servers[1].external_address: there is a server of address '10.0.0.1' already, "
+            "at pools[0].zones[0].servers[0].address"
+        ),
         "pools[1].name: there is a pool 'pool1' already, at pools[0].name",
         "pools[1].zones: 0 with servers, but 1 replicas need as many zones",
     ]
