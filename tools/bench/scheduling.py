@@ -6,6 +6,7 @@ when moves exceed the fewest by more than a tenth and a third of a move per meta
 event the zones may leave no exact fit), or when leaders are further than LEADERS_OFF_MAX from their mean.
 
     python tools/bench/scheduling.py [--metaservers 1000] [--zones 10] [--copysets 100000] [--seed 1]
+        [--at-a-time 16]
 """
 
 # ruff: noqa: INP001 -- a script, in no package
@@ -113,8 +114,10 @@ def main() -> None:
     parser.add_argument("--zones", type=int, default=10)
     parser.add_argument("--copysets", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--at-a-time", type=int, default=16, help="Replicas that come to a metaserver, or are sent.")
     args = parser.parse_args()
-    fleet = Fleet(args.metaservers, args.zones, replica_count=3, limits=Limits(), seed=args.seed)
+    limits = Limits(joins_per_metaserver=args.at_a_time, sends_per_metaserver=args.at_a_time)
+    fleet = Fleet(args.metaservers, args.zones, replica_count=3, limits=limits, seed=args.seed)
     print(f"create: {args.copysets} copysets placed in {fleet.make_copysets(args.copysets):.2f} s", flush=True)
     part = max(1, args.metaservers // 100)
     zones = range(args.zones)

@@ -88,16 +88,7 @@ class Mds:
             check_deadline_s=config.store_check_deadline_s,
             objects_per_s=config.delete_objects_per_s,
         )
-        fleet_view = FleetView(
-            state,
-            self.reports,
-            self.views,
-            clock,
-            replica_count=config.replica_count,
-            zone_of=lambda _: 0,
-            retires=lambda record: record.retired,
-            cooling_s=config.leader_cooling_s,
-        )
+        fleet_view = self._view_fleet(config, clock)
         self.copysets = Copysets(
             state,
             self.reports,
@@ -158,6 +149,18 @@ class Mds:
         )
         self._clock = clock
         self.filesystems.resume()
+
+    def _view_fleet(self, config: MdsConfig, clock: Clock) -> FleetView:
+        return FleetView(
+            self.state,
+            self.reports,
+            self.views,
+            clock,
+            replica_count=config.replica_count,
+            zone_of=lambda _: 0,
+            retires=lambda record: record.retired,
+            cooling_s=config.leader_cooling_s,
+        )
 
     async def run(self) -> None:
         """Do the background work until cancelled."""
