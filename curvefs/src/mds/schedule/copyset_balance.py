@@ -11,6 +11,7 @@ has few will get some anyway. Only copysets that are whole are moved.
 """
 
 import heapq
+import math
 from random import Random
 
 from .operators import Limits, Operator, Scheduler, Slots, Step
@@ -85,7 +86,7 @@ class _Pass:
 
     def _level(self, usable: list[MetaserverInfo]) -> None:
         loads = self.targets.loads
-        least = mean_to_be(self.snapshot, loads)
+        least = math.ceil(mean_to_be(self.snapshot, loads))
         order = [(-loads[one.metaserver_id], one.metaserver_id) for one in usable if loads[one.metaserver_id] > least]
         heapq.heapify(order)
         sources: dict[int, _Source] = {}

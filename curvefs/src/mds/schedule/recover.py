@@ -9,6 +9,7 @@ dead is replaced wherever else there is room, at once. What retires is still the
 metaserver that has less than its share, so that it need not be moved again.
 """
 
+import math
 from random import Random
 
 from ....proto import topology_pb2 as pb
@@ -35,7 +36,7 @@ class _Pass:
         loads = snapshot.replica_counts()
         self._targets = Targets(servers.values(), loads, limits, self._slots, random)
         self._places = Targets(servers.values(), loads, limits, Slots(limits, ()), random)  # also those to wait for
-        self._share = mean_to_be(snapshot, loads)
+        self._share = math.floor(mean_to_be(snapshot, loads))
         self._leaders = snapshot.leader_counts()
 
     def run(self) -> list[Operator]:

@@ -74,12 +74,12 @@ class Targets:
         return found
 
 
-def mean_to_be(snapshot: Snapshot, loads: Mapping[int, int]) -> int:
-    """Return how many replicas each metaserver will have, rounded up, when recover has placed what it must.
+def mean_to_be(snapshot: Snapshot, loads: Mapping[int, int]) -> float:
+    """Return how many replicas each metaserver will have, on average, when recover has placed what it must.
 
     0: it has nothing to place.
     """
     servers = snapshot.metaservers.items()
     to_place = sum(loads[id_] for id_, one in servers if one.retiring or one.health == pb.OFFLINE)
     usable = [loads[id_] for id_, one in servers if one.usable]
-    return -(-(to_place + sum(usable)) // len(usable)) if to_place and usable else 0
+    return (to_place + sum(usable)) / len(usable) if to_place and usable else 0.0
