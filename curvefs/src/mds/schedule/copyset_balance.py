@@ -164,7 +164,7 @@ class _Source:
                 continue
             head = self._pass.targets.head(zone, copyset.voters)
             if head is None or (at_most is not None and head[0] > at_most):
-                return False
+                continue  # the ones with few have a replica of this copyset; they may have none of the next
             if self._pass.move(copyset, self._id, head[2]):
                 return True
         return False
