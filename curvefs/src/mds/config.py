@@ -29,6 +29,12 @@ class MdsConfig(BaseModel):
     unstable_after_s: float = Field(30.0, gt=0)
     offline_after_s: float = Field(1800.0, gt=0)
     orders_after_s: float = Field(60.0, ge=0)
+    schedule_interval_s: float = Field(5.0, gt=0)
+    leader_cooling_s: float = Field(60.0, ge=0)
+    schedule_recover: bool = True
+    schedule_copyset_balance: bool = True
+    schedule_leader_balance: bool = True
+    partitions_per_copyset: int = Field(128, ge=1)
     metaserver_deadline_s: float = Field(10.0, gt=0)
     store_check_deadline_s: float = Field(20.0, gt=0)
     delete_objects_per_s: float = Field(2000.0, gt=0)

@@ -24,6 +24,10 @@ from .heartbeat.reports import Reports
 from .heartbeat.service import HeartbeatService
 from .metrics import Metrics
 from .object_stores import ObjectStores
+from .schedule.controller import Controller
+from .schedule.fleet_view import FleetView
+from .schedule.operators import Limits, Scheduler
+from .schedule.scheduling import Scheduling
 from .service import Identity, MdsService
 from .sessions import Sessions
 from .state import State
@@ -69,13 +73,16 @@ class Mds:
             check_deadline_s=config.store_check_deadline_s,
             objects_per_s=config.delete_objects_per_s,
         )
+        fleet_view = self._view_fleet(config, clock)
         self.copysets = Copysets(
             state,
             self.reports,
             self.views,
             self.fleet,
+            fleet_view,
             replica_count=config.replica_count,
             per_metaserver=config.copysets_per_metaserver,
+            per_copyset=config.partitions_per_copyset,
             random=world.random,
         )
         self.registration = Registration(
@@ -103,12 +110,22 @@ class Mds:
             random_bytes=world.random_bytes,
             random=world.random,
         )
+        self.scheduling = Scheduling(
+            _controller(config, world),
+            fleet_view,
+            self.reports,
+            self.views,
+            clock,
+            interval_s=config.schedule_interval_s,
+            not_before_s=clock.boottime_s() + config.orders_after_s,
+        )
         self.heartbeats = Heartbeats(
             state,
             self.reports,
             self.registration,
             self.copysets,
             self.views,
+            scheduling=self.scheduling,
             endings=self.sessions.endings,
             clock=clock,
             is_over=self.sessions.is_over,
@@ -130,6 +147,18 @@ class Mds:
         }
         self.filesystems.resume()
 
+    def _view_fleet(self, config: MdsConfig, clock: Clock) -> FleetView:
+        return FleetView(
+            self.state,
+            self.reports,
+            self.views,
+            clock,
+            replica_count=config.replica_count,
+            zone_of=lambda _: 0,
+            retires=lambda record: record.retired,
+            cooling_s=config.leader_cooling_s,
+        )
+
     async def run(self) -> None:
         """Do the background work until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -138,6 +167,7 @@ class Mds:
             group.create_task(self.sessions.endings.run(), name="endings")
             group.create_task(self.filesystems.removals.run(), name="removals")
             group.create_task(self._keep_house(), name="housekeeping")
+            group.create_task(self.scheduling.run(), name="scheduling")
 
     async def tick(self) -> None:
         """Do what time makes necessary; about once a second."""
@@ -157,3 +187,11 @@ class Mds:
         while True:
             await self.tick()
             await asyncio.sleep(_TICK_S)
+
+
+def _controller(config: MdsConfig, world: World) -> Controller:
+    controller = Controller(Limits(), random_module.Random(world.random()))  # noqa: S311 -- spreads, and hides nothing
+    controller.switch(Scheduler.RECOVER, on=config.schedule_recover)
+    controller.switch(Scheduler.COPYSET_BALANCE, on=config.schedule_copyset_balance)
+    controller.switch(Scheduler.LEADER_BALANCE, on=config.schedule_leader_balance)
+    return controller

@@ -26,6 +26,7 @@ from .copyset.manager import CopysetManager
 from .epochs import Epochs
 from .identity import Identity, keep_identity, load_identity
 from .metastore import reads
+from .orders import Orders
 from .service import end_session
 
 _log = structlog.get_logger()
@@ -44,6 +45,7 @@ class MdsLink:
         folder: DataFolder,
         copysets: CopysetManager,
         epochs: Epochs,
+        orders: Orders,
         *,
         clock: Clock,
         peer_clocks: Callable[[], list[int]],
@@ -58,6 +60,7 @@ class MdsLink:
         self._folder = folder
         self._copysets = copysets
         self._epochs = epochs
+        self._orders = orders
         self._clock = clock
         self._peer_clocks = peer_clocks
         self._interval_s = interval_ms / 1000
@@ -143,6 +146,8 @@ class MdsLink:
                         await end_session(self._copysets, order.group_id, order.end_session.session_id)
                     case "remove_copyset":
                         await self._remove(order.group_id, order.configuration_index)
+                    case "change_peers" | "transfer_leader":
+                        self._orders.begin(order)
                     case _:
                         _log.warning("an order is not understood", order=kind, group=order.group_id)
             except (CurveFSError, OSError) as error:

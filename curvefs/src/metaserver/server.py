@@ -34,6 +34,7 @@ from .copyset.set_aside import set_damaged_log_aside
 from .epochs import Epochs
 from .heartbeat import MdsLink
 from .metrics import Metrics
+from .orders import Orders
 from .peers.metrics import PeerMetrics
 from .peers.peers import Peers
 from .peers.settings import PeerSettings
@@ -89,6 +90,7 @@ class _Parts:
     peers: Peers
     copysets: CopysetManager
     transactions: Transactions
+    membership: Membership
     address: str = ""  # where it listens, once it does
 
 
@@ -113,8 +115,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             metrics=parts.metrics,
             transact=parts.transactions.operate,
         )
-        membership = Membership(world.clock, parts.peers.know)
-        groups = CopysetService(parts.copysets, membership, parts.epochs, me)
+        groups = CopysetService(parts.copysets, parts.membership, parts.epochs, me)
         services: list[AddServicer] = [
             partial(add_MetaServerServiceServicer_to_server, service),
             partial(add_CopysetServiceServicer_to_server, groups),
@@ -161,6 +162,8 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
         me=lambda: parts.link.identity.metaserver_id,
         peers=peers,
     )
+    membership = Membership(world.clock, peers.know)
+    orders = Orders(copysets, membership)
     mds = AsyncClient(parse_addresses(config.mds), deadline_s=config.mds_deadline_s)
     stack.push_async_callback(mds.close)
     link = MdsLink(
@@ -168,6 +171,7 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
         folder,
         copysets,
         epochs,
+        orders,
         clock=world.clock,
         peer_clocks=peers.clock_offsets_ns,
         interval_ms=config.heartbeat_interval_ms,
@@ -182,7 +186,8 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
     )
     stack.push_async_callback(transactions.close)
     stack.push_async_callback(copysets.close)
-    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions)
+    stack.push_async_callback(orders.close)
+    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions, membership)
     return parts
 
 

@@ -1,12 +1,15 @@
-"""An order to remove a replica counts by the configuration it was made for."""
+"""Orders: removals count by the configuration they were made for; changes run beside heartbeats, one per group."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 
 from curvefs.proto import heartbeat_pb2 as pb
 from curvefs.src.common.clock import SystemClock
+from curvefs.src.common.errors import StaleEpoch
 from curvefs.src.metaserver.heartbeat import MdsLink
+from curvefs.src.metaserver.orders import Orders
 from curvefs.src.process.data_folder import DataFolder
 
 pytestmark = pytest.mark.asyncio
@@ -40,9 +43,91 @@ class Groups:
 async def test_a_replica_is_removed_by_what_its_group_decided_later(tmp_path, ordered_for, removed):
     folder, groups = DataFolder(tmp_path), Groups(7)
     try:
-        link = MdsLink(None, folder, groups, None, clock=SystemClock(), peer_clocks=list, interval_ms=1, deadline_s=1.0)
+        link = MdsLink(
+            None, folder, groups, None, None, clock=SystemClock(), peer_clocks=list, interval_ms=1, deadline_s=1.0
+        )
         order = pb.Order(group_id=GROUP, configuration_index=ordered_for, remove_copyset=pb.RemoveCopysetOrder())
         await link._carry_out(pb.HeartbeatReply(orders=[order]))
     finally:
         folder.close()
     assert groups.removed == removed
+
+
+class Members:
+    """Notes the changes it is asked for; each takes until ``go_on`` is set."""
+
+    def __init__(self, configuration_index):
+        self.configuration_index = configuration_index
+        self.go_on = asyncio.Event()
+        self.done = []
+
+    def get(self, group_id):
+        return group_id
+
+    def check(self, group, configuration_index):
+        if configuration_index != self.configuration_index:
+            raise StaleEpoch
+
+    async def change(self, group, peers, deadline_s):
+        await self.go_on.wait()
+        self.done.append((group, [peer.metaserver_id for peer in peers]))
+
+    async def transfer(self, group, to, deadline_s):
+        await self.go_on.wait()
+        self.done.append((group, to))
+
+
+def change(group_id, *ids, index=7):
+    order = pb.Order(group_id=group_id, configuration_index=index)
+    for id_ in ids:
+        order.change_peers.peers.add(metaserver_id=id_)
+    return order
+
+
+def hand_over(group_id, to, index=7):
+    transfer = pb.TransferLeaderOrder(metaserver_id=to)
+    return pb.Order(group_id=group_id, configuration_index=index, transfer_leader=transfer)
+
+
+async def settle():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_change_that_takes_long_holds_up_no_other_group_and_is_begun_once():
+    members = Members(7)
+    orders = Orders(members, members)
+    for order in (change(3, 1, 2), change(3, 1, 2), hand_over(3, 2), hand_over(4, 5)):
+        orders.begin(order)
+    await settle()
+    assert members.done == []
+    members.go_on.set()
+    await settle()
+    assert members.done == [(3, [1, 2]), (4, 5)]
+    orders.begin(change(3, 1, 2))  # ordered again later, it is begun again
+    await settle()
+    assert len(members.done) == 3
+
+
+async def test_an_order_made_for_another_configuration_is_not_carried_out():
+    members = Members(8)
+    members.go_on.set()
+    orders = Orders(members, members)
+    orders.begin(change(3, 1, 2))
+    orders.begin(hand_over(4, 5))
+    await settle()
+    assert members.done == []
+    orders.begin(change(3, 1, 2, index=8))
+    await settle()
+    assert members.done == [(3, [1, 2])]
+
+
+async def test_what_is_under_way_is_given_up_at_the_end():
+    members = Members(7)
+    orders = Orders(members, members)
+    orders.begin(change(3, 1, 2))
+    await settle()
+    await orders.close()
+    members.go_on.set()
+    await settle()
+    assert members.done == []

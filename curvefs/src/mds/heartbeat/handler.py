@@ -9,6 +9,7 @@ from ....proto import heartbeat_pb2 as pb
 from ....proto import topology_pb2
 from ...common.clock import Clock
 from ..retries import RetryQueue
+from ..schedule.scheduling import Scheduling
 from ..state import State
 from ..topology.copysets import Copysets
 from ..topology.membership import has_left
@@ -43,6 +44,7 @@ class Heartbeats:
         copysets: Copysets,
         views: Views,
         *,
+        scheduling: Scheduling,
         endings: RetryQueue[int],
         clock: Clock,
         is_over: Callable[[bytes], bool],
@@ -54,6 +56,7 @@ class Heartbeats:
         self._registration = registration
         self._copysets = copysets
         self._views = views
+        self._scheduling = scheduling
         self._endings = endings
         self._clock = clock
         self._is_over = is_over
@@ -94,6 +97,7 @@ class Heartbeats:
                 self._warn_once(request.metaserver_id, f"{_IS_MISSING} {record.group_id}")
         if now_s - self._reports.started_s < self._orders_after_s:
             return
+        yield from self._scheduling.orders(request)
         for record in left:
             if (_LEFT, record.group_id) in lasting:
                 yield _order(record, remove_copyset=pb.RemoveCopysetOrder())
@@ -122,7 +126,9 @@ class Heartbeats:
             leader = self._reports.of(self._views.leader(copyset.group_id), copyset.group_id)
             if record is None or leader is None or leader.configuration_index != record.configuration_index:
                 continue
-            if has_left(record, copyset, request.metaserver_id):
+            gave_up = self._scheduling.gave_up(request.metaserver_id, copyset.group_id)
+            expected = self._scheduling.expects(request.metaserver_id, copyset.group_id)
+            if not expected and has_left(record, copyset, request.metaserver_id, gave_up=gave_up):
                 found.append(record)
         return found
 

@@ -1,10 +1,10 @@
 """Copysets: planned when metaservers join, made, and followed as their membership changes.
 
-Who the peers of a new copyset are is placement.py's decision, stored before anybody hears of it. Its replicas are made
-by calls that are repeated until each peer has one, and, as an order, whenever a heartbeat does not show one. Before
-anything is kept in a group, or when its membership changes, it is sealed: from then on no replica of it is ever made
-anew, because a metaserver that lost its disk must not come back under its old name with an empty replica that votes.
-Such a replica is only told to be missing.
+Who the peers of a new copyset are is schedule/create.py's decision, stored before anybody hears of it. Its replicas are
+made by calls that are repeated until each peer has one, and, as an order, whenever a heartbeat does not show one.
+Before anything is kept in a group, or when its membership changes, it is sealed: from then on no replica of it is ever
+made anew, because a metaserver that lost its disk must not come back under its old name with an empty replica that
+votes. Such a replica is only told to be missing.
 
 From then on the group's log decides who its peers are, and the stored record follows its leader's reports.
 """
@@ -12,6 +12,7 @@ From then on the group's log decides who its peers are, and the stored record fo
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
+from random import Random
 
 import structlog
 
@@ -21,20 +22,25 @@ from ..fleet import Fleet
 from ..heartbeat.reports import Reports
 from ..parallel import run_all
 from ..retries import RetryQueue
+from ..schedule.create import create, wanted_count
+from ..schedule.fleet_view import FleetView
+from ..schedule.operators import Limits
 from ..state import FORMAT, Change, State, changed
 from .membership import followed
-from .placement import GroupLoad, MetaserverLoad, choose_groups, plan_copysets
+from .placement import GroupLoad, choose_groups
 from .views import Views
 
 _log = structlog.get_logger()
 _PLANNED_MAX = 50  # at a time: a transaction is bounded
+_AHEAD = 12  # partitions for which there is room before anybody asks: those of a filesystem
 _PARALLEL = 8  # groups whose replicas are made at a time
 
 
 class Copysets:
     """All copysets. Its background work is ``creations.run()`` and ``memberships.run()``.
 
-    replica_count: of each copyset made from now on. per_metaserver: how many copysets each metaserver shall lead.
+    replica_count: of a copyset. per_metaserver: how many copysets each metaserver shall lead. per_copyset: how many
+    partitions one shall hold, before more are made.
     """
 
     def __init__(
@@ -43,9 +49,11 @@ class Copysets:
         reports: Reports,
         views: Views,
         fleet: Fleet,
+        fleet_view: FleetView,
         *,
         replica_count: int,
         per_metaserver: int,
+        per_copyset: int,
         random: Callable[[], float],
     ) -> None:
         self._state = state
@@ -53,7 +61,10 @@ class Copysets:
         self._views = views
         self._fleet = fleet
         self._replica_count = replica_count
+        self._fleet_view = fleet_view
         self._per_metaserver = per_metaserver
+        self._per_copyset = per_copyset
+        self._random = random
         self.creations: RetryQueue[int] = RetryQueue("create copyset", self._create_if_fresh, random=random)
         self.memberships: RetryQueue[int] = RetryQueue("follow membership", self._follow, random=random)
 
@@ -99,13 +110,23 @@ class Copysets:
                 change.put(self._state.copysets, group_id, changed(record, sealed=True))
 
     def _plan(self, change: Change) -> list[tuple[int, tuple[int, ...]]]:
-        planned = plan_copysets(
-            self._metaserver_loads(),
-            known_count=sum(not record.retired for record in self._state.metaservers.values()),
-            copyset_count=len(self._state.copysets),
-            replica_count=self._replica_count,
+        known_count = sum(not record.retired for record in self._state.metaservers.values())
+        wanted = wanted_count(
+            known_count=known_count,
             per_metaserver=self._per_metaserver,
-            limit=_PLANNED_MAX,
+            partition_count=len(self._state.partitions),
+            ahead_count=_AHEAD,
+            partitions_per_copyset=self._per_copyset,
+        )
+        if wanted <= len(self._state.copysets):
+            return []
+        planned = create(
+            self._fleet_view.snapshot(),
+            Limits(),
+            Random(self._random()),  # noqa: S311 -- spreads, and hides nothing
+            wanted=wanted,
+            known_count=known_count,
+            count_max=_PLANNED_MAX,
         )
         made = []
         for peers in planned:
@@ -131,7 +152,7 @@ class Copysets:
             return chosen
         if self._views.awaits_first_reports():
             raise Overloaded("this MDS has just begun and waits for its metaservers", retry_after_ms=500)
-        online = sum(load.online for load in self._metaserver_loads())
+        online = len(self._fleet_view.snapshot().usable())
         if online == 0:
             raise Unavailable("no metaserver is online to hold the metadata")
         if online < self._replica_count:
@@ -156,28 +177,8 @@ class Copysets:
             )
         return loads
 
-    def _metaserver_loads(self) -> list[MetaserverLoad]:
-        records = list(self._state.copysets.values())
-        replicas = Counter(peer.metaserver_id for record in records for peer in record.peers)
-        firsts = Counter(record.peers[0].metaserver_id for record in records)
-        return [
-            MetaserverLoad(
-                metaserver_id,
-                replicas[metaserver_id],
-                firsts[metaserver_id],
-                online=self._is_online(metaserver_id) and not record.retired and self._counts(metaserver_id),
-            )
-            for metaserver_id, record in self._state.metaservers.items()
-        ]
-
     def _is_online(self, metaserver_id: int) -> bool:
         return self._views.health(metaserver_id) == topology_pb2.ONLINE
-
-    def _counts(self, metaserver_id: int) -> bool:
-        # One that never showed its token may be a ghost, whose process did not get the answer to its registration:
-        # it is dropped together with a copyset of its own, but others must not share copysets with it.
-        report = self._reports.get(metaserver_id)
-        return self._replica_count == 1 or (report is not None and report.proven)
 
     # ------------------------------------------------------------------------------------- following them
 

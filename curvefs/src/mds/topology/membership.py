@@ -24,13 +24,16 @@ def followed(record: topology_pb2.Copyset, report: heartbeat_pb2.CopysetReport) 
     return new
 
 
-def has_left(record: topology_pb2.Copyset, report: heartbeat_pb2.CopysetReport, metaserver_id: int) -> bool:
+def has_left(
+    record: topology_pb2.Copyset, report: heartbeat_pb2.CopysetReport, metaserver_id: int, *, gave_up: bool = False
+) -> bool:
     """Return whether a replica is one that its group has left behind, as far as the record knows.
 
-    One that waits to join knows no peers; one that joined later than the record says knows a newer configuration.
+    One that waits to join knows no peers, and has left only if somebody gave up having it join. One that joined later
+    than the record says knows a newer configuration.
     """
     listed = any(peer.metaserver_id == metaserver_id for peer in record.peers)
-    return bool(report.peers) and not listed and report.configuration_index <= record.configuration_index
+    return (bool(report.peers) or gave_up) and not listed and report.configuration_index <= record.configuration_index
 
 
 def _members(record: topology_pb2.Copyset) -> set[tuple[int, bool]]:

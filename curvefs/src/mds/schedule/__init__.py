@@ -1,0 +1,1 @@
+"""What moves where: a snapshot of the fleet, schedulers as pure functions of it, and the controller that runs them."""

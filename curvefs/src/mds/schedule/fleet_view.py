@@ -1,0 +1,115 @@
+"""Snapshots of what the MDS has stored and has heard.
+
+What is made of a copyset is kept and used again while its record, its leader and the leader's configuration are the
+same; so a snapshot of many copysets costs little more than looking at each.
+
+A copyset whose leader says another configuration than the record has is changing: the record follows what is committed.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ....proto import topology_pb2
+from ...common.clock import Clock
+from ..heartbeat.reports import Reports
+from ..state import State
+from ..topology.views import Views
+from .snapshot import CopysetInfo, MetaserverInfo, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A copyset, and what it was made from."""
+
+    record: topology_pb2.Copyset
+    leader: int
+    is_settled: bool
+    info: CopysetInfo
+
+
+class FleetView:
+    """Makes snapshots.
+
+    replica_count: of each copyset; where most have more than that they keep them, because an MDS that was started
+    with other settings must not take replicas away. zone_of: a metaserver's zone; 0 for all while there are no zones.
+    retires: whether a metaserver is to be emptied. cooling_s: for so long a metaserver that is back gets no leaders.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        reports: Reports,
+        views: Views,
+        clock: Clock,
+        *,
+        replica_count: int,
+        zone_of: Callable[[topology_pb2.Metaserver], int],
+        retires: Callable[[topology_pb2.Metaserver], bool],
+        cooling_s: float,
+    ) -> None:
+        self._state = state
+        self._reports = reports
+        self._views = views
+        self._clock = clock
+        self._replica_count = replica_count
+        self._zone_of = zone_of
+        self._retires = retires
+        self._cooling_s = cooling_s
+        self._online_since: dict[int, float] = {}
+        self._made: dict[int, _Made] = {}
+
+    def snapshot(self) -> Snapshot:
+        """Return the fleet as it is now."""
+        metaservers = [self._metaserver(record) for record in self._state.metaservers.values()]
+        copysets = [self._copyset(record) for record in self._state.copysets.values()]
+        self._made = {one.info.group_id: one for one in copysets}
+        sizes = Counter(len(one.info.voters) for one in copysets)
+        usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
+        infos = (one.info for one in copysets)
+        return Snapshot.of(metaservers, infos, replica_count=max(self._replica_count, usual))
+
+    def _metaserver(self, record: topology_pb2.Metaserver) -> MetaserverInfo:
+        id_ = record.metaserver_id
+        health, report = self._views.health(id_), self._reports.get(id_)
+        if health != topology_pb2.ONLINE:
+            self._online_since.pop(id_, None)
+        elif self._replica_count > 1 and (report is None or not report.proven):
+            # It may be a ghost, whose process never got the answer to its registration. It is dropped together with a
+            # copyset of its own, but others must not share copysets with it.
+            health = topology_pb2.UNSTABLE
+        now_s = self._clock.boottime_s()
+        since_s = self._online_since.setdefault(id_, now_s) if health == topology_pb2.ONLINE else now_s
+        return MetaserverInfo(
+            id_,
+            self._zone_of(record),
+            health,
+            report.disk_total_bytes if report else 0,
+            report.disk_used_bytes if report else 0,
+            retiring=self._retires(record),
+            cooling=now_s - since_s < self._cooling_s,
+        )
+
+    def _copyset(self, record: topology_pb2.Copyset) -> _Made:
+        group_id, index = record.group_id, record.configuration_index
+        leader = self._views.leader(group_id)
+        said = self._reports.of(leader, group_id)
+        # An index of 0 guards nothing: such a group has not reported yet.
+        is_settled = index > 0 and said is not None and said.configuration_index == index <= said.committed_index
+        before = self._made.get(group_id)
+        if (
+            before is not None
+            and before.record is record
+            and before.leader == leader
+            and before.is_settled == is_settled
+        ):
+            return before
+        info = CopysetInfo(
+            group_id,
+            tuple(peer.metaserver_id for peer in record.peers if not peer.learner),
+            leader,
+            index,
+            tuple(peer.metaserver_id for peer in record.peers if peer.learner),
+            changing=not is_settled,
+        )
+        return _Made(record, leader, is_settled, info)

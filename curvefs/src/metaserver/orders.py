@@ -1,0 +1,67 @@
+"""What the MDS's heartbeats order the leader of a group to do: change its members, or hand over.
+
+Either may take long, a replica has to catch up; heartbeats must not wait for it. So each is a task of its own, at most
+one per group: an order that is repeated meanwhile is not begun again. What was not done in time is ordered again.
+
+Shared across awaits: the tasks, at most one per group.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from ...proto import heartbeat_pb2 as pb
+from ..common.errors import CurveFSError
+from .copyset.manager import CopysetManager
+from .copyset.membership import Membership
+
+_log = structlog.get_logger()
+_CHANGE_S = 60.0
+_TRANSFER_S = 10.0
+
+
+class Orders:
+    """Carries out orders for groups that are led here. close() it."""
+
+    def __init__(self, copysets: CopysetManager, membership: Membership) -> None:
+        self._copysets = copysets
+        self._membership = membership
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+
+    def begin(self, order: pb.Order) -> None:
+        """Begin to carry out an order, unless one for that group is under way."""
+        if order.group_id in self._under_way:
+            return
+        work = self._change if order.WhichOneof("order") == "change_peers" else self._transfer
+        task = asyncio.create_task(self._carry_out(order, work), name=f"order for group {order.group_id}")
+        self._under_way[order.group_id] = task
+        task.add_done_callback(lambda _: self._under_way.pop(order.group_id, None))
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _carry_out(self, order: pb.Order, work: Callable[[pb.Order], Awaitable[None]]) -> None:
+        try:
+            await work(order)
+        except (CurveFSError, OSError) as error:
+            # The MDS orders it again as long as the reports show that it is not done.
+            what = order.WhichOneof("order")
+            _log.warning("an order was not carried out", order=what, group=order.group_id, reason=str(error))
+        except Exception:  # noqa: BLE001  # a bug must not go unnoticed, and must not end the others
+            _log.exception("an order failed", group=order.group_id)
+
+    async def _change(self, order: pb.Order) -> None:
+        group = self._copysets.get(order.group_id)
+        self._membership.check(group, order.configuration_index)
+        await self._membership.change(group, list(order.change_peers.peers), _CHANGE_S)
+
+    async def _transfer(self, order: pb.Order) -> None:
+        group = self._copysets.get(order.group_id)
+        self._membership.check(group, order.configuration_index)
+        await self._membership.transfer(group, order.transfer_leader.metaserver_id, _TRANSFER_S)

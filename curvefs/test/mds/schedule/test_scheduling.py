@@ -1,0 +1,134 @@
+"""Schedulers in an MDS: what it stores and hears becomes orders, and what replicas report ends them."""
+
+import pytest
+import pytest_asyncio
+
+from curvefs.proto import common_pb2
+from curvefs.src.mds.schedule.operators import Scheduler
+from curvefs.test.mds.groups import move, orders, place
+from curvefs.test.mds.lab import MdsLab
+
+pytestmark = pytest.mark.asyncio
+OFFLINE_S = 60.0
+
+
+@pytest_asyncio.fixture
+async def four(tmp_path):
+    """An MDS with four metaservers that lead a copyset each, settled; nothing runs by itself."""
+    lab = MdsLab(tmp_path / "mds", replica_count=3, offline_after_s=OFFLINE_S, leader_cooling_s=0.0)
+    await lab.start()
+    await lab.add_metaservers(4)
+    for one in lab.metaservers:
+        one.configurations |= dict.fromkeys(one.groups, 1)
+        for group_id in one.groups:
+            peers = lab.mds.views.peers(group_id)
+            one.members[group_id] = [common_pb2.Peer(metaserver_id=peer.metaserver_id) for peer in peers]
+    lab.beat_all()
+    for group_id, _ in list(lab.mds.state.copysets.items()):
+        await lab.mds.copysets.memberships.finished(group_id, 20.0)
+    for scheduler in (Scheduler.COPYSET_BALANCE, Scheduler.LEADER_BALANCE):
+        lab.mds.scheduling.controller.switch(scheduler, on=False)
+    yield lab
+    await lab.close()
+
+
+def running(lab):
+    return [one.operator for one in lab.mds.scheduling.controller.running()]
+
+
+async def lose(lab, gone):
+    """Have a metaserver be away until it counts as offline; the others go on, and elect."""
+    rest = [one for one in lab.metaservers if one is not gone]
+    for group_id in sorted(gone.groups):
+        place(lab.metaservers, group_id, next(one for one in rest if group_id in one.groups), term=5)
+    lab.metaservers.remove(gone)
+    await gone.stop()
+    for _ in range(8):
+        lab.clock.advance(OFFLINE_S / 6)
+        lab.beat_all()
+    lab.mds.scheduling.look()
+
+
+async def test_a_settled_fleet_is_left_alone(four):
+    four.clock.advance(20)
+    four.beat_all()
+    four.mds.scheduling.look()
+    assert running(four) == []
+
+
+async def test_a_replica_on_a_metaserver_that_is_gone_is_replaced_by_order(four):
+    gone = four.metaservers[0]
+    id_of = {one.metaserver_id: one for one in four.metaservers}
+    await lose(four, gone)
+    operators = running(four)
+    assert {one.group_id for one in operators} == gone.groups
+    operator = operators[0]
+    assert operator.source == gone.metaserver_id
+    target, leader = id_of[operator.target], id_of[operator.leader]
+    assert orders(four.beat(leader), "change_peers") == []
+    assert operator.group_id in orders(four.beat(target), "create_copyset")
+    target.groups.add(operator.group_id)
+    target.following[operator.group_id] = leader.address
+    target.members[operator.group_id] = []
+    four.beat(target)
+    [order] = [one for one in four.beat(leader).orders if one.group_id == operator.group_id]
+    assert [peer.address for peer in order.change_peers.peers] == [id_of[one].address for one in operator.goal]
+    assert order.configuration_index == operator.configuration_index
+    others = [id_of[one] for one in operator.goal if one != leader.metaserver_id]
+    await move(four, operator.group_id, [leader, *others], index=9)
+    four.mds.scheduling.look()
+    assert operator.group_id not in {one.group_id for one in running(four)}
+    assert orders(four.beat(leader), "change_peers") == []
+
+
+async def test_an_empty_replica_that_nobody_waits_for_any_more_is_ordered_away(four):
+    gone = four.metaservers[0]
+    await lose(four, gone)
+    operator = running(four)[0]
+    [target] = [one for one in four.metaservers if one.metaserver_id == operator.target]
+    target.groups.add(operator.group_id)
+    target.following[operator.group_id] = ""
+    target.members[operator.group_id] = []
+    four.clock.advance(11)
+    four.beat_all()
+    assert orders(four.beat(target), "remove_copyset") == []
+    four.mds.scheduling.controller.cancel(operator.group_id)
+    for _ in range(4):
+        four.clock.advance(5)
+        four.beat_all()
+    assert orders(four.beat(target), "remove_copyset") == [operator.group_id]
+
+
+async def test_an_mds_that_has_just_begun_schedules_nothing(four):
+    await lose(four, four.metaservers[0])
+    assert running(four)
+    await four.restart()
+    four.beat_all()
+    four.mds.scheduling.look()
+    assert running(four) == []
+
+
+async def test_a_leader_that_reports_another_configuration_is_left_alone(four):
+    four.clock.advance(20)
+    [first] = four.metaservers[:1]
+    group_id = next(iter(first.groups))
+    for one in four.metaservers:
+        one.configurations[group_id] = 7
+    first.committed = 6
+    four.beat_all()
+    snapshot = four.mds.scheduling._view.snapshot()
+    assert snapshot.copysets[group_id].changing
+    assert not any(copyset.changing for id_, copyset in snapshot.copysets.items() if id_ != group_id)
+
+
+async def test_what_is_known_of_a_copyset_is_used_again_while_nothing_changes(four):
+    view = four.mds.scheduling._view
+    before, after = view.snapshot(), view.snapshot()
+    assert all(after.copysets[id_] is copyset for id_, copyset in before.copysets.items())
+
+
+async def test_replicas_are_not_taken_away_by_an_mds_that_is_told_a_smaller_count(four, tmp_path):
+    four.config = four.config.model_copy(update={"replica_count": 1})
+    await four.restart()
+    four.beat_all()
+    assert four.mds.scheduling._view.snapshot().replica_count == 3
