@@ -16,7 +16,7 @@ from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.status import exit_code_of
 
-from .state import load_settings
+from .settings import load_settings
 
 P = ParamSpec("P")
 
@@ -64,7 +64,7 @@ def mds_addresses(mds: str | None, data: Path | None) -> list[str]:
     if data is None:
         raise StartupError("which cluster? --mds H:P/H:P, CURVEFS_MDS or --data DIR", ExitCode.USAGE)
     try:
-        return [f"127.0.0.1:{load_settings(data).ports['mds']}"]
+        return load_settings(data).mds_addresses
     except (FileNotFoundError, KeyError) as error:
         raise StartupError(f"{data} is no data folder of a cluster", ExitCode.DATA_FOLDER) from error
 

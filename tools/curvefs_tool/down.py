@@ -12,8 +12,9 @@ from curvefs.src.common.exits import ExitCode
 
 from .cluster import command
 from .control import ask
+from .settings import load_settings
 from .shutdown import FORCED_TIMEOUT_S, KernelMounts, Outside, stop_leftovers, unmount_all
-from .state import ClusterState, load_settings
+from .state import ClusterState
 
 SUPERVISOR_DEADLINE_S = 30.0
 
@@ -47,8 +48,8 @@ def _stop_orphans(data: Path, *, force: bool) -> None:
     """Stop what a killed supervisor has left. Raises StartupError (BUSY); then all is left running."""
     outside = Outside(KernelMounts())
     client = ClusterState.load(data).processes.get("client")
-    mds = f"127.0.0.1:{load_settings(data).ports['mds']}"
-    clients = unmount_all(outside, mds, client.detail if client is not None else "", force=force)
+    own = client.detail if client is not None else ""
+    clients = unmount_all(outside, load_settings(data).mds_addresses, own, force=force)
     for one in clients:
         if not runtime.wait_gone(*one, FORCED_TIMEOUT_S if force else None):
             runtime.send_signal(*one, signal.SIGKILL)

@@ -45,13 +45,13 @@ def create_filesystem(client: BlockingClient, request: mds_pb2.CreateFilesystemR
     return filesystem
 
 
-def ensure_filesystem(mds: str, name: str, object_store: str, metaservers: int) -> None:
+def ensure_filesystem(mds: list[str], name: str, object_store: str, metaservers: int) -> None:
     """Create a filesystem if it is not there. Raises what create_filesystem() raises.
 
     Metaservers that have just started need a moment to be known, and to have copysets. So many are waited for, that
     the filesystem is spread over all of them.
     """
-    client = BlockingClient([mds])
+    client = BlockingClient(mds)
     end = time.monotonic() + JOIN_DEADLINE_S
     try:
         while not _exists(client, name):

@@ -1,4 +1,4 @@
-"""Taking mounts and leftover processes down, in the order that loses nothing: mounts, metaservers, MDS.
+"""Taking mounts and leftover processes down, in the order that loses nothing: mounts, metaservers, MDS, etcd.
 
 What the kernel and the MDS are asked is behind Outside, so that tests of the supervisor need neither.
 """
@@ -17,6 +17,7 @@ from curvefs.src.common.errors import CurveFSError
 from curvefs.src.rpc.blocking import BlockingClient
 
 from .children import stop_recorded
+from .servers import stop_rank
 from .state import ClusterState
 
 SESSIONS_DEADLINE_S = 3.0
@@ -86,9 +87,9 @@ class KernelMounts:
         mountpoints.lazy_unmount(place)
 
 
-def session_mountpoints(mds: str) -> list[str]:
+def session_mountpoints(mds: list[str]) -> list[str]:
     """Return the mountpoints on this machine that a cluster knows; none if it does not answer."""
-    client = BlockingClient([mds], deadline_s=SESSIONS_DEADLINE_S)
+    client = BlockingClient(mds, deadline_s=SESSIONS_DEADLINE_S)
     try:
         sessions = client.call(mds_pb2_grpc.MdsServiceStub, "ListSessions", mds_pb2.ListSessionsRequest()).sessions
     except CurveFSError:
@@ -103,10 +104,10 @@ class Outside:
     """What the supervisor asks of the world around its children."""
 
     mounts: Mounts
-    mountpoints_of: Callable[[str], list[str]] = session_mountpoints
+    mountpoints_of: Callable[[list[str]], list[str]] = session_mountpoints
 
 
-def unmount_all(outside: Outside, mds: str, own: str, *, force: bool) -> list[Process]:
+def unmount_all(outside: Outside, mds: list[str], own: str, *, force: bool) -> list[Process]:
     """Unmount what this machine has mounted of a cluster; return the clients, which still store what was written.
 
     own: the mountpoint of `up`, or ''. force: busy mounts too, lazily. Raises StartupError (BUSY), naming the mount;
@@ -155,7 +156,7 @@ def stop_leftovers(outside: Outside, data: Path, *, force: bool = False) -> None
         if not runtime.wait_gone(client.pid, client.started, FORCED_TIMEOUT_S if force else None):
             runtime.send_signal(client.pid, client.started, signal.SIGKILL)
     servers = [*state.processes.items(), *state.starting.items()]
-    for name, one in sorted(servers, key=lambda item: (item[0] == "mds", item[0])):
+    for name, one in sorted(servers, key=lambda item: stop_rank(item[0])):
         if name != "supervisor":
             stop_recorded(one)
     if state.processes or state.starting or client is not None:

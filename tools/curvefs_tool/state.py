@@ -2,11 +2,11 @@
 
 format          version of the folder
 lock            held by the supervisor
-cluster.json    the settings, kept for good: filesystem, object store, servers, replicas, ports
+cluster.json    the settings, kept for good; see settings.py
 run/state.json  which processes run now: pid and start time, so that a pid is never taken for another
 run/control     socket of the supervisor
 etc/ log/       what the servers are told, and what they say
-mds/ metaserver-N/ objects/   the data
+mds/ mds-N/ etcd-N/ metaserver-N/ objects/   the data
 """
 
 import fcntl
@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import socket
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,7 @@ from curvefs.src.common.exits import ExitCode
 
 FORMAT = 1
 PORT_MIN, PORT_MAX = 20000, 65535
-REPLICAS = 3  # unless told otherwise, where there are as many metaservers
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-
-
-@dataclass(slots=True)
-class Settings:
-    """The settings of a cluster on one machine."""
-
-    fs: str
-    object_store: str
-    metaservers: int
-    ports: dict[str, int] = field(default_factory=dict)
-    replicas: int = 1  # of each copyset
 
 
 @dataclass(slots=True)
@@ -119,61 +108,6 @@ def lock(data: Path) -> int:
     return descriptor
 
 
-def settle(
-    data: Path, fs: str | None, object_store: str | None, metaservers: int | None, replicas: int | None = None
-) -> Settings:
-    """Return the cluster's settings: those kept, which what is asked for must agree with; new ones the first time.
-
-    Raises StartupError (DATA_FOLDER) naming the ones that differ, (USAGE) for more replicas than metaservers.
-    """
-    try:
-        kept = load_settings(data)
-    except FileNotFoundError:
-        settings = Settings(fs or "demo", object_store or (data / "objects").as_uri(), metaservers or 1)
-        settings.replicas = replicas or default_replicas(settings.metaservers)
-        check_replicas(settings.metaservers, settings.replicas)
-        names = ["mds", *(f"metaserver-{n}" for n in range(1, settings.metaservers + 1))]
-        settings.ports = dict(zip(names, free_ports(len(names), random.SystemRandom()), strict=True))
-        write_json(data / "cluster.json", {"format": FORMAT} | asdict(settings))
-        return settings
-    asked = {"fs": fs, "object_store": object_store, "metaservers": metaservers, "replicas": replicas}
-    differing = [name for name, value in asked.items() if value is not None and value != getattr(kept, name)]
-    if differing:
-        was = " ".join(f"{_flag(name)} {getattr(kept, name)}" for name in differing)
-        now = " ".join(f"{_flag(name)} {asked[name]}" for name in differing)
-        raise StartupError(f"{data} was made with {was}; it cannot be run with {now}", ExitCode.DATA_FOLDER)
-    return kept
-
-
-def default_replicas(metaservers: int) -> int:
-    """Return how many replicas the copysets of so many metaservers have."""
-    return REPLICAS if metaservers >= REPLICAS else 1
-
-
-def check_replicas(metaservers: int, replicas: int) -> None:
-    """Raise StartupError (USAGE) unless every replica can have a metaserver of its own."""
-    if replicas > metaservers:
-        raise StartupError(
-            f"{replicas} replicas need {replicas} metaservers, not {metaservers}; say --metaservers", ExitCode.USAGE
-        )
-
-
-def _flag(setting: str) -> str:
-    return "--" + setting.replace("_", "-")
-
-
-def load_settings(data: Path) -> Settings:
-    """Read cluster.json. Raises FileNotFoundError, StartupError (DATA_FOLDER)."""
-    try:
-        said: dict[str, Any] = json.loads((data / "cluster.json").read_text())
-        said.pop("format")
-        return Settings(**said)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StartupError(f"{data / 'cluster.json'} cannot be read", ExitCode.DATA_FOLDER) from error
-
-
 def discard(data: Path, *, folder_too: bool) -> None:
     """Remove what a first start that failed has made: nothing was ever stored."""
     for one in data.iterdir():
@@ -196,13 +130,16 @@ def write_json(path: Path, value: Any) -> None:
     beside.rename(path)
 
 
-def free_ports(count: int, chooser: random.Random) -> list[int]:
+def free_ports(count: int, chooser: random.Random, taken: Collection[int] = ()) -> list[int]:
     """Return ports that nobody listens on now, none of those that the kernel gives to outgoing connections.
+
+    taken: ports of others that may not run now.
 
     They are kept for good: a port of that range could be in use by any connection at the next start.
     """
     low, high = map(int, _PORT_RANGE.read_text().split())
     candidates = [port for port in range(PORT_MIN, PORT_MAX) if not low <= port <= high] or range(PORT_MIN, PORT_MAX)
+    candidates = [port for port in candidates if port not in taken]
     chosen: list[int] = []
     for port in chooser.sample(candidates, min(len(candidates), 100 * count)):
         if len(chosen) == count:

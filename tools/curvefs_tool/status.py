@@ -1,9 +1,10 @@
 """``status``: is the cluster healthy, and which processes and copysets is it made of.
 
-What is asked of the cluster is asked of its MDS; --data adds what the supervisor has written down: itself, and
+What is asked of the cluster is asked of its MDS; --data adds what the supervisor has written down: itself, etcd, and
 whether what should run does.
 """
 
+import contextlib
 import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from curvefs.src.rpc.blocking import BlockingClient
 
 from .cluster import cluster_options, command, mds_addresses, print_json, print_table
 from .copyset.view import HEAD, as_json, problems_of, row
+from .settings import load_settings
 from .state import ClusterState
 
 
@@ -135,13 +137,21 @@ def _has_died(session: mds_pb2.MountSession) -> bool:
 
 
 def _from_data(data: Path, processes: list[dict[str, Any]], problems: list[str]) -> None:
-    """Add the supervisor, and what should run and does not."""
+    """Add the supervisor, etcd, and what should run and does not."""
     state = ClusterState.load(data)
     supervisor = state.processes.pop("supervisor", None)
     if supervisor is not None and supervisor.running:
         processes.append(_process("supervisor", "supervisor", supervisor.pid, ""))
     else:
         problems.append("the supervisor is not running")
+    with contextlib.suppress(FileNotFoundError):
+        settings = load_settings(data)
+        for name in settings.etcd_names:
+            if name in state.processes:
+                metrics = settings.address(f"{name}-metrics")
+                processes.append(
+                    _process("etcd", name, state.processes[name].pid, settings.address(name), metrics=metrics)
+                )
     problems += [f"{name} is not running" for name, one in state.processes.items() if not one.running]
     problems += [f"{name} is starting" for name in state.starting]
 

@@ -1,4 +1,4 @@
-"""Runs a cluster on one machine: MDS, metaservers and, if asked, the mount, as child processes.
+"""Runs a cluster on one machine: its servers (servers.py) and, if asked, the mount, as child processes.
 
 Servers that die are started again with back-off, unless told otherwise; so is a client that dies, its dead mount taken
 away first. A client that was unmounted ends with 0 and is not. Killing the supervisor leaves a working cluster; the
@@ -9,12 +9,10 @@ for a single one of them, so that while a client stores what is left its servers
 calls to the MDS during the start and the stop of the servers block.
 """
 
-import json
 import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,28 +21,21 @@ from pathlib import Path
 from typing import Self
 
 from curvefs.src.client import runtime
-from curvefs.src.client.daemon import client_command, one_line
+from curvefs.src.client.daemon import one_line
 from curvefs.src.client.options import MountConfig
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.status import exit_code_of
 
-from .children import STATUS_FD, Child, Ended, Ready, Stage
+from .children import Child, Ended, Ready, Stage
 from .control import Control, Request
+from .servers import Programs, plan_servers
+from .settings import Settings
 from .shutdown import FORCED_TIMEOUT_S, Outside, Process, stop_leftovers, unmount_all
-from .state import ClusterState, ProcessRecord, Settings
+from .state import ClusterState, ProcessRecord
 
 LOOK_S = 0.1  # between looks at what has no descriptor: clients that are not our children
 IDLE_S = 5.0
-
-
-@dataclass(slots=True)
-class Programs:
-    """What is run, as the words before the flags; tests put others in their place."""
-
-    mds: list[str] = field(default_factory=lambda: [sys.executable, "-P", "-m", "curvefs.src.mds.main"])
-    metaserver: list[str] = field(default_factory=lambda: [sys.executable, "-P", "-m", "curvefs.src.metaserver.main"])
-    client: Callable[[MountConfig], list[str]] = lambda config: client_command(config, "--status-fd", STATUS_FD)
 
 
 @dataclass(slots=True)
@@ -62,7 +53,7 @@ class Supervisor:
     """See the module. Use as a context manager around start() and run(): the control socket lives that long.
 
     create: makes the filesystem if it is not there yet; confirm: waits until the cluster is healthy; both are given the
-    address of the MDS. tell: shows a line to a person.
+    addresses of the MDS. tell: shows a line to a person.
     """
 
     def __init__(
@@ -74,11 +65,11 @@ class Supervisor:
         restart: bool,
         programs: Programs,
         outside: Outside,
-        create: Callable[[str], None],
-        confirm: Callable[[str], None],
+        create: Callable[[list[str]], None],
+        confirm: Callable[[list[str]], None],
         tell: Callable[[str], None],
     ) -> None:
-        self.mds = f"127.0.0.1:{settings.ports['mds']}"
+        self.mds = settings.mds_addresses
         self._data = data
         self._settings = settings
         self._mountpoint = mountpoint
@@ -129,14 +120,15 @@ class Supervisor:
         try:
             self._state.processes["supervisor"] = ProcessRecord(os.getpid(), runtime.start_time(os.getpid()) or 0)
             self._state.save()
-            for child in self._plan_servers():
-                self._servers.append(child)
-                self._bring_up(child)
+            for stage in plan_servers(self._data, self._settings, self._programs):
+                self._servers += stage
+                self._bring_up(stage)
             self._call(self._create)
             if self._mountpoint:
-                config = MountConfig(self._settings.fs, self._mountpoint, [self.mds])
-                self._client = Child("client", self._programs.client(config), self._log("client"))
-                self._bring_up(self._client)
+                config = MountConfig(self._settings.fs, self._mountpoint, self.mds)
+                log = self._data / "log" / "client.log"
+                self._client = Child("client", self._programs.client(config), log)
+                self._bring_up([self._client])
             self._call(self._confirm)
         except BaseException:
             self._stop_all()
@@ -149,30 +141,19 @@ class Supervisor:
             self._calling = False
             raise _interrupted()
 
-    def _call(self, function: Callable[[str], None]) -> None:
-        """Call something that blocks and takes the MDS's address; a signal ends it."""
+    def _call(self, function: Callable[[list[str]], None]) -> None:
+        """Call something that blocks and takes the MDS's addresses; a signal ends it."""
         self._calling = True
         try:
             function(self.mds)
         finally:
             self._calling = False
 
-    def _plan_servers(self) -> Iterator[Child]:
-        ports = self._settings.ports
-        for name in ports:
-            config: dict[str, str | int] = {"listen": f"127.0.0.1:{ports[name]}", "data": str(self._data / name)}
-            if name == "mds":
-                program, config["replica_count"] = self._programs.mds, self._settings.replicas
-            else:
-                program, config["mds"] = self._programs.metaserver, self.mds
-            path = self._data / "etc" / f"{name}.toml"
-            path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items()))
-            yield Child(name, [*program, "--config", str(path)], self._log(name))
-
-    def _bring_up(self, child: Child) -> None:
-        """Start a child and wait until it is ready; any child's end ends the start."""
-        self._begin(child)
-        while child.stage is not Stage.RUNNING:
+    def _bring_up(self, children: list[Child]) -> None:
+        """Start children and wait until they are ready; any child's end ends the start."""
+        for child in children:
+            self._begin(child)
+        while any(child.stage is not Stage.RUNNING for child in children):
             self._turn()
 
     def _begin(self, child: Child) -> None:
@@ -181,9 +162,6 @@ class Supervisor:
         record.detail = self._mountpoint if child is self._client else ""
         self._state.starting[child.name] = record
         self._save()
-
-    def _log(self, name: str) -> Path:
-        return self._data / "log" / f"{name}.log"
 
     def _save(self) -> None:
         try:

@@ -23,10 +23,12 @@ from curvefs.src.object.url import parse_store_url
 
 from .cluster import command
 from .filesystems import ensure_filesystem
+from .servers import Programs
+from .settings import Settings, new_settings, settle
 from .shutdown import KernelMounts, Outside
-from .state import Settings, check_replicas, discard, lock, prepare, settle
+from .state import discard, lock, prepare
 from .status import collect
-from .supervisor import Programs, Supervisor
+from .supervisor import Supervisor
 
 STOP_DEADLINE_S = 60.0
 HEALTHY_DEADLINE_S = 30.0  # elections, and a few heartbeats
@@ -42,23 +44,26 @@ class _Wanted:
     object_store: str | None
     metaservers: int | None
     replicas: int | None
+    mds: int | None
+    etcd: int | None
     restart: bool
+
+    @property
+    def asked(self) -> dict[str, str | int | None]:
+        """Return what is asked for, by the name of the setting."""
+        names = ("fs", "object_store", "metaservers", "replicas", "mds", "etcd")
+        return {name: getattr(self, name) for name in names}
 
     def words(self) -> list[str]:
         """Return it as a command line again."""
-        flags = {
-            "--fs": self.fs,
-            "--object-store": self.object_store,
-            "--metaservers": self.metaservers,
-            "--replicas": self.replicas,
-        }
-        words = [word for flag, value in flags.items() if value is not None for word in (flag, str(value))]
+        said = {name: value for name, value in self.asked.items() if value is not None}
+        words = [word for name, value in said.items() for word in ("--" + name.replace("_", "-"), str(value))]
         words += [] if self.restart else ["--no-restart"]
         return [*words, "--", str(self.data), *([self.mountpoint] if self.mountpoint else [])]
 
     def settings(self) -> Settings:
         """Return the settings. Raises StartupError (DATA_FOLDER) when those kept differ."""
-        return settle(self.data, self.fs, self.object_store, self.metaservers, self.replicas)
+        return settle(self.data, self.asked)
 
 
 @click.command("up")
@@ -68,6 +73,8 @@ class _Wanted:
 @click.option("--object-store", help="file:///DIR or s3://BUCKET[/PREFIX]?endpoint=URL.  [default: a folder in DATA]")
 @click.option("--metaservers", type=click.IntRange(1, 16), help="How many.  [default: 1]")
 @click.option("--replicas", type=click.IntRange(1, 7), help="Of all metadata.  [default: 3 if there are 3 metaservers]")
+@click.option("--mds", type=click.IntRange(1, 7), help="How many; several need etcd.  [default: 1]")
+@click.option("--etcd", type=click.IntRange(1, 7), help="Members of an etcd for the MDS.  [default: none]")
 @click.option("--detach", is_flag=True, help="Go to the background; return when everything is ready.")
 @click.option("--no-restart", is_flag=True, help="Do not restart what dies.")
 @click.option("--status-fd", type=int, hidden=True)
@@ -80,11 +87,13 @@ def up(
     object_store: str | None,
     metaservers: int | None,
     replicas: int | None,
+    mds: int | None,
+    etcd: int | None,
     detach: bool,
     no_restart: bool,
     status_fd: int | None,
 ) -> None:
-    """Run MDS, metaservers and a mount on this machine, with everything they keep in DATA.
+    """Run MDS, metaservers, etcd if asked, and a mount on this machine, with everything they keep in DATA.
 
     Run again on the same DATA it continues with the same settings.
     """
@@ -93,7 +102,8 @@ def up(
     if object_store is not None:
         parse_store_url(object_store)
     place = resolve(mountpoint) if mountpoint else ""
-    wanted = _Wanted(Path(os.path.realpath(data)), place, fs, object_store, metaservers, replicas, not no_restart)
+    folder = Path(os.path.realpath(data))
+    wanted = _Wanted(folder, place, fs, object_store, metaservers, replicas, mds, etcd, restart=not no_restart)
     if detach:
         click.echo(_in_background(wanted))
         return
@@ -112,7 +122,7 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
     """Be the supervisor until the cluster is taken down. Raises CurveFSError. status: with a parent that waits."""
     made, first = not wanted.data.exists(), not (wanted.data / "cluster.json").exists()
     if first:
-        check_replicas(wanted.metaservers or 1, wanted.replicas or 1)
+        new_settings(wanted.data, wanted.asked)
         if wanted.mountpoint:
             check_mountpoint(wanted.mountpoint)
     else:
@@ -172,7 +182,7 @@ def _in_background(wanted: _Wanted) -> str:
     raise error_said(first, f"the supervisor has ended; see {wanted.data / 'log' / 'supervisor.log'}")
 
 
-def _wait_healthy(mds: str) -> None:
+def _wait_healthy(mds: list[str]) -> None:
     """Wait until every copyset has a leader and every replica was heard, so that ready means healthy.
 
     The mount does not depend on it.
@@ -180,7 +190,7 @@ def _wait_healthy(mds: str) -> None:
     end = time.monotonic() + HEALTHY_DEADLINE_S
     while time.monotonic() < end:
         try:
-            if collect([mds], None)["healthy"]:
+            if collect(mds, None)["healthy"]:
                 return
         except CurveFSError as error:
             _tell(one_line(error))
@@ -199,22 +209,22 @@ def _log_into(path: Path) -> None:
     os.close(descriptor)
 
 
-def _summary(wanted: _Wanted, settings: Settings, mds: str) -> str:
+def _summary(wanted: _Wanted, settings: Settings, mds: list[str]) -> str:
     """Return what a person wants to know now."""
     rows = [("filesystem", settings.fs), ("object store", settings.object_store)]
     try:
         rows += [
             (one["role"], f"{one['address']}  {one['metrics']}")
-            for one in collect([mds], None)["processes"]
+            for one in collect(mds, None)["processes"]
             if one["role"] in ("mds", "metaserver")
         ]
     except CurveFSError as error:  # it was there a moment ago, and may be again
-        rows.append(("mds", f"{mds}  {one_line(error)}"))
+        rows.append(("mds", f"{'/'.join(mds)}  {one_line(error)}"))
     rows.append(("data, logs", str(wanted.data)))
     if wanted.mountpoint:
         rows.append(("mountpoint", wanted.mountpoint))
     else:
-        rows.append(("mount with", f"curvefs {settings.fs} MOUNTPOINT -o mds={mds}"))
+        rows.append(("mount with", f"curvefs {settings.fs} MOUNTPOINT -o mds={'/'.join(mds)}"))
     rows.append(("stop with", f"curvefs-tool down {wanted.data}"))
     lines = [f"{what:<13} {which}" for what, which in rows]
     return "\n".join([*lines, click.style("ready", fg="green", bold=True)])

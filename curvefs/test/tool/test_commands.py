@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from curvefs_tool import cluster as cluster_module
 from curvefs_tool import filesystems, state, status
 from curvefs_tool.main import main
+from curvefs_tool.settings import settle
 
 from curvefs.proto import common_pb2, mds_pb2, topology_pb2
 from curvefs.src.client.runtime import start_time
@@ -71,7 +72,7 @@ def test_every_command_has_help():
 
 
 def test_the_mds_is_the_flags_then_the_environments_then_the_data_folders(tmp_path, monkeypatch):
-    settings = state.settle(tmp_path, None, None, None)
+    settings = settle(tmp_path, {})
     assert cluster_module.mds_addresses("a:1/b:2", tmp_path) == ["a:1", "b:2"]
     monkeypatch.delenv("CURVEFS_MDS", raising=False)
     assert cluster_module.mds_addresses(None, tmp_path) == [f"127.0.0.1:{settings.ports['mds']}"]
@@ -162,7 +163,7 @@ def test_the_first_filesystem_waits_for_the_copysets_of_all_metaservers(cluster,
         return answer(method, request, reply)
 
     monkeypatch.setattr(cluster, "_answer", one_after_the_other)
-    filesystems.ensure_filesystem(cluster.address, "demo", "file:///o", 3)
+    filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 3)
     asked = [method for method, _ in cluster.requests]
     assert (asked.count("ListCopysets"), asked.count("CreateFilesystem")) == (3, 1)
 
@@ -172,12 +173,12 @@ def test_the_first_filesystem_is_tried_again_while_metaservers_join_but_not_for_
     monkeypatch.setattr(filesystems, "_PAUSE_S", 0.05)
     cluster.fail("CreateFilesystem", common_pb2.UNAVAILABLE, "2 of 3 metaservers needed are online")
     with pytest.raises(Unavailable, match="2 of 3"):
-        filesystems.ensure_filesystem(cluster.address, "demo", "file:///o", 0)
+        filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 0)
     assert [method for method, _ in cluster.requests].count("CreateFilesystem") > 1
     cluster.requests.clear()
     cluster.fail("CreateFilesystem", common_pb2.OBJECT_STORE_UNAVAILABLE, "it does not answer")
     with pytest.raises(StartupError) as caught:
-        filesystems.ensure_filesystem(cluster.address, "demo", "file:///o", 0)
+        filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 0)
     assert caught.value.exit_code == ExitCode.OBJECT_STORE
     assert [method for method, _ in cluster.requests].count("CreateFilesystem") == 1
 
@@ -321,7 +322,7 @@ def test_a_cluster_of_this_machine_that_does_not_answer_is_unhealthy_and_no_erro
     monkeypatch.delenv("CURVEFS_MDS", raising=False)
     monkeypatch.setattr(status, "BlockingClient", partial(status.BlockingClient, deadline_s=0.5))
     (tmp_path / "run").mkdir()
-    state.settle(tmp_path, None, None, None)
+    settle(tmp_path, {})
     said = run_json("status", "--data", tmp_path)
     assert (said["healthy"], said["mds"], said["processes"]) == (False, "", [])
     assert "no answer from" in said["problems"][0]

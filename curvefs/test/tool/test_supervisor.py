@@ -10,9 +10,11 @@ import pytest
 from curvefs_tool import supervisor as module
 from curvefs_tool.children import STATUS_FD, stop_recorded
 from curvefs_tool.control import ask
+from curvefs_tool.servers import Programs
+from curvefs_tool.settings import Settings
 from curvefs_tool.shutdown import Outside, stop_leftovers
-from curvefs_tool.state import ClusterState, Settings
-from curvefs_tool.supervisor import Programs, Supervisor
+from curvefs_tool.state import ClusterState
+from curvefs_tool.supervisor import Supervisor
 
 from curvefs.src.client.runtime import start_time
 from curvefs.src.common.errors import StartupError
@@ -117,7 +119,7 @@ def lab_of(tmp_path, monkeypatch):
 def test_everything_runs_and_is_written_down_after_the_start(lab_of):
     lab = lab_of(metaservers=2)
     lab.supervisor.start()
-    assert lab.created == ["127.0.0.1:1000", "127.0.0.1:1000"]
+    assert lab.created == [["127.0.0.1:1000"], ["127.0.0.1:1000"]]
     assert set(lab.state.processes) == {"supervisor", "mds", "metaserver-1", "metaserver-2", "client"}
     assert lab.state.starting == {}
     assert all(one.running for one in lab.state.processes.values())
