@@ -16,6 +16,7 @@ class _Commands(LazyGroup):
         "list-fs": "list_fs:list_fs",
         "query-fs": "query_fs:query_fs",
         "delete-fs": "delete_fs:delete_fs",
+        "kv-migrate": "kv_migrate:kv_migrate",
         "copyset": "copyset.commands:copyset",
         "install-helpers": "install_helpers:install_helpers",
     }

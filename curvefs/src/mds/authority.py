@@ -18,7 +18,8 @@ from ..common.exits import ExitCode
 from .election import PREFIX, Candidacy
 from .storage.protocol import KeyValueStore, Operation, Put, prefix_end
 
-_ID = b"cluster/id"
+CLUSTER_ID = b"cluster/id"
+MOVED = b"cluster/moved"  # in a store whose state was moved elsewhere: where
 _SECRET = b"cluster/secret"
 _EPOCH = b"cluster/epoch"
 
@@ -65,25 +66,28 @@ async def begin_serving(store: KeyValueStore, candidacy: Candidacy, random_bytes
 
     candidacy: elected. Raises as Authority.write does.
     """
-    stored = {key: await store.get(key) for key in (_ID, _SECRET, _EPOCH)}
+    stored = {key: await store.get(key) for key in (CLUSTER_ID, _SECRET, _EPOCH)}
     epoch = int(found.value) + 1 if (found := stored[_EPOCH]) else 1
     new = {
-        _ID: str(uuid.UUID(bytes=random_bytes(16), version=4)).encode(),
+        CLUSTER_ID: str(uuid.UUID(bytes=random_bytes(16), version=4)).encode(),
         _SECRET: random_bytes(32),
     }
     missing = [Put(key, value) for key, value in new.items() if stored[key] is None]
     await _write(store, candidacy, [*missing, Put(_EPOCH, b"%d" % epoch)])
     values = {key: item.value if (item := stored[key]) else new[key] for key in new}
-    return Authority(store, candidacy, Cluster(values[_ID].decode(), values[_SECRET]), epoch)
+    return Authority(store, candidacy, Cluster(values[CLUSTER_ID].decode(), values[_SECRET]), epoch)
 
 
 async def check_cluster(store: KeyValueStore, belongs_to: str) -> str:
     """Return the id of the cluster whose store it is, '' for an empty one; changes nothing.
 
     belongs_to: the cluster of this MDS, '' if it has none yet. Raises StartupError (DATA_FOLDER) when the store is
-    another cluster's or something else's.
+    another cluster's or something else's, or its state was moved.
     """
-    item = await store.get(_ID)
+    if moved := await store.get(MOVED):
+        where = moved.value.decode(errors="replace")
+        raise StartupError(f"the state of this cluster was moved to {where}", ExitCode.DATA_FOLDER)
+    item = await store.get(CLUSTER_ID)
     found = item.value.decode(errors="replace") if item else ""
     if belongs_to and found != belongs_to:
         holds = f"holds cluster {found}" if found else "holds no cluster"
