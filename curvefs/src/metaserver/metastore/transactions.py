@@ -162,11 +162,14 @@ def undone(view: StateReader, limit: int) -> list[state_pb2.DecisionRecord]:
     return records
 
 
-def prepared(view: StateReader, limit: int) -> list[tuple[transaction_pb2.TransactionId, state_pb2.TransactionRecord]]:
-    """Return the transactions that are prepared here."""
+def prepared(
+    view: StateReader, limit: int, after: transaction_pb2.TransactionId | None = None
+) -> list[tuple[transaction_pb2.TransactionId, state_pb2.TransactionRecord]]:
+    """Return the transactions that are prepared here, in order of their ids; one of two rounds is there twice."""
+    start = keys.PREPARED if after is None else keys.after_prefix(keys.PREPARED + pack(after))
     return [
         (unpack(key[1:]), state_pb2.TransactionRecord.FromString(value))
-        for key, value in view.scan(keys.PREPARED, keys.after_prefix(keys.PREPARED), limit)
+        for key, value in view.scan(start, keys.after_prefix(keys.PREPARED), limit)
     ]
 
 

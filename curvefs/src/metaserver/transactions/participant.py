@@ -5,7 +5,7 @@ meets an older one's gives way (wait-die). So of two that wait for one another o
 
 A participant never decides by the clock: after a second it asks the coordinator's group, and does what that says.
 
-Shared across awaits: `_seen`; touched between awaits only.
+Shared across awaits: `_seen` and `_pages`; touched between awaits only.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _log = structlog.get_logger()
 ENTRY_DEADLINE_S = 5.0
 _ASK_AFTER_S = 1.0
 _ROUND_S = 0.5
-_LIMIT = 256
+_PAGE = 256  # looked at a round, of each group; so nobody waits for ever behind those that nobody can end
 
 BEFORE_PREPARE = failpoints.point("participant.before_prepare")
 PREPARED = failpoints.point("participant.prepared")
@@ -45,6 +45,7 @@ class Participant:
         self._copysets = copysets
         self._calls = calls
         self._seen: dict[bytes, float] = {}  # transactions prepared here: since when this leader knows of them
+        self._pages: dict[int, transaction_pb2.TransactionId] = {}  # of each group: the next page begins behind this
 
     async def prepare(self, request: transaction_pb2.PrepareRequest) -> transaction_pb2.PrepareReply:
         """Prepare parts. Raises Locked (give way), Unavailable, Redirect, the operation's error."""
@@ -89,19 +90,41 @@ class Participant:
     ) -> list[tuple[Group, transaction_pb2.TransactionId, state_pb2.TransactionRecord]]:
         now = time.monotonic()
         seen: dict[bytes, float] = {}
-        overdue: list[tuple[Group, transaction_pb2.TransactionId, state_pb2.TransactionRecord]] = []
+        pages: dict[int, transaction_pb2.TransactionId] = {}
+        overdue: dict[bytes, tuple[Group, transaction_pb2.TransactionId, state_pb2.TransactionRecord]] = {}
         for group in self._copysets.all():
             if not group.is_leader:
                 continue
+            after = self._pages.get(group.group_id)
             with group.view() as view:
-                known = transactions.prepared(view, _LIMIT)
+                known = transactions.prepared(view, _PAGE, after)
+            if len(known) == _PAGE:
+                pages[group.group_id] = known[-1][0]
+            seen |= self._outside(group.group_id, after, pages.get(group.group_id))
             for id_, record in known:  # of each round one
-                key = group.group_id.to_bytes(8, "big") + transactions.pack(id_)
+                key = _key(group.group_id, id_)
                 seen[key] = self._seen.get(key, now)
-                if now - seen[key] >= _ASK_AFTER_S and all(one[1] != id_ for one in overdue):
-                    overdue.append((group, id_, record))
-        self._seen = seen
-        return overdue
+                if now - seen[key] >= _ASK_AFTER_S:
+                    overdue.setdefault(key, (group, id_, record))
+        self._seen, self._pages = seen, pages
+        return list(overdue.values())
+
+    def _outside(
+        self,
+        group_id: int,
+        after: transaction_pb2.TransactionId | None,
+        last: transaction_pb2.TransactionId | None,
+    ) -> dict[bytes, float]:
+        """Return what was seen of a group before a page and behind it."""
+        if after is None and last is None:
+            return {}
+        own = group_id.to_bytes(8, "big")
+        start = _key(group_id, after) if after is not None else own
+        return {
+            key: since
+            for key, since in self._seen.items()
+            if key.startswith(own) and (key <= start or (last is not None and key > _key(group_id, last)))
+        }
 
     async def _resolve(
         self, group: Group, id_: transaction_pb2.TransactionId, record: state_pb2.TransactionRecord
@@ -138,3 +161,7 @@ async def wait_for_turn(group: Group, age: transaction_pb2.Age, lock: state_pb2.
             await group.changed()
     except TimeoutError as error:
         raise Unavailable("a lock was not released in time") from error
+
+
+def _key(group_id: int, id_: transaction_pb2.TransactionId) -> bytes:
+    return group_id.to_bytes(8, "big") + transactions.pack(id_)

@@ -8,6 +8,8 @@ import pytest_asyncio
 from curvefs.proto import state_pb2
 from curvefs.proto import transaction_pb2 as t
 from curvefs.src.common.errors import Locked, Unavailable
+from curvefs.src.metaserver.metastore import transactions
+from curvefs.src.metaserver.transactions import participant as participant_module
 from curvefs.src.metaserver.transactions.participant import Participant
 
 from ..copyset.lab import FS, GROUP, Lab
@@ -85,3 +87,35 @@ async def test_who_waits_too_long_is_told_and_holds_nothing(lab):
         prepare=state_pb2.PrepareCommand(id=id_of(3), age=prepare(3).age, fs_id=FS, parts=prepare(3).parts)
     )
     assert applied.facts is not None
+
+
+async def test_transactions_whose_end_nobody_knows_keep_none_from_being_asked_about(lab, monkeypatch):
+    monkeypatch.setattr(participant_module, "_PAGE", 2)
+    monkeypatch.setattr(participant_module, "_ASK_AFTER_S", 0.0)
+    monkeypatch.setattr(participant_module, "_ROUND_S", 0.01)
+    lost = 4  # two pages of them come before the one that can be ended
+
+    class Coordinators:
+        async def call(self, _method, request, *_):
+            if request.id.number <= lost:
+                raise Unavailable("gone")
+            return t.QueryReply(outcome=t.ABORTED)
+
+    participant = Participant(lab.manager, Coordinators())  # type: ignore[arg-type]
+    for number in range(1, lost + 2):
+        one = prepare(number)
+        del one.parts[:]
+        await participant.prepare(one)
+    asking = asyncio.create_task(participant.run())
+    try:
+        async with asyncio.timeout(5):
+            while len(prepared_in(lab)) > lost:
+                await asyncio.sleep(0.01)
+    finally:
+        asking.cancel()
+    assert prepared_in(lab) == set(range(1, lost + 1))
+
+
+def prepared_in(lab):
+    with lab.group.view() as view:
+        return {id_.number for id_, _ in transactions.prepared(view, 100)}
