@@ -1,4 +1,4 @@
-"""The command: python -m curvefs.test.chaos kills | histories | recheck FILE."""
+"""The command: python -m curvefs.test.chaos kills | histories | drill | recheck FILE."""
 
 import argparse
 import secrets
@@ -22,11 +22,12 @@ def main():
     histories.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()) / "curvefs-chaos", help="for those that fail"
     )
+    commands.add_parser("drill", help="metaservers and zones lost for good: what the fleet does about it")
     recheck = commands.add_parser("recheck", help="check a saved history again")
     recheck.add_argument("file", type=Path)
     said = parser.parse_args()
     logs.configure(level="error", program="chaos")  # of clients in this process: they tell of each fault
-    return {"kills": _kills, "histories": _histories, "recheck": _recheck}[said.command](said)
+    return {"kills": _kills, "histories": _histories, "drill": _drill, "recheck": _recheck}[said.command](said)
 
 
 def _kills(said):
@@ -46,6 +47,14 @@ def _histories(said):
         report = histories.run(cluster, said.count, said.seed, said.folder, tell=_tell)
     print(report)
     return 1 if report.violations or report.differing or report.logged else 0
+
+
+def _drill(_):
+    from curvefs.test.chaos import drill
+
+    report = drill.run_drill(_tell)
+    print(f"faults: {len(report.faults)}", *report.faults, sep="\n")
+    return 1 if report.faults else 0
 
 
 def _recheck(said):
