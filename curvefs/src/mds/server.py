@@ -28,11 +28,15 @@ from .schedule.controller import Controller
 from .schedule.fleet_view import FleetView
 from .schedule.operators import Limits, Scheduler
 from .schedule.scheduling import Scheduling
+from .schedule.service import ScheduleService
+from .schedule.switches import Switches
 from .service import Identity, MdsService
 from .sessions import Sessions
 from .state import State
 from .topology.copysets import Copysets
+from .topology.duties import Duties
 from .topology.health import HealthLimits
+from .topology.places import Places
 from .topology.registration import Registration
 from .topology.service import TopologyService
 from .topology.views import Views
@@ -65,7 +69,8 @@ class Mds:
         self.reports = Reports(clock.boottime_s())
         silent_after_s = max(_SILENT_S, _BEATS_MISSED * config.heartbeat_interval_ms / 1000)
         limits = HealthLimits(config.unstable_after_s, config.offline_after_s, silent_after_s)
-        self.views = Views(state, self.reports, clock, limits)
+        places = Places(state)
+        self.views = Views(state, self.reports, places, clock, limits)
         self.fleet = Fleet(state.authority.epoch, deadline_s=config.metaserver_deadline_s)
         stores = ObjectStores(
             world.open_store,
@@ -73,21 +78,36 @@ class Mds:
             check_deadline_s=config.store_check_deadline_s,
             objects_per_s=config.delete_objects_per_s,
         )
-        fleet_view = self._view_fleet(config, clock)
+        fleet_view = FleetView(
+            state,
+            self.reports,
+            self.views,
+            clock,
+            places=places,
+            replica_count=config.replica_count,
+            cooling_s=config.leader_cooling_s,
+        )
         self.copysets = Copysets(
             state,
             self.reports,
             self.views,
             self.fleet,
             fleet_view,
-            replica_count=config.replica_count,
+            places=places,
             per_metaserver=config.copysets_per_metaserver,
             per_copyset=config.partitions_per_copyset,
             random=world.random,
         )
         self.registration = Registration(
-            state, self.reports, self.copysets, clock=clock, random_bytes=world.random_bytes
+            state,
+            self.reports,
+            self.copysets,
+            places,
+            clock=clock,
+            limits=limits,
+            random_bytes=world.random_bytes,
         )
+        self.duties = Duties(state, self.reports, self.views, places, fleet_view)
         self.sessions = Sessions(
             state,
             self.views,
@@ -110,8 +130,11 @@ class Mds:
             random_bytes=world.random_bytes,
             random=world.random,
         )
+        # Random spreads here, and hides nothing.
+        controller = Controller(Limits(), random_module.Random(world.random()))  # noqa: S311
+        switches = Switches(state, controller, _configured(config))
         self.scheduling = Scheduling(
-            _controller(config, world),
+            controller,
             fleet_view,
             self.reports,
             self.views,
@@ -142,22 +165,11 @@ class Mds:
                 identity=identity,
                 clock=clock,
             ),
-            "TopologyService": TopologyService(self.calls, state, self.registration, self.views),
+            "TopologyService": TopologyService(self.calls, state, self.registration, self.views, places),
             "HeartbeatService": HeartbeatService(self.calls, self.heartbeats),
+            "ScheduleService": ScheduleService(self.calls, self.scheduling, switches, self.duties, clock=clock),
         }
         self.filesystems.resume()
-
-    def _view_fleet(self, config: MdsConfig, clock: Clock) -> FleetView:
-        return FleetView(
-            self.state,
-            self.reports,
-            self.views,
-            clock,
-            replica_count=config.replica_count,
-            zone_of=lambda _: 0,
-            retires=lambda record: record.retired,
-            cooling_s=config.leader_cooling_s,
-        )
 
     async def run(self) -> None:
         """Do the background work until cancelled."""
@@ -174,6 +186,7 @@ class Mds:
         try:
             await self.sessions.expire()
             await self.copysets.plan()
+            await self.duties.remove_done()
         except CurveFSError as error:
             _log.error("the MDS could not write down what has become due", reason=str(error))
         self.metrics.observe(self.state, self.views)
@@ -189,9 +202,9 @@ class Mds:
             await asyncio.sleep(_TICK_S)
 
 
-def _controller(config: MdsConfig, world: World) -> Controller:
-    controller = Controller(Limits(), random_module.Random(world.random()))  # noqa: S311 -- spreads, and hides nothing
-    controller.switch(Scheduler.RECOVER, on=config.schedule_recover)
-    controller.switch(Scheduler.COPYSET_BALANCE, on=config.schedule_copyset_balance)
-    controller.switch(Scheduler.LEADER_BALANCE, on=config.schedule_leader_balance)
-    return controller
+def _configured(config: MdsConfig) -> dict[Scheduler, bool]:
+    return {
+        Scheduler.RECOVER: config.schedule_recover,
+        Scheduler.COPYSET_BALANCE: config.schedule_copyset_balance,
+        Scheduler.LEADER_BALANCE: config.schedule_leader_balance,
+    }

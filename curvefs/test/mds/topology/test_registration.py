@@ -86,6 +86,7 @@ async def test_first_registration_whose_answer_was_lost_leaves_no_ghost(mds):
 
 async def test_metaserver_that_holds_metadata_is_never_forgotten_for_its_address(mds, metaserver):
     await mds.create()
+    mds.clock.advance(11)
     await mds.mds.registration.register(pb.RegisterMetaserverRequest(address=metaserver.address))
     assert [record.metaserver_id for record in mds.mds.views.metaservers()] == [1, 2]
 
