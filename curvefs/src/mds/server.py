@@ -69,31 +69,17 @@ class Mds:
         self.reports = Reports(clock.boottime_s())
         silent_after_s = max(_SILENT_S, _BEATS_MISSED * config.heartbeat_interval_ms / 1000)
         limits = HealthLimits(config.unstable_after_s, config.offline_after_s, silent_after_s)
-        places = Places(state)
-        self.views = Views(state, self.reports, places, clock, limits)
+        self.places = Places(state)
+        self.views = Views(state, self.reports, self.places, clock, limits)
         self.fleet = Fleet(state.authority.epoch, deadline_s=config.metaserver_deadline_s)
-        stores = ObjectStores(
-            world.open_store,
-            world.check_store,
-            check_deadline_s=config.store_check_deadline_s,
-            objects_per_s=config.delete_objects_per_s,
-        )
-        fleet_view = FleetView(
-            state,
-            self.reports,
-            self.views,
-            clock,
-            places=places,
-            replica_count=config.replica_count,
-            cooling_s=config.leader_cooling_s,
-        )
+        fleet_view = self._view_fleet(config, clock)
         self.copysets = Copysets(
             state,
             self.reports,
             self.views,
             self.fleet,
             fleet_view,
-            places=places,
+            places=self.places,
             per_metaserver=config.copysets_per_metaserver,
             per_copyset=config.partitions_per_copyset,
             random=world.random,
@@ -102,12 +88,12 @@ class Mds:
             state,
             self.reports,
             self.copysets,
-            places,
+            self.places,
             clock=clock,
             limits=limits,
             random_bytes=world.random_bytes,
         )
-        self.duties = Duties(state, self.reports, self.views, places, fleet_view)
+        self.duties = Duties(state, self.reports, self.views, self.places, fleet_view)
         self.sessions = Sessions(
             state,
             self.views,
@@ -123,25 +109,15 @@ class Mds:
             self.views,
             self.copysets,
             self.fleet,
-            stores,
+            _object_stores(config, world),
             clock=clock,
             count_max=config.filesystems_max,
             partition_count=config.partition_count,
             random_bytes=world.random_bytes,
             random=world.random,
         )
-        # Random spreads here, and hides nothing.
-        controller = Controller(Limits(), random_module.Random(world.random()))  # noqa: S311
-        switches = Switches(state, controller, _configured(config))
-        self.scheduling = Scheduling(
-            controller,
-            fleet_view,
-            self.reports,
-            self.views,
-            clock,
-            interval_s=config.schedule_interval_s,
-            not_before_s=clock.boottime_s() + config.orders_after_s,
-        )
+        self.scheduling = self._schedule(config, world, fleet_view)
+        self.switches = Switches(state, self.scheduling.controller, _configured(config))
         self.heartbeats = Heartbeats(
             state,
             self.reports,
@@ -155,21 +131,44 @@ class Mds:
             interval_ms=config.heartbeat_interval_ms,
             orders_after_s=config.orders_after_s,
         )
-        self.services: dict[str, Any] = {
-            "MdsService": MdsService(
-                self.calls,
-                state,
-                self.filesystems,
-                self.sessions,
-                views=self.views,
-                identity=identity,
-                clock=clock,
-            ),
-            "TopologyService": TopologyService(self.calls, state, self.registration, self.views, places),
-            "HeartbeatService": HeartbeatService(self.calls, self.heartbeats),
-            "ScheduleService": ScheduleService(self.calls, self.scheduling, switches, self.duties, clock=clock),
-        }
+        self.services: dict[str, Any] = self._serve(clock)
         self.filesystems.resume()
+
+    def _view_fleet(self, config: MdsConfig, clock: Clock) -> FleetView:
+        return FleetView(
+            self.state,
+            self.reports,
+            self.views,
+            clock,
+            places=self.places,
+            replica_count=config.replica_count,
+            cooling_s=config.leader_cooling_s,
+        )
+
+    def _schedule(self, config: MdsConfig, world: World, fleet_view: FleetView) -> Scheduling:
+        random = random_module.Random(world.random())  # noqa: S311 -- spreads, and hides nothing
+        return Scheduling(
+            Controller(Limits(), random),
+            fleet_view,
+            self.reports,
+            self.views,
+            world.clock,
+            interval_s=config.schedule_interval_s,
+            not_before_s=world.clock.boottime_s() + config.orders_after_s,
+        )
+
+    def _serve(self, clock: Clock) -> dict[str, Any]:
+        """Return the services by name."""
+        calls, state = self.calls, self.state
+        mds = MdsService(
+            calls, state, self.filesystems, self.sessions, views=self.views, identity=self.identity, clock=clock
+        )
+        return {
+            "MdsService": mds,
+            "TopologyService": TopologyService(calls, state, self.registration, self.views, self.places),
+            "HeartbeatService": HeartbeatService(calls, self.heartbeats),
+            "ScheduleService": ScheduleService(calls, self.scheduling, self.switches, self.duties, clock=clock),
+        }
 
     async def run(self) -> None:
         """Do the background work until cancelled."""
@@ -200,6 +199,15 @@ class Mds:
         while True:
             await self.tick()
             await asyncio.sleep(_TICK_S)
+
+
+def _object_stores(config: MdsConfig, world: World) -> ObjectStores:
+    return ObjectStores(
+        world.open_store,
+        world.check_store,
+        check_deadline_s=config.store_check_deadline_s,
+        objects_per_s=config.delete_objects_per_s,
+    )
 
 
 def _configured(config: MdsConfig) -> dict[Scheduler, bool]:

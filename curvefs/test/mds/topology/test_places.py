@@ -16,7 +16,7 @@ TOPOLOGY = topology_pb2_grpc.TopologyServiceStub
 
 
 async def apply(lab, *pools):
-    return [str(one) for one in await lab.mds.registration._places.apply(text(*pools))]
+    return [str(one) for one in await lab.mds.places.apply(text(*pools))]
 
 
 async def refused(lab, *pools):
