@@ -69,7 +69,7 @@ class Mds:
         self.reports = Reports(clock.boottime_s())
         silent_after_s = max(_SILENT_S, _BEATS_MISSED * config.heartbeat_interval_ms / 1000)
         limits = HealthLimits(config.unstable_after_s, config.offline_after_s, silent_after_s)
-        self.places = Places(state)
+        self.places = Places(state, replica_count=config.replica_count)
         self.views = Views(state, self.reports, self.places, clock, limits)
         self.fleet = Fleet(state.authority.epoch, deadline_s=config.metaserver_deadline_s)
         fleet_view = self._view_fleet(config, clock)

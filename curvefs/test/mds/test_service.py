@@ -90,7 +90,8 @@ async def test_metaserver_registers_and_reports_over_the_wire(mds, metaserver):
         copysets = await client.call(TOPOLOGY, "ListCopysets", topology_pb2.ListCopysetsRequest(group_ids=[1, 9]))
         assert [one.group_id for one in copysets.copysets] == [1]
         stored = await client.call(TOPOLOGY, "GetTopology", topology_pb2.GetTopologyRequest())
-        assert (list(stored.pools), list(stored.zones), list(stored.servers)) == ([], [], [])
+        assert [(one.pool_id, one.name, one.replica_count) for one in stored.pools] == [(0, "default", 1)]
+        assert ([one.name for one in stored.zones], list(stored.servers)) == (["default"], [])
     finally:
         await client.close()
 

@@ -17,7 +17,17 @@ import structlog
 from ....proto import topology_pb2 as pb
 from ...common.errors import NotFound, PermissionDenied
 from ..state import Change, State, Table, changed
-from .file import Kind, Mistake, Topology, TopologyChange, TopologyFile, TopologyRefused, plan_changes, read_topology
+from .file import (
+    DEFAULT,
+    Kind,
+    Mistake,
+    Topology,
+    TopologyChange,
+    TopologyFile,
+    TopologyRefused,
+    plan_changes,
+    read_topology,
+)
 
 _log = structlog.get_logger()
 _AT_A_TIME = 50  # records: a transaction is bounded
@@ -25,10 +35,11 @@ _NAMED_MAX = 20
 
 
 class Places:
-    """See the module."""
+    """See the module. replica_count: of copysets in the default pool."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, *, replica_count: int) -> None:
         self._state = state
+        self._replica_count = replica_count
 
     # ---------------------------------------------------------------------------------------- looking
 
@@ -36,6 +47,14 @@ class Places:
         """Return what is stored."""
         state = self._state
         return Topology(dict(state.pools.items()), dict(state.zones.items()), dict(state.servers.items()))
+
+    def shown(self) -> Topology:
+        """Return what is stored, and the default pool while a metaserver is in it."""
+        stored = self.topology()
+        if all(record.server_id for record in self._state.metaservers.values()):
+            return stored
+        pool = pb.Pool(name=DEFAULT, replica_count=self._replica_count, zone_count=1)
+        return Topology({0: pool} | stored.pools, {0: pb.Zone(name=DEFAULT)} | stored.zones, stored.servers)
 
     def zone_of(self, metaserver: pb.Metaserver) -> int:
         """Return a metaserver's zone; 0: the default one."""

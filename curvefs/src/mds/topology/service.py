@@ -56,10 +56,8 @@ class TopologyService(TopologyServiceServicer):
 
     @answers(pb.GetTopologyReply)
     async def GetTopology(self, _request: pb.GetTopologyRequest) -> pb.GetTopologyReply:
-        stored = self._places.topology()
-        return pb.GetTopologyReply(
-            pools=_by_id(stored.pools), zones=_by_id(stored.zones), servers=_by_id(stored.servers)
-        )
+        shown = self._places.shown()
+        return pb.GetTopologyReply(pools=_by_id(shown.pools), zones=_by_id(shown.zones), servers=_by_id(shown.servers))
 
 
 def _by_id(records: Mapping[int, R]) -> list[R]:
