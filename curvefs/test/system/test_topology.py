@@ -10,7 +10,8 @@ from curvefs.src.common.exits import ExitCode
 from ..mds.topology.topologies import pool, text
 from ..support.cluster import wait_until
 from ..support.group_client import GroupClient
-from ..support.real_servers import Ended, RealServers
+from ..support.netns import HUB, Network
+from ..support.real_servers import Ended, RealServers, Where
 from .test_recovery import MDS, METASERVER, PATIENCE_S, all_alike, members
 
 pytestmark = pytest.mark.asyncio
@@ -146,3 +147,26 @@ async def test_mistakes_are_told_in_a_line_each_and_change_nothing(servers):
         "there are s1, s2, s3, s4, s5"
     )
     assert len(shown(servers, "list-metaservers")) == 2
+
+
+async def test_a_second_metaserver_at_one_address_ends_with_a_line_and_the_first_goes_on():
+    # Two machines, whose metaservers say the same address: as with one that listens at 127.0.0.1.
+    with Network([1, 2]) as network:
+        where = {HUB: Where(network.prefix(HUB), network.host(HUB))}
+        where |= {number: Where(network.prefix(number)) for number in (1, 2)}
+        with RealServers(count=2, where=where, metaserver=METASERVER, mds={"replica_count": 1}) as servers:
+            servers.mds.start()
+            first, second = servers.metaservers.values()
+            servers.start_metaserver(first)
+            before = shown(servers, "query-metaserver", first.address)
+            second.address = first.address
+            with pytest.raises(Ended) as ended:
+                servers.start_metaserver(second)
+            assert ended.value.code == ExitCode.ADDRESS_IN_USE
+            line = ended.value.said.splitlines()[-1]
+            assert line.startswith(
+                "curvefs-metaserver: the MDS refused the registration: metaserver 1 is at 127.0.0.1:"
+            )
+            now = shown(servers, "list-metaservers")
+            assert [(one["metaserver_id"], one["health"]) for one in now] == [(1, "online")]
+            assert now[0]["registered"] == before["registered"]
