@@ -229,6 +229,12 @@ def test_nowhere_to_go_is_a_line(cluster):
     assert "has nowhere to go" in refused(ExitCode.BUSY, "drain", 8)
 
 
+def test_a_drain_says_when_nothing_can_move(cluster):
+    cluster.schedule.switches.add(scheduler="RECOVER")
+    done = run("drain", 8, "--no-wait")
+    assert done.stderr == "the scheduler recover is off: nothing moves until it is on\n"
+
+
 def test_undrain(cluster):
     assert run("undrain", 8).stdout == "metaserver 8 serves\n"
     assert assigned(cluster) == [(8, "SERVES")]

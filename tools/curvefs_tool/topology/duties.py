@@ -83,7 +83,12 @@ def retire(metaserver: int, *, no_wait: bool, timeout_s: float, mds: str | None,
 
 def _assign(client: BlockingClient, metaserver_id: int, duty: topology_pb2.Duty) -> None:
     request = schedule_pb2.SetDutyRequest(metaserver_id=metaserver_id, duty=duty)
-    client.call(schedule_pb2_grpc.ScheduleServiceStub, "SetDuty", request)
+    stub = schedule_pb2_grpc.ScheduleServiceStub
+    client.call(stub, "SetDuty", request)
+    if duty != topology_pb2.SERVES:
+        for one in client.call(stub, "GetSchedule", schedule_pb2.GetScheduleRequest()).switches:
+            if one.scheduler == schedule_pb2.RECOVER and not one.enabled:
+                click.echo("the scheduler recover is off: nothing moves until it is on", err=True)
 
 
 def _wait(client: BlockingClient, metaserver_id: int, timeout_s: float, *, quiet: bool, removed: bool = False) -> None:

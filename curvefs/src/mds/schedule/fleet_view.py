@@ -62,6 +62,8 @@ class FleetView:
         metaservers: dict[int, list[topology_pb2.Metaserver]] = {}
         for record in self._state.metaservers.values():
             metaservers.setdefault(self._places.pool_of(record), []).append(record)
+        for gone in [id_ for id_ in self._online_since if id_ not in self._state.metaservers]:
+            del self._online_since[gone]
         made = {id_: self._copyset(record) for id_, record in self._state.copysets.items()}
         self._made = made
         copysets: dict[int, list[CopysetInfo]] = {}

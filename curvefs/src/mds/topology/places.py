@@ -7,9 +7,12 @@ joins has to be on a server of it.
 
 Invariants:
     what holds replicas does not move to another zone
-    the peers of a copyset are in one pool
+    the peers of a copyset are in one pool, unless somebody has put them elsewhere by hand
+
+Shared across awaits: one file is applied at a time.
 """
 
+import asyncio
 from typing import Any
 
 import structlog
@@ -40,6 +43,7 @@ class Places:
     def __init__(self, state: State, *, replica_count: int) -> None:
         self._state = state
         self._replica_count = replica_count
+        self._applying = asyncio.Lock()
 
     # ---------------------------------------------------------------------------------------- looking
 
@@ -76,16 +80,18 @@ class Places:
     # --------------------------------------------------------------------------------------- a file
 
     async def apply(self, text: bytes) -> list[TopologyChange]:
-        """Make the topology what a file says; return what that changed. Raises TopologyRefused and changes nothing.
+        """Make the topology what a file says; return what changed. Raises TopologyRefused; then nothing has.
 
         Very many changes are several transactions, each of which leaves a topology: parents come first, and go last.
+        The whole is checked before each; so a metaserver that joins meanwhile on what is to go can stop it half-way.
         """
         file = read_topology(text)
         done: list[TopologyChange] = []
-        while changes := await self._state.change(lambda change: self._apply_some(change, file)):
-            done += changes
-        while adopted := await self._state.change(self._adopt):
-            _log.info("metaservers have got a server", metaservers=adopted)
+        async with self._applying:
+            while changes := await self._state.change(lambda change: self._apply_some(change, file)):
+                done += changes
+            while adopted := await self._state.change(self._adopt):
+                _log.info("metaservers have got a server", metaservers=adopted)
         if done:
             _log.info("the topology was changed", changes=[str(one) for one in done[:_NAMED_MAX]], count=len(done))
         return done
@@ -94,8 +100,7 @@ class Places:
         present = self.topology()
         changes = plan_changes(file, present, self._state.metaservers.values(), change.next_number)
         future = present.after(changes)
-        servers = {one.metaserver_id: one.server_id for one in self._state.metaservers.values()}
-        if split := self._split_copyset(future, servers | self._adoptable(future)):
+        if split := self._split_copyset(future, self._adoptable(future)):
             raise TopologyRefused([Mistake("pools", split)])
         some = changes[:_AT_A_TIME]
         for one in some:
@@ -145,6 +150,8 @@ class Places:
         if not name and topology.server_at(address) is None:
             return record.server_id
         server_id = self.server_for(address, name)
+        if server_id == record.server_id:
+            return server_id
         if record.server_id and not self._holds_nothing(record.metaserver_id):
             before, after = topology.zone_of(record.server_id), topology.zone_of(server_id)
             if before != after:
@@ -153,8 +160,7 @@ class Places:
                     f"server '{topology.servers[server_id].name}' is in zone '{topology.zones[after].name}': retire it "
                     "and add it there anew"
                 )
-        servers = {one.metaserver_id: one.server_id for one in self._state.metaservers.values()}
-        if split := self._split_copyset(topology, servers | {record.metaserver_id: server_id}):
+        if split := self._split_copyset(topology, {record.metaserver_id: server_id}):
             if name:
                 raise PermissionDenied(f"{split}; apply a topology with the addresses of all of them")
             return record.server_id
@@ -177,13 +183,16 @@ class Places:
             if (server := topology.server_at(record.address)) is not None
         }
 
-    def _split_copyset(self, topology: Topology, servers: dict[int, int]) -> str:
-        """Return what is wrong with these servers of metaservers: two that share a copyset are in different pools."""
+    def _split_copyset(self, topology: Topology, moving: dict[int, int]) -> str:
+        """Return what is wrong with metaservers getting these servers: two would share a copyset across pools."""
+        if not moving:
+            return ""
+        servers = {id_: one.server_id for id_, one in self._state.metaservers.items()} | moving
         pools = {id_: topology.pool_of(server_id) for id_, server_id in servers.items()}
         names = {0: "the default pool"} | {id_: f"pool '{pool.name}'" for id_, pool in topology.pools.items()}
         for copyset in self._state.copysets.values():
             known = [peer.metaserver_id for peer in copyset.peers if peer.metaserver_id in pools]
-            for one in known[1:]:
+            for one in known[1:] if moving.keys() & known else ():
                 if pools[one] != pools[known[0]]:
                     told = " and ".join(self._told(id_, names[pools[id_]]) for id_ in (known[0], one))
                     return f"{told} would share copyset {copyset.group_id}"

@@ -143,9 +143,10 @@ class Registration:
         # it shares with others is never dropped: their replicas are real.
         used = {partition.group_id for partition in self._state.partitions.values()}
         for record in self._state.metaservers.values():
+            if record.address != address:
+                continue
             groups = self._copysets_of(record.metaserver_id)
-            alone = all(len(copyset.peers) == 1 and copyset.group_id not in used for copyset in groups)
-            if record.address == address and alone:
+            if all(len(copyset.peers) == 1 and copyset.group_id not in used for copyset in groups):
                 change.delete(self._state.metaservers, record.metaserver_id)
                 for copyset in groups:
                     change.delete(self._state.copysets, copyset.group_id)
