@@ -82,34 +82,31 @@ class Mistake:
         return f"{self.path}: {self.what}" if self.path else self.what
 
 
-class TopologyRefused(InvalidArgument):
-    """The topology file has mistakes."""
-
-    def __init__(self, mistakes: list[Mistake]) -> None:
-        lines = [str(mistake) for mistake in mistakes[:_MISTAKES_MAX]]
-        if len(mistakes) > _MISTAKES_MAX:
-            lines.append(f"and {len(mistakes) - _MISTAKES_MAX} more")
-        super().__init__("\n".join(lines))
-        self.mistakes = mistakes
+def refusal(mistakes: list[Mistake]) -> InvalidArgument:
+    """Return the error that says what is wrong with a file, a line for each mistake."""
+    lines = [str(mistake) for mistake in mistakes[:_MISTAKES_MAX]]
+    if len(mistakes) > _MISTAKES_MAX:
+        lines.append(f"and {len(mistakes) - _MISTAKES_MAX} more")
+    return InvalidArgument("\n".join(lines))
 
 
 # ------------------------------------------------------------------------------------------------- reading
 
 
 def read_topology(text: str | bytes) -> TopologyFile:
-    """Return what a file says. Raises TopologyRefused."""
+    """Return what a file says. Raises InvalidArgument."""
     if len(text) > _FILE_SIZE_MAX:
-        raise TopologyRefused([Mistake("", f"the file is larger than {_FILE_SIZE_MAX} bytes")])
+        raise refusal([Mistake("", f"the file is larger than {_FILE_SIZE_MAX} bytes")])
     try:
         told = json.loads(text, object_pairs_hook=_without_doubles)
         found = TopologyFile.model_validate(told)
     except ValidationError as error:
-        raise TopologyRefused([_mistake(one["loc"], one["type"], one["msg"]) for one in error.errors()]) from error
+        raise refusal([_mistake(one["loc"], one["type"], one["msg"]) for one in error.errors()]) from error
     except (ValueError, RecursionError) as error:
-        raise TopologyRefused([Mistake("", f"not a JSON file: {error}")]) from error
+        raise refusal([Mistake("", f"not a JSON file: {error}")]) from error
     mistakes = [*_doubles(found), *_reserved(found), *_too_few_zones(found)]
     if mistakes:
-        raise TopologyRefused(mistakes)
+        raise refusal(mistakes)
     return found
 
 
@@ -259,13 +256,13 @@ def plan_changes(
     """Return what makes the present topology what a file says, in an order in which every record finds its parent.
 
     metaservers: all; where one lies, replicas may lie. next_id: returns the next number for
-    "pool", "zone" or "server". Raises TopologyRefused when that would remove or move what is in use.
+    "pool", "zone" or "server". Raises InvalidArgument when that would remove or move what is in use.
     """
     plan = _Plan(file, present, next_id)
     plan.make()
     mistakes = list(plan.refusals(metaservers))
     if mistakes:
-        raise TopologyRefused(mistakes)
+        raise refusal(mistakes)
     return plan.changes
 
 

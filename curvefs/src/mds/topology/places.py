@@ -27,9 +27,9 @@ from .file import (
     Topology,
     TopologyChange,
     TopologyFile,
-    TopologyRefused,
     plan_changes,
     read_topology,
+    refusal,
 )
 
 _log = structlog.get_logger()
@@ -80,7 +80,7 @@ class Places:
     # --------------------------------------------------------------------------------------- a file
 
     async def apply(self, text: bytes) -> list[TopologyChange]:
-        """Make the topology what a file says; return what changed. Raises TopologyRefused; then nothing has.
+        """Make the topology what a file says; return what changed. Raises InvalidArgument; then nothing has.
 
         Very many changes are several transactions, each of which leaves a topology: parents come first, and go last.
         The whole is checked before each; so a metaserver that joins meanwhile on what is to go can stop it half-way.
@@ -101,7 +101,7 @@ class Places:
         changes = plan_changes(file, present, self._state.metaservers.values(), change.next_number)
         future = present.after(changes)
         if split := self._split_copyset(future, self._adoptable(future)):
-            raise TopologyRefused([Mistake("pools", split)])
+            raise refusal([Mistake("pools", split)])
         some = changes[:_AT_A_TIME]
         for one in some:
             table, id_ = self._row(one.record)

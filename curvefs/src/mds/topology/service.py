@@ -6,10 +6,8 @@ from typing import TypeVar
 
 from ....proto import topology_pb2 as pb
 from ....proto.topology_pb2_grpc import TopologyServiceServicer
-from ...common.errors import InvalidArgument
 from ..calls import Calls, answers
 from ..state import State
-from .file import TopologyRefused
 from .places import Places
 from .registration import Registration
 from .views import Views
@@ -48,11 +46,7 @@ class TopologyService(TopologyServiceServicer):
 
     @answers(pb.ApplyTopologyReply)
     async def ApplyTopology(self, request: pb.ApplyTopologyRequest) -> pb.ApplyTopologyReply:
-        try:
-            changes = await self._places.apply(request.file)
-        except TopologyRefused as error:
-            raise InvalidArgument(str(error)) from error
-        return pb.ApplyTopologyReply(changes=map(str, changes))
+        return pb.ApplyTopologyReply(changes=map(str, await self._places.apply(request.file)))
 
     @answers(pb.GetTopologyReply)
     async def GetTopology(self, _request: pb.GetTopologyRequest) -> pb.GetTopologyReply:
