@@ -67,8 +67,9 @@ class FleetView:
         made = {id_: self._copyset(record) for id_, record in self._state.copysets.items()}
         self._made = made
         copysets: dict[int, list[CopysetInfo]] = {}
+        pool_of = self._places.pool_of_copysets()
         for one in made.values():
-            copysets.setdefault(self._places.pool_of_copyset(one.record), []).append(one.info)
+            copysets.setdefault(pool_of(one.record), []).append(one.info)
         return {pool: self._snapshot(pool, those, copysets.get(pool, [])) for pool, those in metaservers.items()}
 
     def _snapshot(self, pool_id: int, records: list[topology_pb2.Metaserver], copysets: list[CopysetInfo]) -> Snapshot:

@@ -149,11 +149,12 @@ class Copysets:
         return found
 
     def _counts(self, pools: list[int]) -> dict[int, tuple[int, int]]:
-        """Return how many copysets and partitions are in each pool; with one pool at no cost, as it usually is."""
+        """Return how many copysets and partitions are in each pool; with one pool, as it usually is, without a look."""
         state = self._state
         if len(pools) == 1:
             return {pools[0]: (len(state.copysets), len(state.partitions))}
-        pool_of = {id_: self._places.pool_of_copyset(record) for id_, record in state.copysets.items()}
+        pool_of_copyset = self._places.pool_of_copysets()
+        pool_of = {id_: pool_of_copyset(record) for id_, record in state.copysets.items()}
         copysets = Counter(pool_of.values())
         partitions = Counter(pool_of.get(partition.group_id, 0) for partition in state.partitions.values())
         return {pool: (copysets[pool], partitions[pool]) for pool in pools}

@@ -13,6 +13,7 @@ Shared across awaits: one file is applied at a time.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -70,12 +71,15 @@ class Places:
         zone = self._state.zones.get(self.zone_of(metaserver))
         return zone.pool_id if zone is not None else 0
 
-    def pool_of_copyset(self, copyset: pb.Copyset) -> int:
-        """Return the pool of a copyset's peers."""
-        for peer in copyset.peers:
-            if (metaserver := self._state.metaservers.get(peer.metaserver_id)) is not None:
-                return self.pool_of(metaserver)
-        return 0
+    def pool_of_copysets(self) -> Callable[[pb.Copyset], int]:
+        """Return a function that returns the pool of a copyset's peers, as they lie now; cheap, as there are many."""
+        pools = {id_: self.pool_of(metaserver) for id_, metaserver in self._state.metaservers.items()}
+        if len(set(pools.values())) <= 1:
+            only = next(iter(pools.values()), 0)
+            return lambda _: only
+        return lambda copyset: next(
+            (pools[peer.metaserver_id] for peer in copyset.peers if peer.metaserver_id in pools), 0
+        )
 
     # --------------------------------------------------------------------------------------- a file
 

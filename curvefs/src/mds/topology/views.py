@@ -44,8 +44,9 @@ class Views:
         """Return these copysets, or all; unknown ids are left out."""
         wanted = sorted(group_ids) if group_ids else sorted(group_id for group_id, _ in self._state.copysets.items())
         counts = Counter(partition.group_id for partition in self._state.partitions.values())
+        pool_of = self._places.pool_of_copysets()
         return [
-            self._copyset(record, counts[group_id])
+            self._copyset(record, counts[group_id], pool_of(record))
             for group_id in wanted
             if (record := self._state.copysets.get(group_id))
         ]
@@ -96,10 +97,10 @@ class Views:
             view.copyset_count = len(report.copysets)
         return view
 
-    def _copyset(self, record: topology_pb2.Copyset, partition_count: int) -> topology_pb2.Copyset:
+    def _copyset(self, record: topology_pb2.Copyset, partition_count: int, pool_id: int) -> topology_pb2.Copyset:
         view = changed(
             record,
-            pool_id=self._places.pool_of_copyset(record),
+            pool_id=pool_id,
             leader_id=self.leader(record.group_id),
             partition_count=partition_count,
         )
