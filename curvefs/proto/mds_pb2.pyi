@@ -70,7 +70,7 @@ class Partition(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., leader: _Optional[str] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ...) -> None: ...
 
 class MountSession(_message.Message):
-    __slots__ = ("format", "session_id", "fs_id", "host", "pid", "mountpoint", "opened_ns", "renewed_ns", "lease_ms", "read_only", "exclusive", "ending", "identity", "ending_groups", "metrics_address")
+    __slots__ = ("format", "session_id", "fs_id", "host", "pid", "mountpoint", "opened_ns", "renewed_ns", "lease_ms", "read_only", "exclusive", "ending", "identity", "ending_groups", "metrics_address", "version")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     FS_ID_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,7 @@ class MountSession(_message.Message):
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     ENDING_GROUPS_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     format: int
     session_id: bytes
     fs_id: int
@@ -101,7 +102,8 @@ class MountSession(_message.Message):
     identity: bytes
     ending_groups: _containers.RepeatedScalarFieldContainer[int]
     metrics_address: str
-    def __init__(self, format: _Optional[int] = ..., session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., opened_ns: _Optional[int] = ..., renewed_ns: _Optional[int] = ..., lease_ms: _Optional[int] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., ending: _Optional[bool] = ..., identity: _Optional[bytes] = ..., ending_groups: _Optional[_Iterable[int]] = ..., metrics_address: _Optional[str] = ...) -> None: ...
+    version: str
+    def __init__(self, format: _Optional[int] = ..., session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., opened_ns: _Optional[int] = ..., renewed_ns: _Optional[int] = ..., lease_ms: _Optional[int] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., ending: _Optional[bool] = ..., identity: _Optional[bytes] = ..., ending_groups: _Optional[_Iterable[int]] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class SessionToken(_message.Message):
     __slots__ = ("fs_id", "session_id", "expires_ns", "read_only")
@@ -172,7 +174,7 @@ class DeleteFilesystemRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class OpenSessionRequest(_message.Message):
-    __slots__ = ("name", "host", "pid", "mountpoint", "read_only", "exclusive", "identity", "metrics_address")
+    __slots__ = ("name", "host", "pid", "mountpoint", "read_only", "exclusive", "identity", "metrics_address", "version")
     NAME_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +183,7 @@ class OpenSessionRequest(_message.Message):
     EXCLUSIVE_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     host: str
     pid: int
@@ -189,7 +192,8 @@ class OpenSessionRequest(_message.Message):
     exclusive: bool
     identity: bytes
     metrics_address: str
-    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., identity: _Optional[bytes] = ..., metrics_address: _Optional[str] = ...) -> None: ...
+    version: str
+    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., identity: _Optional[bytes] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class OpenSessionReply(_message.Message):
     __slots__ = ("epoch", "failure", "session", "token", "filesystem", "partitions", "mds_time_ns")

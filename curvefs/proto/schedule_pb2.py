@@ -23,33 +23,32 @@ _sym_db = _symbol_database.Default()
 
 
 from curvefs.proto import common_pb2 as curvefs_dot_proto_dot_common__pb2
+from curvefs.proto import topology_pb2 as curvefs_dot_proto_dot_topology__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63urvefs/proto/schedule.proto\x12\x10\x63urvefs.schedule\x1a\x1a\x63urvefs/proto/common.proto\"\xa4\x01\n\x08Operator\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x32\n\tscheduler\x18\x02 \x01(\x0e\x32\x1f.curvefs.schedule.SchedulerKind\x12\x1b\n\x13\x63onfiguration_index\x18\x03 \x01(\x04\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x12\n\nstarted_ns\x18\x05 \x01(\x03\x12\x13\n\x0b\x64\x65\x61\x64line_ns\x18\x06 \x01(\x03\"\x16\n\x14ListOperatorsRequest\"|\n\x12ListOperatorsReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12-\n\toperators\x18\x03 \x03(\x0b\x32\x1a.curvefs.schedule.Operator\")\n\x15\x43\x61ncelOperatorRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x04\"Z\n\x13SetSchedulerRequest\x12\x32\n\tscheduler\x18\x01 \x01(\x0e\x32\x1f.curvefs.schedule.SchedulerKind\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\"/\n\x16\x44rainMetaserverRequest\x12\x15\n\rmetaserver_id\x18\x01 \x01(\x04\"C\n\x15TransferLeaderRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x18\n\x10to_metaserver_id\x18\x02 \x01(\x04\"H\n\rScheduleReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure*W\n\rSchedulerKind\x12\x0b\n\x07RECOVER\x10\x00\x12\x13\n\x0f\x43OPYSET_BALANCE\x10\x01\x12\x12\n\x0eLEADER_BALANCE\x10\x02\x12\x10\n\x0cRAPID_LEADER\x10\x03\x32\xbd\x04\n\x0fScheduleService\x12]\n\rListOperators\x12&.curvefs.schedule.ListOperatorsRequest\x1a$.curvefs.schedule.ListOperatorsReply\x12Z\n\x0e\x43\x61ncelOperator\x12\'.curvefs.schedule.CancelOperatorRequest\x1a\x1f.curvefs.schedule.ScheduleReply\x12V\n\x0cSetScheduler\x12%.curvefs.schedule.SetSchedulerRequest\x1a\x1f.curvefs.schedule.ScheduleReply\x12\\\n\x0f\x44rainMetaserver\x12(.curvefs.schedule.DrainMetaserverRequest\x1a\x1f.curvefs.schedule.ScheduleReply\x12]\n\x10RetireMetaserver\x12(.curvefs.schedule.DrainMetaserverRequest\x1a\x1f.curvefs.schedule.ScheduleReply\x12Z\n\x0eTransferLeader\x12\'.curvefs.schedule.TransferLeaderRequest\x1a\x1f.curvefs.schedule.ScheduleReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63urvefs/proto/schedule.proto\x12\x10\x63urvefs.schedule\x1a\x1a\x63urvefs/proto/common.proto\x1a\x1c\x63urvefs/proto/topology.proto\"\xdf\x01\n\x08Operator\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12.\n\tscheduler\x18\x02 \x01(\x0e\x32\x1b.curvefs.schedule.Scheduler\x12\x1b\n\x13\x63onfiguration_index\x18\x03 \x01(\x04\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x12\n\nstarted_ns\x18\x05 \x01(\x03\x12\x13\n\x0b\x64\x65\x61\x64line_ns\x18\x06 \x01(\x03\x12\x0e\n\x06source\x18\x07 \x01(\x04\x12\x0e\n\x06target\x18\x08 \x01(\x04\x12\x10\n\x08\x65nded_ns\x18\t \x01(\x03\x12\x0b\n\x03\x65nd\x18\n \x01(\t\"I\n\x06Switch\x12.\n\tscheduler\x18\x01 \x01(\x0e\x32\x1b.curvefs.schedule.Scheduler\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\"\x14\n\x12GetScheduleRequest\"\xcf\x01\n\x10GetScheduleReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12+\n\x07running\x18\x03 \x03(\x0b\x32\x1a.curvefs.schedule.Operator\x12)\n\x05\x65nded\x18\x04 \x03(\x0b\x32\x1a.curvefs.schedule.Operator\x12*\n\x08switches\x18\x05 \x03(\x0b\x32\x18.curvefs.schedule.Switch\"V\n\x13SetSchedulerRequest\x12.\n\tscheduler\x18\x01 \x01(\x0e\x32\x1b.curvefs.schedule.Scheduler\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\"M\n\x0eSetDutyRequest\x12\x15\n\rmetaserver_id\x18\x01 \x01(\x04\x12$\n\x04\x64uty\x18\x02 \x01(\x0e\x32\x16.curvefs.topology.Duty\"H\n\rScheduleReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure*_\n\tScheduler\x12\x0b\n\x07RECOVER\x10\x00\x12\x13\n\x0f\x43OPYSET_BALANCE\x10\x01\x12\x12\n\x0eLEADER_BALANCE\x10\x02\x12\x10\n\x0cRAPID_LEADER\x10\x03\x12\n\n\x06PERSON\x10\x04\x32\x90\x02\n\x0fScheduleService\x12W\n\x0bGetSchedule\x12$.curvefs.schedule.GetScheduleRequest\x1a\".curvefs.schedule.GetScheduleReply\x12V\n\x0cSetScheduler\x12%.curvefs.schedule.SetSchedulerRequest\x1a\x1f.curvefs.schedule.ScheduleReply\x12L\n\x07SetDuty\x12 .curvefs.schedule.SetDutyRequest\x1a\x1f.curvefs.schedule.ScheduleReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'curvefs.proto.schedule_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCHEDULERKIND']._serialized_start=722
-  _globals['_SCHEDULERKIND']._serialized_end=809
-  _globals['_OPERATOR']._serialized_start=79
-  _globals['_OPERATOR']._serialized_end=243
-  _globals['_LISTOPERATORSREQUEST']._serialized_start=245
-  _globals['_LISTOPERATORSREQUEST']._serialized_end=267
-  _globals['_LISTOPERATORSREPLY']._serialized_start=269
-  _globals['_LISTOPERATORSREPLY']._serialized_end=393
-  _globals['_CANCELOPERATORREQUEST']._serialized_start=395
-  _globals['_CANCELOPERATORREQUEST']._serialized_end=436
-  _globals['_SETSCHEDULERREQUEST']._serialized_start=438
-  _globals['_SETSCHEDULERREQUEST']._serialized_end=528
-  _globals['_DRAINMETASERVERREQUEST']._serialized_start=530
-  _globals['_DRAINMETASERVERREQUEST']._serialized_end=577
-  _globals['_TRANSFERLEADERREQUEST']._serialized_start=579
-  _globals['_TRANSFERLEADERREQUEST']._serialized_end=646
-  _globals['_SCHEDULEREPLY']._serialized_start=648
-  _globals['_SCHEDULEREPLY']._serialized_end=720
-  _globals['_SCHEDULESERVICE']._serialized_start=812
-  _globals['_SCHEDULESERVICE']._serialized_end=1385
+  _globals['_SCHEDULER']._serialized_start=882
+  _globals['_SCHEDULER']._serialized_end=977
+  _globals['_OPERATOR']._serialized_start=109
+  _globals['_OPERATOR']._serialized_end=332
+  _globals['_SWITCH']._serialized_start=334
+  _globals['_SWITCH']._serialized_end=407
+  _globals['_GETSCHEDULEREQUEST']._serialized_start=409
+  _globals['_GETSCHEDULEREQUEST']._serialized_end=429
+  _globals['_GETSCHEDULEREPLY']._serialized_start=432
+  _globals['_GETSCHEDULEREPLY']._serialized_end=639
+  _globals['_SETSCHEDULERREQUEST']._serialized_start=641
+  _globals['_SETSCHEDULERREQUEST']._serialized_end=727
+  _globals['_SETDUTYREQUEST']._serialized_start=729
+  _globals['_SETDUTYREQUEST']._serialized_end=806
+  _globals['_SCHEDULEREPLY']._serialized_start=808
+  _globals['_SCHEDULEREPLY']._serialized_end=880
+  _globals['_SCHEDULESERVICE']._serialized_start=980
+  _globals['_SCHEDULESERVICE']._serialized_end=1252
 # @@protoc_insertion_point(module_scope)

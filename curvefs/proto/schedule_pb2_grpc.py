@@ -34,34 +34,19 @@ class ScheduleServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.ListOperators = channel.unary_unary(
-                '/curvefs.schedule.ScheduleService/ListOperators',
-                request_serializer=curvefs_dot_proto_dot_schedule__pb2.ListOperatorsRequest.SerializeToString,
-                response_deserializer=curvefs_dot_proto_dot_schedule__pb2.ListOperatorsReply.FromString,
-                _registered_method=True)
-        self.CancelOperator = channel.unary_unary(
-                '/curvefs.schedule.ScheduleService/CancelOperator',
-                request_serializer=curvefs_dot_proto_dot_schedule__pb2.CancelOperatorRequest.SerializeToString,
-                response_deserializer=curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.FromString,
+        self.GetSchedule = channel.unary_unary(
+                '/curvefs.schedule.ScheduleService/GetSchedule',
+                request_serializer=curvefs_dot_proto_dot_schedule__pb2.GetScheduleRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_schedule__pb2.GetScheduleReply.FromString,
                 _registered_method=True)
         self.SetScheduler = channel.unary_unary(
                 '/curvefs.schedule.ScheduleService/SetScheduler',
                 request_serializer=curvefs_dot_proto_dot_schedule__pb2.SetSchedulerRequest.SerializeToString,
                 response_deserializer=curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.FromString,
                 _registered_method=True)
-        self.DrainMetaserver = channel.unary_unary(
-                '/curvefs.schedule.ScheduleService/DrainMetaserver',
-                request_serializer=curvefs_dot_proto_dot_schedule__pb2.DrainMetaserverRequest.SerializeToString,
-                response_deserializer=curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.FromString,
-                _registered_method=True)
-        self.RetireMetaserver = channel.unary_unary(
-                '/curvefs.schedule.ScheduleService/RetireMetaserver',
-                request_serializer=curvefs_dot_proto_dot_schedule__pb2.DrainMetaserverRequest.SerializeToString,
-                response_deserializer=curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.FromString,
-                _registered_method=True)
-        self.TransferLeader = channel.unary_unary(
-                '/curvefs.schedule.ScheduleService/TransferLeader',
-                request_serializer=curvefs_dot_proto_dot_schedule__pb2.TransferLeaderRequest.SerializeToString,
+        self.SetDuty = channel.unary_unary(
+                '/curvefs.schedule.ScheduleService/SetDuty',
+                request_serializer=curvefs_dot_proto_dot_schedule__pb2.SetDutyRequest.SerializeToString,
                 response_deserializer=curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.FromString,
                 _registered_method=True)
 
@@ -69,40 +54,22 @@ class ScheduleServiceStub:
 class ScheduleServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
-    def ListOperators(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def CancelOperator(self, request, context):
+    def GetSchedule(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetScheduler(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def DrainMetaserver(self, request, context):
-        """moves everything away
+        """Stored: the next MDS keeps it. RAPID_LEADER runs once. Errors: INVALID_ARGUMENT (PERSON).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def RetireMetaserver(self, request, context):
-        """drained, then removed
+    def SetDuty(self, request, context):
+        """What a metaserver is for; stored, idempotent. Errors: NOT_FOUND; RESOURCE_BUSY (what it holds has nowhere to go).
         """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def TransferLeader(self, request, context):
-        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -110,34 +77,19 @@ class ScheduleServiceServicer:
 
 def add_ScheduleServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ListOperators': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListOperators,
-                    request_deserializer=curvefs_dot_proto_dot_schedule__pb2.ListOperatorsRequest.FromString,
-                    response_serializer=curvefs_dot_proto_dot_schedule__pb2.ListOperatorsReply.SerializeToString,
-            ),
-            'CancelOperator': grpc.unary_unary_rpc_method_handler(
-                    servicer.CancelOperator,
-                    request_deserializer=curvefs_dot_proto_dot_schedule__pb2.CancelOperatorRequest.FromString,
-                    response_serializer=curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.SerializeToString,
+            'GetSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSchedule,
+                    request_deserializer=curvefs_dot_proto_dot_schedule__pb2.GetScheduleRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_schedule__pb2.GetScheduleReply.SerializeToString,
             ),
             'SetScheduler': grpc.unary_unary_rpc_method_handler(
                     servicer.SetScheduler,
                     request_deserializer=curvefs_dot_proto_dot_schedule__pb2.SetSchedulerRequest.FromString,
                     response_serializer=curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.SerializeToString,
             ),
-            'DrainMetaserver': grpc.unary_unary_rpc_method_handler(
-                    servicer.DrainMetaserver,
-                    request_deserializer=curvefs_dot_proto_dot_schedule__pb2.DrainMetaserverRequest.FromString,
-                    response_serializer=curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.SerializeToString,
-            ),
-            'RetireMetaserver': grpc.unary_unary_rpc_method_handler(
-                    servicer.RetireMetaserver,
-                    request_deserializer=curvefs_dot_proto_dot_schedule__pb2.DrainMetaserverRequest.FromString,
-                    response_serializer=curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.SerializeToString,
-            ),
-            'TransferLeader': grpc.unary_unary_rpc_method_handler(
-                    servicer.TransferLeader,
-                    request_deserializer=curvefs_dot_proto_dot_schedule__pb2.TransferLeaderRequest.FromString,
+            'SetDuty': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDuty,
+                    request_deserializer=curvefs_dot_proto_dot_schedule__pb2.SetDutyRequest.FromString,
                     response_serializer=curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.SerializeToString,
             ),
     }
@@ -152,7 +104,7 @@ class ScheduleService:
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
-    def ListOperators(request,
+    def GetSchedule(request,
             target,
             options=(),
             channel_credentials=None,
@@ -165,36 +117,9 @@ class ScheduleService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/curvefs.schedule.ScheduleService/ListOperators',
-            curvefs_dot_proto_dot_schedule__pb2.ListOperatorsRequest.SerializeToString,
-            curvefs_dot_proto_dot_schedule__pb2.ListOperatorsReply.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def CancelOperator(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/curvefs.schedule.ScheduleService/CancelOperator',
-            curvefs_dot_proto_dot_schedule__pb2.CancelOperatorRequest.SerializeToString,
-            curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.FromString,
+            '/curvefs.schedule.ScheduleService/GetSchedule',
+            curvefs_dot_proto_dot_schedule__pb2.GetScheduleRequest.SerializeToString,
+            curvefs_dot_proto_dot_schedule__pb2.GetScheduleReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -233,7 +158,7 @@ class ScheduleService:
             _registered_method=True)
 
     @staticmethod
-    def DrainMetaserver(request,
+    def SetDuty(request,
             target,
             options=(),
             channel_credentials=None,
@@ -246,62 +171,8 @@ class ScheduleService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/curvefs.schedule.ScheduleService/DrainMetaserver',
-            curvefs_dot_proto_dot_schedule__pb2.DrainMetaserverRequest.SerializeToString,
-            curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RetireMetaserver(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/curvefs.schedule.ScheduleService/RetireMetaserver',
-            curvefs_dot_proto_dot_schedule__pb2.DrainMetaserverRequest.SerializeToString,
-            curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def TransferLeader(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/curvefs.schedule.ScheduleService/TransferLeader',
-            curvefs_dot_proto_dot_schedule__pb2.TransferLeaderRequest.SerializeToString,
+            '/curvefs.schedule.ScheduleService/SetDuty',
+            curvefs_dot_proto_dot_schedule__pb2.SetDutyRequest.SerializeToString,
             curvefs_dot_proto_dot_schedule__pb2.ScheduleReply.FromString,
             options,
             channel_credentials,

@@ -13,9 +13,18 @@ class Health(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ONLINE: _ClassVar[Health]
     UNSTABLE: _ClassVar[Health]
     OFFLINE: _ClassVar[Health]
+
+class Duty(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SERVES: _ClassVar[Duty]
+    DRAINS: _ClassVar[Duty]
+    RETIRES: _ClassVar[Duty]
 ONLINE: Health
 UNSTABLE: Health
 OFFLINE: Health
+SERVES: Duty
+DRAINS: Duty
+RETIRES: Duty
 
 class Pool(_message.Message):
     __slots__ = ("format", "pool_id", "name", "replica_count", "zone_count", "copyset_count")
@@ -62,7 +71,7 @@ class Server(_message.Message):
     def __init__(self, format: _Optional[int] = ..., server_id: _Optional[int] = ..., name: _Optional[str] = ..., zone_id: _Optional[int] = ..., internal_address: _Optional[str] = ..., external_address: _Optional[str] = ...) -> None: ...
 
 class Metaserver(_message.Message):
-    __slots__ = ("format", "metaserver_id", "address", "token", "server_id", "registered_ns", "pid", "health", "disk_total_bytes", "disk_used_bytes", "leader_count", "copyset_count", "metrics_address", "retired")
+    __slots__ = ("format", "metaserver_id", "address", "token", "server_id", "registered_ns", "pid", "health", "disk_total_bytes", "disk_used_bytes", "leader_count", "copyset_count", "metrics_address", "duty", "superseded_by", "replica_count")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -76,7 +85,9 @@ class Metaserver(_message.Message):
     LEADER_COUNT_FIELD_NUMBER: _ClassVar[int]
     COPYSET_COUNT_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
-    RETIRED_FIELD_NUMBER: _ClassVar[int]
+    DUTY_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDED_BY_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_COUNT_FIELD_NUMBER: _ClassVar[int]
     format: int
     metaserver_id: int
     address: str
@@ -90,8 +101,10 @@ class Metaserver(_message.Message):
     leader_count: int
     copyset_count: int
     metrics_address: str
-    retired: bool
-    def __init__(self, format: _Optional[int] = ..., metaserver_id: _Optional[int] = ..., address: _Optional[str] = ..., token: _Optional[bytes] = ..., server_id: _Optional[int] = ..., registered_ns: _Optional[int] = ..., pid: _Optional[int] = ..., health: _Optional[_Union[Health, str]] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., leader_count: _Optional[int] = ..., copyset_count: _Optional[int] = ..., metrics_address: _Optional[str] = ..., retired: _Optional[bool] = ...) -> None: ...
+    duty: Duty
+    superseded_by: int
+    replica_count: int
+    def __init__(self, format: _Optional[int] = ..., metaserver_id: _Optional[int] = ..., address: _Optional[str] = ..., token: _Optional[bytes] = ..., server_id: _Optional[int] = ..., registered_ns: _Optional[int] = ..., pid: _Optional[int] = ..., health: _Optional[_Union[Health, str]] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., leader_count: _Optional[int] = ..., copyset_count: _Optional[int] = ..., metrics_address: _Optional[str] = ..., duty: _Optional[_Union[Duty, str]] = ..., superseded_by: _Optional[int] = ..., replica_count: _Optional[int] = ...) -> None: ...
 
 class Copyset(_message.Message):
     __slots__ = ("format", "group_id", "pool_id", "configuration_index", "peers", "leader_id", "candidate", "sealed", "partition_count", "replicas")
@@ -140,20 +153,22 @@ class Replica(_message.Message):
     def __init__(self, metaserver_id: _Optional[int] = ..., heard: _Optional[bool] = ..., leading: _Optional[bool] = ..., term: _Optional[int] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., configuration_index: _Optional[int] = ..., loading: _Optional[bool] = ..., damaged: _Optional[bool] = ...) -> None: ...
 
 class RegisterMetaserverRequest(_message.Message):
-    __slots__ = ("cluster_id", "metaserver_id", "token", "address", "pid", "metrics_address")
+    __slots__ = ("cluster_id", "metaserver_id", "token", "address", "pid", "metrics_address", "server")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     metaserver_id: int
     token: bytes
     address: str
     pid: int
     metrics_address: str
-    def __init__(self, cluster_id: _Optional[str] = ..., metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., metrics_address: _Optional[str] = ...) -> None: ...
+    server: str
+    def __init__(self, cluster_id: _Optional[str] = ..., metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., metrics_address: _Optional[str] = ..., server: _Optional[str] = ...) -> None: ...
 
 class RegisterMetaserverReply(_message.Message):
     __slots__ = ("epoch", "failure", "cluster_id", "metaserver_id", "token", "session_secret")
@@ -202,22 +217,20 @@ class ListCopysetsReply(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., copysets: _Optional[_Iterable[_Union[Copyset, _Mapping]]] = ...) -> None: ...
 
 class ApplyTopologyRequest(_message.Message):
-    __slots__ = ("pools", "zones", "servers")
-    POOLS_FIELD_NUMBER: _ClassVar[int]
-    ZONES_FIELD_NUMBER: _ClassVar[int]
-    SERVERS_FIELD_NUMBER: _ClassVar[int]
-    pools: _containers.RepeatedCompositeFieldContainer[Pool]
-    zones: _containers.RepeatedCompositeFieldContainer[Zone]
-    servers: _containers.RepeatedCompositeFieldContainer[Server]
-    def __init__(self, pools: _Optional[_Iterable[_Union[Pool, _Mapping]]] = ..., zones: _Optional[_Iterable[_Union[Zone, _Mapping]]] = ..., servers: _Optional[_Iterable[_Union[Server, _Mapping]]] = ...) -> None: ...
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: bytes
+    def __init__(self, file: _Optional[bytes] = ...) -> None: ...
 
 class ApplyTopologyReply(_message.Message):
-    __slots__ = ("epoch", "failure")
+    __slots__ = ("epoch", "failure", "changes")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     failure: _common_pb2.Failure
-    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
+    changes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., changes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetTopologyRequest(_message.Message):
     __slots__ = ()

@@ -66,7 +66,8 @@ class TopologyServiceServicer:
 
     def RegisterMetaserver(self, request, context):
         """Answers an id and a token, which the metaserver keeps and presents in every heartbeat. A known id at the same
-        address with its token keeps its identity. Errors: PERMISSION_DENIED (wrong token or cluster).
+        address with its token keeps its identity. Errors: PERMISSION_DENIED (wrong token or cluster, another zone),
+        NOT_FOUND (no such server in the topology), ALREADY_EXISTS (another metaserver is alive at this address).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,7 +86,8 @@ class TopologyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApplyTopology(self, request, context):
-        """Applies a whole topology; idempotent. Errors: INVALID_ARGUMENT with the path of the mistake.
+        """Makes the topology what a file says; idempotent. Errors: INVALID_ARGUMENT with a line per mistake, each with its
+        path (what is in use is not removed); then nothing was changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

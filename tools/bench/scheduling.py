@@ -132,7 +132,7 @@ def main() -> None:
     watch(fleet, "all restart, leader balance", fleet.restart_all)
     watch(fleet, "all of it, interleaved", lambda: everything(fleet, part, zones), is_bounded=False)
     fresh = Controller(fleet.limits, fleet.random)
-    begun, _ = fresh.run(fleet.snapshot(), fleet.now_s)
+    begun, _ = fresh.run([fleet.snapshot()], fleet.now_s)
     print(f"a new MDS finds nothing to do: {len(begun)} operators")
     if begun:
         raise SystemExit("a balanced fleet is not left alone")

@@ -54,6 +54,12 @@ class MdsConfig(BaseModel):
     etcd_history_limit: int = Field(10_000, ge=0)  # revisions kept when compacting; 0: etcd compacts by itself
 
     @model_validator(mode="after")
+    def _health_gets_worse(self) -> Self:
+        if self.offline_after_s < self.unstable_after_s:
+            raise ValueError("offline_after_s is below unstable_after_s")
+        return self
+
+    @model_validator(mode="after")
     def _etcd_is_told_completely(self) -> Self:
         told = [name for name in self.model_fields_set if name.startswith("etcd_")]
         if self.store == EMBEDDED and told:

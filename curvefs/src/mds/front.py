@@ -14,9 +14,10 @@ from typing import Any, Protocol
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from ...proto import heartbeat_pb2, mds_pb2, topology_pb2
+from ...proto import heartbeat_pb2, mds_pb2, schedule_pb2, topology_pb2
 from ...proto.heartbeat_pb2_grpc import add_HeartbeatServiceServicer_to_server
 from ...proto.mds_pb2_grpc import add_MdsServiceServicer_to_server
+from ...proto.schedule_pb2_grpc import add_ScheduleServiceServicer_to_server
 from ...proto.topology_pb2_grpc import add_TopologyServiceServicer_to_server
 from ..common.errors import Redirect
 from ..common.status import failure_of
@@ -28,6 +29,7 @@ _SERVICES: list[tuple[ServiceDescriptor, Callable[[Any, Any], None]]] = [
     (mds_pb2.DESCRIPTOR.services_by_name["MdsService"], add_MdsServiceServicer_to_server),
     (topology_pb2.DESCRIPTOR.services_by_name["TopologyService"], add_TopologyServiceServicer_to_server),
     (heartbeat_pb2.DESCRIPTOR.services_by_name["HeartbeatService"], add_HeartbeatServiceServicer_to_server),
+    (schedule_pb2.DESCRIPTOR.services_by_name["ScheduleService"], add_ScheduleServiceServicer_to_server),
 ]
 
 Handler = Callable[[Any, Any], Awaitable[Any]]

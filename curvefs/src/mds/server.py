@@ -28,11 +28,15 @@ from .schedule.controller import Controller
 from .schedule.fleet_view import FleetView
 from .schedule.operators import Limits, Scheduler
 from .schedule.scheduling import Scheduling
+from .schedule.service import ScheduleService
+from .schedule.switches import Switches
 from .service import Identity, MdsService
 from .sessions import Sessions
 from .state import State
 from .topology.copysets import Copysets
+from .topology.duties import Duties
 from .topology.health import HealthLimits
+from .topology.places import Places
 from .topology.registration import Registration
 from .topology.service import TopologyService
 from .topology.views import Views
@@ -65,14 +69,9 @@ class Mds:
         self.reports = Reports(clock.boottime_s())
         silent_after_s = max(_SILENT_S, _BEATS_MISSED * config.heartbeat_interval_ms / 1000)
         limits = HealthLimits(config.unstable_after_s, config.offline_after_s, silent_after_s)
-        self.views = Views(state, self.reports, clock, limits)
+        self.places = Places(state, replica_count=config.replica_count)
+        self.views = Views(state, self.reports, self.places, clock, limits)
         self.fleet = Fleet(state.authority.epoch, deadline_s=config.metaserver_deadline_s)
-        stores = ObjectStores(
-            world.open_store,
-            world.check_store,
-            check_deadline_s=config.store_check_deadline_s,
-            objects_per_s=config.delete_objects_per_s,
-        )
         fleet_view = self._view_fleet(config, clock)
         self.copysets = Copysets(
             state,
@@ -80,14 +79,21 @@ class Mds:
             self.views,
             self.fleet,
             fleet_view,
-            replica_count=config.replica_count,
+            places=self.places,
             per_metaserver=config.copysets_per_metaserver,
             per_copyset=config.partitions_per_copyset,
             random=world.random,
         )
         self.registration = Registration(
-            state, self.reports, self.copysets, clock=clock, random_bytes=world.random_bytes
+            state,
+            self.reports,
+            self.copysets,
+            self.places,
+            clock=clock,
+            limits=limits,
+            random_bytes=world.random_bytes,
         )
+        self.duties = Duties(state, self.reports, self.views, self.places, fleet_view)
         self.sessions = Sessions(
             state,
             self.views,
@@ -103,22 +109,15 @@ class Mds:
             self.views,
             self.copysets,
             self.fleet,
-            stores,
+            _object_stores(config, world),
             clock=clock,
             count_max=config.filesystems_max,
             partition_count=config.partition_count,
             random_bytes=world.random_bytes,
             random=world.random,
         )
-        self.scheduling = Scheduling(
-            _controller(config, world),
-            fleet_view,
-            self.reports,
-            self.views,
-            clock,
-            interval_s=config.schedule_interval_s,
-            not_before_s=clock.boottime_s() + config.orders_after_s,
-        )
+        self.scheduling = self._schedule(config, world, fleet_view)
+        self.switches = Switches(state, self.scheduling.controller, _configured(config))
         self.heartbeats = Heartbeats(
             state,
             self.reports,
@@ -132,19 +131,7 @@ class Mds:
             interval_ms=config.heartbeat_interval_ms,
             orders_after_s=config.orders_after_s,
         )
-        self.services: dict[str, Any] = {
-            "MdsService": MdsService(
-                self.calls,
-                state,
-                self.filesystems,
-                self.sessions,
-                views=self.views,
-                identity=identity,
-                clock=clock,
-            ),
-            "TopologyService": TopologyService(self.calls, state, self.registration, self.views),
-            "HeartbeatService": HeartbeatService(self.calls, self.heartbeats),
-        }
+        self.services: dict[str, Any] = self._serve(clock)
         self.filesystems.resume()
 
     def _view_fleet(self, config: MdsConfig, clock: Clock) -> FleetView:
@@ -153,11 +140,35 @@ class Mds:
             self.reports,
             self.views,
             clock,
+            places=self.places,
             replica_count=config.replica_count,
-            zone_of=lambda _: 0,
-            retires=lambda record: record.retired,
             cooling_s=config.leader_cooling_s,
         )
+
+    def _schedule(self, config: MdsConfig, world: World, fleet_view: FleetView) -> Scheduling:
+        random = random_module.Random(world.random())  # noqa: S311 -- spreads, and hides nothing
+        return Scheduling(
+            Controller(Limits(), random),
+            fleet_view,
+            self.reports,
+            self.views,
+            world.clock,
+            interval_s=config.schedule_interval_s,
+            not_before_s=world.clock.boottime_s() + config.orders_after_s,
+        )
+
+    def _serve(self, clock: Clock) -> dict[str, Any]:
+        """Return the services by name."""
+        calls, state = self.calls, self.state
+        mds = MdsService(
+            calls, state, self.filesystems, self.sessions, views=self.views, identity=self.identity, clock=clock
+        )
+        return {
+            "MdsService": mds,
+            "TopologyService": TopologyService(calls, state, self.registration, self.views, self.places),
+            "HeartbeatService": HeartbeatService(calls, self.heartbeats),
+            "ScheduleService": ScheduleService(calls, self.scheduling, self.switches, self.duties, clock=clock),
+        }
 
     async def run(self) -> None:
         """Do the background work until cancelled."""
@@ -174,6 +185,7 @@ class Mds:
         try:
             await self.sessions.expire()
             await self.copysets.plan()
+            await self.duties.remove_done()
         except CurveFSError as error:
             _log.error("the MDS could not write down what has become due", reason=str(error))
         self.metrics.observe(self.state, self.views)
@@ -189,9 +201,18 @@ class Mds:
             await asyncio.sleep(_TICK_S)
 
 
-def _controller(config: MdsConfig, world: World) -> Controller:
-    controller = Controller(Limits(), random_module.Random(world.random()))  # noqa: S311 -- spreads, and hides nothing
-    controller.switch(Scheduler.RECOVER, on=config.schedule_recover)
-    controller.switch(Scheduler.COPYSET_BALANCE, on=config.schedule_copyset_balance)
-    controller.switch(Scheduler.LEADER_BALANCE, on=config.schedule_leader_balance)
-    return controller
+def _object_stores(config: MdsConfig, world: World) -> ObjectStores:
+    return ObjectStores(
+        world.open_store,
+        world.check_store,
+        check_deadline_s=config.store_check_deadline_s,
+        objects_per_s=config.delete_objects_per_s,
+    )
+
+
+def _configured(config: MdsConfig) -> dict[Scheduler, bool]:
+    return {
+        Scheduler.RECOVER: config.schedule_recover,
+        Scheduler.COPYSET_BALANCE: config.schedule_copyset_balance,
+        Scheduler.LEADER_BALANCE: config.schedule_leader_balance,
+    }

@@ -154,9 +154,9 @@ class Sessions:
             raise NotFound(f"filesystem '{request.name}' is not ready yet")
         if len(self._state.sessions) >= self._count_max:
             raise Overloaded(f"there are {self._count_max} sessions already", retry_after_ms=5000)
-        for field in (request.host, request.mountpoint, request.metrics_address):
+        for field in (request.host, request.mountpoint, request.metrics_address, request.version):
             if len(field) > 4096:
-                raise InvalidArgument("host, mountpoint and metrics address are at most 4096 characters each")
+                raise InvalidArgument("host, mountpoint, metrics address and version are at most 4096 characters each")
         for other in self._state.sessions_of(filesystem.fs_id):
             # One that is ending may still change things until every group confirmed.
             if request.exclusive or other.exclusive:
@@ -177,6 +177,7 @@ class Sessions:
             exclusive=request.exclusive,
             identity=request.identity,
             metrics_address=request.metrics_address,
+            version=request.version,
         )
         change.put(self._state.sessions, session_id, session)
         return session

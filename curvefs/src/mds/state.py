@@ -10,7 +10,8 @@ Invariants:
     a record out of a table is never modified: copy it, change the copy, put that
 
 Keys: ``fs/<id>``, ``fs-name/<name>``, ``partition/<fs>/<n>``, ``session/<hex>``, ``metaserver/<id>``, ``copyset/<id>``,
-``counter/<name>``; numbers are 20 decimal digits, so that keys sort as numbers do.
+``pool/<id>``, ``zone/<id>``, ``server/<id>``, ``scheduler/<name>``, ``counter/<name>``; numbers are 20 decimal digits,
+so that keys sort as numbers do.
 
 Shared across awaits: the tables; they change between a change's write and its return.
 """
@@ -151,6 +152,12 @@ class State:
         )
         self.metaservers: Table[int, topology_pb2.Metaserver] = Table(_records("metaserver/", topology_pb2.Metaserver))
         self.copysets: Table[int, topology_pb2.Copyset] = Table(_records("copyset/", topology_pb2.Copyset))
+        self.pools: Table[int, topology_pb2.Pool] = Table(_records("pool/", topology_pb2.Pool))
+        self.zones: Table[int, topology_pb2.Zone] = Table(_records("zone/", topology_pb2.Zone))
+        self.servers: Table[int, topology_pb2.Server] = Table(_records("server/", topology_pb2.Server))
+        self.switches: Table[str, bool] = Table(  # those of schedulers that somebody has set
+            Codec("scheduler/", str, str, lambda on: b"%d" % on, lambda stored: stored == b"1")
+        )
         self.counters: Table[str, int] = Table(Codec("counter/", str, str, lambda number: b"%d" % number, int))
         self._lock = asyncio.Lock()
 
@@ -165,6 +172,10 @@ class State:
             state.sessions,
             state.metaservers,
             state.copysets,
+            state.pools,
+            state.zones,
+            state.servers,
+            state.switches,
             state.counters,
         ]
         for table in tables:

@@ -7,13 +7,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class MetaserverConfig(BaseModel):
-    """What a metaserver is told. Names end in their unit. mds: addresses, HOST:PORT/HOST:PORT."""
+    """What a metaserver is told. Names end in their unit.
+
+    mds: addresses, HOST:PORT/HOST:PORT. server: of the topology, by name; empty: the one that has this address.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     listen: str = "127.0.0.1:0"
     data: Path
     mds: str
+    server: str = ""
     metrics_listen: str = "127.0.0.1:0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False

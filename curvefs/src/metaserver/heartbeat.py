@@ -16,7 +16,7 @@ import structlog
 from ...proto import heartbeat_pb2 as pb
 from ...proto import heartbeat_pb2_grpc, topology_pb2, topology_pb2_grpc
 from ..common.clock import Clock
-from ..common.errors import CurveFSError, PermissionDenied, StaleEpoch, StartupError
+from ..common.errors import AlreadyExists, CurveFSError, NotFound, PermissionDenied, StaleEpoch, StartupError
 from ..common.exits import ExitCode
 from ..process.data_folder import DataFolder
 from ..rpc.asyncio_client import AsyncClient
@@ -34,6 +34,13 @@ _log = structlog.get_logger()
 SESSIONS_REPORTED_MAX = 10_000
 _PAUSE_S = 0.5
 _PAUSE_S_MAX = 5.0
+# Longer than a metaserver that sends no more heartbeats counts as being there.
+_ADDRESS_PATIENCE_S = 20.0
+_REFUSALS: dict[type[CurveFSError], ExitCode] = {
+    PermissionDenied: ExitCode.REFUSED,
+    NotFound: ExitCode.NOT_FOUND,
+    AlreadyExists: ExitCode.ADDRESS_IN_USE,
+}
 
 
 class MdsLink:
@@ -48,11 +55,14 @@ class MdsLink:
         orders: Orders,
         *,
         clock: Clock,
+        server: str,
         peer_clocks: Callable[[], list[int]],
         interval_ms: int,
         deadline_s: float,
     ) -> None:
-        """peer_clocks: how far those of peers are ahead, in ns. deadline_s: of one call.
+        """server: of the topology, by name; empty: found by the address.
+
+        peer_clocks: how far those of peers are ahead, in ns. deadline_s: of one call.
 
         Raises StartupError for a damaged identity.
         """
@@ -62,6 +72,7 @@ class MdsLink:
         self._epochs = epochs
         self._orders = orders
         self._clock = clock
+        self._server = server
         self._peer_clocks = peer_clocks
         self._interval_s = interval_ms / 1000
         self._deadline_s = deadline_s
@@ -69,13 +80,22 @@ class MdsLink:
         self._clock_is_off = False
 
     async def register(self, address: str, metrics_address: str) -> None:
-        """Register, trying again until the MDS answers. Raises StartupError (REFUSED) when it says no."""
+        """Register, trying again until the MDS answers.
+
+        Raises StartupError when it says no: REFUSED, NOT_FOUND (no such server), ADDRESS_IN_USE (by another metaserver;
+        it may be the one that ran here until a moment ago, so that is tried for a while).
+        """
         pause_s = _PAUSE_S
+        began_s = self._clock.boottime_s()
         while True:
             try:
                 await self._register(address, metrics_address)
-            except PermissionDenied as error:
-                raise StartupError(f"the MDS refused the registration: {error}", ExitCode.REFUSED) from error
+            except tuple(_REFUSALS) as error:
+                code = _REFUSALS[type(error)]
+                waited_s = self._clock.boottime_s() - began_s
+                if code is not ExitCode.ADDRESS_IN_USE or waited_s > _ADDRESS_PATIENCE_S:
+                    raise StartupError(f"the MDS refused the registration: {error}", code) from error
+                _log.warning("another metaserver is at this address", reason=str(error), again_in_s=pause_s)
             except (CurveFSError, OSError) as error:
                 _log.warning("not registered with the MDS yet", reason=str(error), again_in_s=pause_s)
             else:
@@ -124,6 +144,7 @@ class MdsLink:
             address=address,
             pid=os.getpid(),
             metrics_address=metrics_address,
+            server=self._server,
         )
         stub = topology_pb2_grpc.TopologyServiceStub
         reply = await self._client.call(stub, "RegisterMetaserver", request, deadline_s=self._deadline_s)

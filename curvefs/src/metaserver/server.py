@@ -173,6 +173,7 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
         epochs,
         orders,
         clock=world.clock,
+        server=config.server,
         peer_clocks=peers.clock_offsets_ns,
         interval_ms=config.heartbeat_interval_ms,
         deadline_s=config.mds_deadline_s,

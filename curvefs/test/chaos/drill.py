@@ -80,7 +80,7 @@ class Drill:
         for number in range(1, METASERVERS + 2):
             name = f"server-{number}"
             zones[number % ZONES]["servers"].append({"name": name})
-        topology = {"pools": [{"name": "default", "replicas": REPLICAS, "zones": zones}]}
+        topology = {"pools": [{"name": "default", "replica_count": REPLICAS, "zones": zones}]}
         self._servers.mds.start()
         path = self._servers.root / "topology.json"
         path.write_text(json.dumps(topology))

@@ -167,9 +167,10 @@ class MdsLab:
         for metaserver in self.metaservers:
             await metaserver.stop()
 
-    async def join(self) -> FakeMetaserver:
-        """Have a metaserver join and send its first heartbeat."""
+    async def join(self, server: str = "") -> FakeMetaserver:
+        """Have a metaserver join, on a server of the topology, and send its first heartbeat."""
         metaserver = FakeMetaserver()
+        metaserver.server = server
         self.metaservers.append(metaserver)
         await metaserver.start()
         metaserver.registered(await self.mds.registration.register(metaserver.registration()))
@@ -183,9 +184,9 @@ class MdsLab:
         self.beat(metaserver)
         return metaserver
 
-    async def add_metaservers(self, count: int) -> list[FakeMetaserver]:
-        """Have several join, and wait until all copysets are made and reported."""
-        added = [await self.join() for _ in range(count)]
+    async def add_metaservers(self, count: int, servers: Sequence[str] = ()) -> list[FakeMetaserver]:
+        """Have several join, on these servers, and wait until all copysets are made and reported."""
+        added = [await self.join(*servers[n : n + 1]) for n in range(count)]
         await self.mds.copysets.plan()
         for group_id, _ in list(self.mds.state.copysets.items()):
             assert await self.mds.copysets.creations.finished(group_id, PATIENCE_S)

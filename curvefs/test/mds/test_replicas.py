@@ -71,6 +71,7 @@ async def test_a_metaserver_without_its_folder_is_not_taken_for_a_ghost(lab, thr
     wiped.address = three[2].address
     await wiped.start()
     lab.metaservers.append(wiped)
+    lab.clock.advance(11)
     wiped.registered(await lab.mds.registration.register(wiped.registration()))
     assert wiped.metaserver_id == 4
     assert members(lab)[1] == [1, 2, 3]

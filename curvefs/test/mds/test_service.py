@@ -22,7 +22,6 @@ from curvefs.src.common.errors import (
     PermissionDenied,
     Unavailable,
     Unreachable,
-    Unsupported,
 )
 from curvefs.src.mds.calls import Calls
 from curvefs.src.mds.metrics import Metrics
@@ -90,9 +89,9 @@ async def test_metaserver_registers_and_reports_over_the_wire(mds, metaserver):
         assert [one.metaserver_id for one in listed.metaservers] == [1]
         copysets = await client.call(TOPOLOGY, "ListCopysets", topology_pb2.ListCopysetsRequest(group_ids=[1, 9]))
         assert [one.group_id for one in copysets.copysets] == [1]
-        for method in ("ApplyTopology", "GetTopology"):
-            with pytest.raises(Unsupported):
-                await client.call(TOPOLOGY, method, getattr(topology_pb2, f"{method}Request")())
+        stored = await client.call(TOPOLOGY, "GetTopology", topology_pb2.GetTopologyRequest())
+        assert [(one.pool_id, one.name, one.replica_count) for one in stored.pools] == [(0, "default", 1)]
+        assert ([one.name for one in stored.zones], list(stored.servers)) == (["default"], [])
     finally:
         await client.close()
 

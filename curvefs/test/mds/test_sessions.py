@@ -190,12 +190,13 @@ async def test_metaserver_reporting_an_ended_session_is_ordered_to_end_it(mds, m
 
 async def test_restart_keeps_sessions_and_gives_a_full_lease(mds, metaserver):
     await mds.create()
-    session = await mds.open(metrics_address="127.0.0.1:1")
+    session = await mds.open(metrics_address="127.0.0.1:1", version="1.2")
     await mds.pass_time(59)
     await mds.restart()
     await mds.pass_time(59)
     [listed] = mds.mds.sessions.of(None)
     assert (listed.session_id, listed.ending, listed.metrics_address) == (session.session_id, False, "127.0.0.1:1")
+    assert listed.version == "1.2"
     token, _ = await mds.mds.sessions.renew(session.session_id)
     assert tokens.verify(mds.mds.state.authority.cluster.secret, token, mds.clock.time_ns()).fs_id == session.fs_id
     assert await mds.pass_time(61) == 1

@@ -5,15 +5,32 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from curvefs.proto import common_pb2, mds_pb2, mds_pb2_grpc, topology_pb2, topology_pb2_grpc
+from curvefs.proto import (
+    common_pb2,
+    mds_pb2,
+    mds_pb2_grpc,
+    schedule_pb2,
+    schedule_pb2_grpc,
+    topology_pb2,
+    topology_pb2_grpc,
+)
 
 
-class FakeCluster(mds_pb2_grpc.MdsServiceServicer, topology_pb2_grpc.TopologyServiceServicer):
-    """Use as a context manager. Fill the lists; ``failures`` maps a method's name to the failure it answers."""
+class FakeCluster(
+    mds_pb2_grpc.MdsServiceServicer,
+    topology_pb2_grpc.TopologyServiceServicer,
+    schedule_pb2_grpc.ScheduleServiceServicer,
+):
+    """Use as a context manager. Fill the lists; ``failures`` maps a method's name to the failure it answers.
+
+    on_list: called before each answer to ListMetaservers.
+    """
 
     def __init__(self):
         self.filesystems, self.sessions, self.metaservers, self.partitions = [], [], [], []
         self.copysets, self.epoch = [], 1
+        self.topology, self.changes = topology_pb2.GetTopologyReply(), []
+        self.schedule, self.on_list = schedule_pb2.GetScheduleReply(), lambda: None
         self.failures, self.requests = {}, []
         self.status = mds_pb2.GetStatusReply(mds_id="m1", pid=11, leading=True, metrics_address="127.0.0.1:9")
 
@@ -22,6 +39,7 @@ class FakeCluster(mds_pb2_grpc.MdsServiceServicer, topology_pb2_grpc.TopologySer
         self._server = grpc.server(self._threads, options=[("grpc.so_reuseport", 0)])
         mds_pb2_grpc.add_MdsServiceServicer_to_server(self, self._server)
         topology_pb2_grpc.add_TopologyServiceServicer_to_server(self, self._server)
+        schedule_pb2_grpc.add_ScheduleServiceServicer_to_server(self, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self.status.address = self.status.leader = self.address
         self._server.start()
@@ -75,8 +93,26 @@ class FakeCluster(mds_pb2_grpc.MdsServiceServicer, topology_pb2_grpc.TopologySer
         return self._answer("ListPartitions", request, mds_pb2.ListPartitionsReply(partitions=self.partitions))
 
     def ListMetaservers(self, request, context):
+        self.on_list()
         return self._answer("ListMetaservers", request, topology_pb2.ListMetaserversReply(metaservers=self.metaservers))
 
     def ListCopysets(self, request, context):
         found = [one for one in self.copysets if not request.group_ids or one.group_id in request.group_ids]
         return self._answer("ListCopysets", request, topology_pb2.ListCopysetsReply(copysets=found))
+
+    def GetTopology(self, request, context):
+        copy = topology_pb2.GetTopologyReply.FromString(self.topology.SerializeToString())
+        return self._answer("GetTopology", request, copy)
+
+    def ApplyTopology(self, request, context):
+        return self._answer("ApplyTopology", request, topology_pb2.ApplyTopologyReply(changes=self.changes))
+
+    def GetSchedule(self, request, context):
+        copy = schedule_pb2.GetScheduleReply.FromString(self.schedule.SerializeToString())
+        return self._answer("GetSchedule", request, copy)
+
+    def SetScheduler(self, request, context):
+        return self._answer("SetScheduler", request, schedule_pb2.ScheduleReply())
+
+    def SetDuty(self, request, context):
+        return self._answer("SetDuty", request, schedule_pb2.ScheduleReply())

@@ -46,6 +46,7 @@ class FakeMetaserver:
         self.metaserver_id = 0
         self.token = b""
         self.cluster_id = ""
+        self.server = ""
         self.highest_epoch = 0
         self._server: AsyncServer | None = None
         self._happened = asyncio.Event()
@@ -77,6 +78,7 @@ class FakeMetaserver:
             token=self.token,
             address=self.address,
             pid=42,
+            server=self.server,
         )
 
     def registered(self, reply: Any) -> None:

@@ -61,7 +61,14 @@ def healthy(cluster):
 
 def test_every_command_has_help():
     listed = run("--help").stdout
-    for name in ("up", "down", "status", "create-fs", "list-fs", "query-fs", "delete-fs", "copyset", "install-helpers"):
+    kinds = ("pool", "zone", "server", "metaserver", "copyset", "partition", "mount")
+    others = ("copyset", "schedule", "create-topology", "drain", "undrain", "retire", "install-helpers")
+    for name in (
+        *("up", "down", "status", "create-fs", "list-fs", "query-fs", "delete-fs"),
+        *(f"list-{kind}s" for kind in kinds),
+        *(f"query-{kind}" for kind in kinds),
+        *others,
+    ):
         assert name in listed
         done = run(name, "--help")
         assert done.exit_code == 0

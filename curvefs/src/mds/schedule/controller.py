@@ -9,7 +9,7 @@ Pure: fed with snapshots, reports and the time. Invariants:
     schedulers keep the limits, counting what runs; what a person asks for is not refused for them
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -95,27 +95,29 @@ class Controller:
 
     # ----------------------------------------------------------------------------------------- one pass
 
-    def run(self, snapshot: Snapshot, now_s: float) -> tuple[list[Operator], list[Ended]]:
-        """Look at what has come of the operators, and begin new ones; return what began and what ended."""
-        ended = list(self._settle(snapshot, now_s))
-        view = snapshot.with_operators(one.operator for one in self._running.values())
+    def run(self, snapshots: Sequence[Snapshot], now_s: float) -> tuple[list[Operator], list[Ended]]:
+        """Look at what has come of the operators, and begin new ones; return what began and what ended.
+
+        snapshots: of the pools. Limits are for all of them together, so recover has its turn in each one first.
+        """
+        ended = list(self._settle(snapshots, now_s))
         begun: list[Operator] = []
         for scheduler, schedule in _SCHEDULES:
             if scheduler not in self._enabled:
                 continue
-            new = schedule(view, self._limits, self._random)
-            for operator in new:
-                self._begin(operator, now_s)
-            begun += new
-            if new:
-                view = view.with_operators(new)
+            for snapshot in snapshots:
+                view = snapshot.with_operators(one.operator for one in self._running.values())
+                for operator in schedule(view, self._limits, self._random):
+                    self._begin(operator, now_s)
+                    begun.append(operator)
             if scheduler is Scheduler.RAPID_LEADER:
                 self._enabled.discard(scheduler)
         return begun, ended
 
-    def _settle(self, snapshot: Snapshot, now_s: float) -> Iterator[Ended]:
+    def _settle(self, snapshots: Sequence[Snapshot], now_s: float) -> Iterator[Ended]:
         for group_id, running in list(self._running.items()):
-            found = advance(running.operator, snapshot.copysets.get(group_id), snapshot.metaservers)
+            of = next((one for one in snapshots if group_id in one.copysets), None)
+            found = advance(running.operator, of.copysets[group_id], of.metaservers) if of else End.MOVED_ON
             if isinstance(found, Operator):
                 running.operator = found
                 if now_s >= running.deadline_s:

@@ -17,7 +17,7 @@ def wanted_count(
 ) -> int:
     """Return how many copysets there shall be: each metaserver's share, or what the partitions need.
 
-    known_count: metaservers that are not retired. ahead_count: partitions for which there shall be room at once.
+    known_count: metaservers that are there to stay. ahead_count: partitions for which there shall be room at once.
     """
     needed = -(-(partition_count + ahead_count) // partitions_per_copyset)
     return max(per_metaserver * known_count, needed) if known_count else 0
@@ -30,10 +30,12 @@ def create(
 
     wanted: copysets in all. No metaserver is the first of more than its share among all ``known_count``: what those
     that are away should lead is made when they are back, and nobody makes up for it. None are made while fewer than
-    replica_count metaservers can get replicas.
+    replica_count metaservers can get replicas, or in fewer zones than the replicas should lie in: they come to be, when
+    a cluster is set up, one after the other.
     """
     candidates = [one for one in snapshot.usable() if one.disk_use < limits.disk_use_max]
-    if len(candidates) < snapshot.replica_count or not known_count:
+    zones = {one.zone_id for one in candidates}
+    if len(candidates) < snapshot.replica_count or len(zones) < snapshot.zone_count or not known_count:
         return []
     share = -(-wanted // known_count)
     firsts = dict.fromkeys(snapshot.metaservers, 0)

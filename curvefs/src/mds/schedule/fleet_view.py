@@ -1,4 +1,4 @@
-"""Snapshots of what the MDS has stored and has heard.
+"""Snapshots of what the MDS has stored and has heard, one for each pool.
 
 What is made of a copyset is kept and used again while its record, its leader and the leader's configuration are the
 same; so a snapshot of many copysets costs little more than looking at each.
@@ -7,13 +7,13 @@ A copyset whose leader says another configuration than the record has is changin
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ....proto import topology_pb2
 from ...common.clock import Clock
 from ..heartbeat.reports import Reports
 from ..state import State
+from ..topology.places import Places
 from ..topology.views import Views
 from .snapshot import CopysetInfo, MetaserverInfo, Snapshot
 
@@ -31,9 +31,9 @@ class _Made:
 class FleetView:
     """Makes snapshots.
 
-    replica_count: of each copyset; where most have more than that they keep them, because an MDS that was started
-    with other settings must not take replicas away. zone_of: a metaserver's zone; 0 for all while there are no zones.
-    retires: whether a metaserver is to be emptied. cooling_s: for so long a metaserver that is back gets no leaders.
+    replica_count: of each copyset in the default pool; where most have more than that they keep them, because an MDS
+    that was started with other settings must not take replicas away. cooling_s: for so long a metaserver that is back
+    gets no leaders.
     """
 
     def __init__(
@@ -43,38 +43,49 @@ class FleetView:
         views: Views,
         clock: Clock,
         *,
+        places: Places,
         replica_count: int,
-        zone_of: Callable[[topology_pb2.Metaserver], int],
-        retires: Callable[[topology_pb2.Metaserver], bool],
         cooling_s: float,
     ) -> None:
         self._state = state
         self._reports = reports
         self._views = views
+        self._places = places
         self._clock = clock
         self._replica_count = replica_count
-        self._zone_of = zone_of
-        self._retires = retires
         self._cooling_s = cooling_s
         self._online_since: dict[int, float] = {}
         self._made: dict[int, _Made] = {}
 
-    def snapshot(self) -> Snapshot:
-        """Return the fleet as it is now."""
-        metaservers = [self._metaserver(record) for record in self._state.metaservers.values()]
-        copysets = [self._copyset(record) for record in self._state.copysets.values()]
-        self._made = {one.info.group_id: one for one in copysets}
-        sizes = Counter(len(one.info.voters) for one in copysets)
-        usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
-        infos = (one.info for one in copysets)
-        return Snapshot.of(metaservers, infos, replica_count=max(self._replica_count, usual))
+    def snapshots(self) -> dict[int, Snapshot]:
+        """Return the fleet as it is now, by pool; 0 is the default one. No pool without metaservers is among them."""
+        metaservers: dict[int, list[topology_pb2.Metaserver]] = {}
+        for record in self._state.metaservers.values():
+            metaservers.setdefault(self._places.pool_of(record), []).append(record)
+        for gone in [id_ for id_ in self._online_since if id_ not in self._state.metaservers]:
+            del self._online_since[gone]
+        made = {id_: self._copyset(record) for id_, record in self._state.copysets.items()}
+        self._made = made
+        copysets: dict[int, list[CopysetInfo]] = {}
+        pool_of = self._places.pool_of_copysets()
+        for one in made.values():
+            copysets.setdefault(pool_of(one.record), []).append(one.info)
+        return {pool: self._snapshot(pool, those, copysets.get(pool, [])) for pool, those in metaservers.items()}
 
-    def _metaserver(self, record: topology_pb2.Metaserver) -> MetaserverInfo:
+    def _snapshot(self, pool_id: int, records: list[topology_pb2.Metaserver], copysets: list[CopysetInfo]) -> Snapshot:
+        pool = self._state.pools.get(pool_id)
+        sizes = Counter(len(one.voters) for one in copysets)
+        usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
+        count = pool.replica_count if pool is not None else max(self._replica_count, usual)
+        infos = [self._metaserver(record, replica_count=count) for record in records]
+        return Snapshot.of(infos, copysets, replica_count=count, zone_count=1 if pool is None else count)
+
+    def _metaserver(self, record: topology_pb2.Metaserver, *, replica_count: int) -> MetaserverInfo:
         id_ = record.metaserver_id
         health, report = self._views.health(id_), self._reports.get(id_)
         if health != topology_pb2.ONLINE:
             self._online_since.pop(id_, None)
-        elif self._replica_count > 1 and (report is None or not report.proven):
+        elif replica_count > 1 and (report is None or not report.proven):
             # It may be a ghost, whose process never got the answer to its registration. It is dropped together with a
             # copyset of its own, but others must not share copysets with it.
             health = topology_pb2.UNSTABLE
@@ -82,11 +93,11 @@ class FleetView:
         since_s = self._online_since.setdefault(id_, now_s) if health == topology_pb2.ONLINE else now_s
         return MetaserverInfo(
             id_,
-            self._zone_of(record),
+            self._places.zone_of(record),
             health,
             report.disk_total_bytes if report else 0,
             report.disk_used_bytes if report else 0,
-            retiring=self._retires(record),
+            retiring=record.duty != topology_pb2.SERVES,
             cooling=now_s - since_s < self._cooling_s,
         )
 

@@ -7,6 +7,7 @@ ten times as long.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterator
 
 import structlog
@@ -23,10 +24,14 @@ from .progress import End
 _log = structlog.get_logger()
 _REST = 10
 _LOGGED_MAX = 20  # lines of each kind per pass
+_ENDED_MAX = 200
 
 
 class Scheduling:
-    """Runs the controller. Not before ``not_before_s`` of the boot-time clock."""
+    """Runs the controller. Not before ``not_before_s`` of the boot-time clock.
+
+    ended: the last operators that are over, the newest last, each with the boot time at which that was seen.
+    """
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class Scheduling:
         not_before_s: float,
     ) -> None:
         self.controller = controller
+        self.ended: deque[tuple[float, Ended]] = deque(maxlen=_ENDED_MAX)
         self._view = view
         self._reports = reports
         self._views = views
@@ -59,7 +65,8 @@ class Scheduling:
         now_s = self._clock.boottime_s()
         if now_s < self._not_before_s:
             return
-        begun, ended = self.controller.run(self._view.snapshot(), now_s)
+        begun, ended = self.controller.run(list(self._view.snapshots().values()), now_s)
+        self.ended.extend((now_s, over) for over in ended)
         for one in begun[:_LOGGED_MAX]:
             _log.info("an operator begins", **_told(one))
         for over in ended[:_LOGGED_MAX]:

@@ -59,7 +59,10 @@ class CopysetInfo:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All of a pool. groups_of: metaserver -> copysets it has a voter of. led_by: those it leads."""
+    """All of a pool. groups_of: metaserver -> copysets it has a voter of. led_by: those it leads.
+
+    zone_count: in how many zones a new copyset's replicas lie at least.
+    """
 
     metaservers: Mapping[int, MetaserverInfo]
     copysets: Mapping[int, CopysetInfo]
@@ -67,6 +70,7 @@ class Snapshot:
     groups_of: Mapping[int, list[int]]
     led_by: Mapping[int, list[int]]
     operators: Mapping[int, Operator] = field(default_factory=dict)
+    zone_count: int = 1
 
     @classmethod
     def of(
@@ -76,6 +80,7 @@ class Snapshot:
         *,
         replica_count: int,
         operators: Iterable[Operator] = (),
+        zone_count: int = 1,
     ) -> "Snapshot":
         """Return a snapshot of these."""
         servers = {one.metaserver_id: one for one in metaservers}
@@ -89,7 +94,7 @@ class Snapshot:
             if copyset.leader in led_by:
                 led_by[copyset.leader].append(group_id)
         running = {one.group_id: one for one in operators}
-        return cls(servers, groups, replica_count, groups_of, led_by, running)
+        return cls(servers, groups, replica_count, groups_of, led_by, running, zone_count)
 
     def with_operators(self, operators: Iterable[Operator]) -> "Snapshot":
         """Return this with more operators running."""

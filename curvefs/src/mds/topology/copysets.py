@@ -28,6 +28,7 @@ from ..schedule.operators import Limits
 from ..state import FORMAT, Change, State, changed
 from .membership import followed
 from .placement import GroupLoad, choose_groups
+from .places import Places
 from .views import Views
 
 _log = structlog.get_logger()
@@ -39,7 +40,7 @@ _PARALLEL = 8  # groups whose replicas are made at a time
 class Copysets:
     """All copysets. Its background work is ``creations.run()`` and ``memberships.run()``.
 
-    replica_count: of a copyset. per_metaserver: how many copysets each metaserver shall lead. per_copyset: how many
+    per_metaserver: how many copysets each metaserver shall lead, unless its pool says more. per_copyset: how many
     partitions one shall hold, before more are made.
     """
 
@@ -51,7 +52,7 @@ class Copysets:
         fleet: Fleet,
         fleet_view: FleetView,
         *,
-        replica_count: int,
+        places: Places,
         per_metaserver: int,
         per_copyset: int,
         random: Callable[[], float],
@@ -60,7 +61,7 @@ class Copysets:
         self._reports = reports
         self._views = views
         self._fleet = fleet
-        self._replica_count = replica_count
+        self._places = places
         self._fleet_view = fleet_view
         self._per_metaserver = per_metaserver
         self._per_copyset = per_copyset
@@ -110,35 +111,63 @@ class Copysets:
                 change.put(self._state.copysets, group_id, changed(record, sealed=True))
 
     def _plan(self, change: Change) -> list[tuple[int, tuple[int, ...]]]:
-        known_count = sum(not record.retired for record in self._state.metaservers.values())
-        wanted = wanted_count(
-            known_count=known_count,
-            per_metaserver=self._per_metaserver,
-            partition_count=len(self._state.partitions),
-            ahead_count=_AHEAD,
-            partitions_per_copyset=self._per_copyset,
-        )
-        if wanted <= len(self._state.copysets):
-            return []
-        planned = create(
-            self._fleet_view.snapshot(),
-            Limits(),
-            Random(self._random()),  # noqa: S311 -- spreads, and hides nothing
-            wanted=wanted,
-            known_count=known_count,
-            count_max=_PLANNED_MAX,
-        )
-        made = []
-        for peers in planned:
-            group_id = change.next_number("copyset")
-            while self._reports.is_reported(group_id):  # made by hand, or before the store was restored
-                group_id = change.next_number("copyset")
-            record = topology_pb2.Copyset(
-                format=FORMAT, group_id=group_id, peers=[common_pb2.Peer(metaserver_id=one) for one in peers]
+        made: list[tuple[int, tuple[int, ...]]] = []
+        lacking = self._lacking()
+        snapshots = self._fleet_view.snapshots() if lacking else {}
+        for pool_id, (wanted, known_count) in lacking.items():
+            planned = create(
+                snapshots[pool_id],
+                Limits(),
+                Random(self._random()),  # noqa: S311 -- spreads, and hides nothing
+                wanted=wanted,
+                known_count=known_count,
+                count_max=_PLANNED_MAX - len(made),
             )
-            change.put(self._state.copysets, group_id, record)
-            made.append((group_id, peers))
+            made += [(self._put_new(change, peers), peers) for peers in planned]
         return made
+
+    def _lacking(self) -> dict[int, tuple[int, int]]:
+        """Return the pools that shall have more copysets: how many in all, for how many metaservers."""
+        known: Counter[int] = Counter()
+        for record in self._state.metaservers.values():
+            known[self._places.pool_of(record)] += record.duty == topology_pb2.SERVES and not record.superseded_by
+        counts = self._counts(list(known))
+        found: dict[int, tuple[int, int]] = {}
+        for pool_id, known_count in known.items():
+            copysets, partitions = counts[pool_id]
+            pool = self._state.pools.get(pool_id)
+            wanted = wanted_count(
+                known_count=known_count,
+                per_metaserver=self._per_metaserver,
+                partition_count=partitions,
+                ahead_count=_AHEAD,
+                partitions_per_copyset=self._per_copyset,
+            )
+            wanted = max(wanted, pool.copyset_count if pool is not None and known_count else 0)
+            if wanted > copysets:
+                found[pool_id] = wanted, known_count
+        return found
+
+    def _counts(self, pools: list[int]) -> dict[int, tuple[int, int]]:
+        """Return how many copysets and partitions are in each pool; with one pool, as it usually is, without a look."""
+        state = self._state
+        if len(pools) == 1:
+            return {pools[0]: (len(state.copysets), len(state.partitions))}
+        pool_of_copyset = self._places.pool_of_copysets()
+        pool_of = {id_: pool_of_copyset(record) for id_, record in state.copysets.items()}
+        copysets = Counter(pool_of.values())
+        partitions = Counter(pool_of.get(partition.group_id, 0) for partition in state.partitions.values())
+        return {pool: (copysets[pool], partitions[pool]) for pool in pools}
+
+    def _put_new(self, change: Change, peers: tuple[int, ...]) -> int:
+        group_id = change.next_number("copyset")
+        while self._reports.is_reported(group_id):  # made by hand, or before the store was restored
+            group_id = change.next_number("copyset")
+        record = topology_pb2.Copyset(
+            format=FORMAT, group_id=group_id, peers=[common_pb2.Peer(metaserver_id=one) for one in peers]
+        )
+        change.put(self._state.copysets, group_id, record)
+        return group_id
 
     # -------------------------------------------------------------------------------------- placing on them
 
@@ -152,11 +181,12 @@ class Copysets:
             return chosen
         if self._views.awaits_first_reports():
             raise Overloaded("this MDS has just begun and waits for its metaservers", retry_after_ms=500)
-        online = len(self._fleet_view.snapshot().usable())
+        snapshots = self._fleet_view.snapshots().values()
+        online, needed = max(((len(one.usable()), one.replica_count) for one in snapshots), default=(0, 0))
         if online == 0:
             raise Unavailable("no metaserver is online to hold the metadata")
-        if online < self._replica_count:
-            raise Unavailable(f"{online} of {self._replica_count} metaservers needed are online")
+        if online < needed:
+            raise Unavailable(f"{online} of {needed} metaservers needed are online")
         raise Unavailable("no copyset has enough of its metaservers online")
 
     def _group_loads(self) -> list[GroupLoad]:

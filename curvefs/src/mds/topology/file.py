@@ -5,8 +5,9 @@
 
 It is checked as a whole: a file with mistakes is refused with all of them, each with its path, and changes nothing. It
 says everything: what it leaves out is removed, unless it is in use. Names identify; a pool's name, a server's name and
-an address occur once, a zone's name once in its pool. A server's address is a host, for all metaservers on it, or
-HOST:PORT, for that one; the more exact one wins.
+an address occur once, a zone's name once in its pool. A metaserver says which server it is on, or is found by its
+address: that of a server is a host, for all metaservers on it, or HOST:PORT, for that one; the more exact one wins. A
+server without an address has those metaservers that name it.
 
 Pure: a text and the present topology in, changes or mistakes out. Applying the same file again changes nothing.
 """
@@ -23,6 +24,7 @@ from ....proto import topology_pb2 as pb
 from ...common.errors import InvalidArgument
 
 FORMAT = 1
+DEFAULT = "default"  # pool and zone of metaservers without a server: all of them, while there is no topology
 _FILE_SIZE_MAX = 16 << 20
 _MISTAKES_MAX = 100
 P = TypeVar("P")
@@ -43,7 +45,7 @@ class ServerPart(_Part):
     """A machine. external_address: where clients reach it, if elsewhere."""
 
     name: _Name
-    address: _Address
+    address: _Address | None = None
     external_address: _Address | None = None
 
 
@@ -80,34 +82,31 @@ class Mistake:
         return f"{self.path}: {self.what}" if self.path else self.what
 
 
-class TopologyRefused(InvalidArgument):
-    """The topology file has mistakes."""
-
-    def __init__(self, mistakes: list[Mistake]) -> None:
-        lines = [str(mistake) for mistake in mistakes[:_MISTAKES_MAX]]
-        if len(mistakes) > _MISTAKES_MAX:
-            lines.append(f"and {len(mistakes) - _MISTAKES_MAX} more")
-        super().__init__("\n".join(lines))
-        self.mistakes = mistakes
+def refusal(mistakes: list[Mistake]) -> InvalidArgument:
+    """Return the error that says what is wrong with a file, a line for each mistake."""
+    lines = [str(mistake) for mistake in mistakes[:_MISTAKES_MAX]]
+    if len(mistakes) > _MISTAKES_MAX:
+        lines.append(f"and {len(mistakes) - _MISTAKES_MAX} more")
+    return InvalidArgument("\n".join(lines))
 
 
 # ------------------------------------------------------------------------------------------------- reading
 
 
 def read_topology(text: str | bytes) -> TopologyFile:
-    """Return what a file says. Raises TopologyRefused."""
+    """Return what a file says. Raises InvalidArgument."""
     if len(text) > _FILE_SIZE_MAX:
-        raise TopologyRefused([Mistake("", f"the file is larger than {_FILE_SIZE_MAX} bytes")])
+        raise refusal([Mistake("", f"the file is larger than {_FILE_SIZE_MAX} bytes")])
     try:
         told = json.loads(text, object_pairs_hook=_without_doubles)
         found = TopologyFile.model_validate(told)
     except ValidationError as error:
-        raise TopologyRefused([_mistake(one["loc"], one["type"], one["msg"]) for one in error.errors()]) from error
+        raise refusal([_mistake(one["loc"], one["type"], one["msg"]) for one in error.errors()]) from error
     except (ValueError, RecursionError) as error:
-        raise TopologyRefused([Mistake("", f"not a JSON file: {error}")]) from error
-    mistakes = [*_doubles(found), *_too_few_zones(found)]
+        raise refusal([Mistake("", f"not a JSON file: {error}")]) from error
+    mistakes = [*_doubles(found), *_reserved(found), *_too_few_zones(found)]
     if mistakes:
-        raise TopologyRefused(mistakes)
+        raise refusal(mistakes)
     return found
 
 
@@ -140,9 +139,16 @@ def _doubles(file: TopologyFile) -> Iterator[Mistake]:
             yield from zones.note(zone.name, f"{zone_path}.name")
             for path, server in _numbered(f"{zone_path}.servers", zone.servers):
                 yield from servers.note(server.name, f"{path}.name")
-                yield from addresses.note(server.address, f"{path}.address")
+                if server.address is not None:
+                    yield from addresses.note(server.address, f"{path}.address")
                 if server.external_address not in (None, server.address):
                     yield from addresses.note(server.external_address or "", f"{path}.external_address")
+
+
+def _reserved(file: TopologyFile) -> Iterator[Mistake]:
+    for path, pool in _numbered("pools", file.pools):
+        if pool.name == DEFAULT:
+            yield Mistake(f"{path}.name", f"'{DEFAULT}' is the pool of metaservers without a server")
 
 
 def _too_few_zones(file: TopologyFile) -> Iterator[Mistake]:
@@ -207,17 +213,22 @@ class Topology:
         host = host_of(address)
         found: pb.Server | None = None
         for server in self.servers.values():
-            theirs = (server.internal_address, server.external_address)
+            theirs = {server.internal_address, server.external_address} - {""}
             if address in theirs:
                 return server
             if host in theirs:
                 found = server
         return found
 
-    def zone_at(self, address: str) -> pb.Zone | None:
-        """Return the zone that a metaserver at HOST:PORT lies in."""
-        server = self.server_at(address)
-        return self.zones.get(server.zone_id) if server is not None else None
+    def zone_of(self, server_id: int) -> int:
+        """Return the zone of a server; 0, the default one, for none."""
+        server = self.servers.get(server_id)
+        return server.zone_id if server is not None else 0
+
+    def pool_of(self, server_id: int) -> int:
+        """Return the pool of a server; 0, the default one, for none."""
+        zone = self.zones.get(self.zone_of(server_id))
+        return zone.pool_id if zone is not None else 0
 
     def after(self, changes: Iterable[TopologyChange]) -> "Topology":
         """Return the topology with changes made."""
@@ -244,14 +255,14 @@ def plan_changes(
 ) -> list[TopologyChange]:
     """Return what makes the present topology what a file says, in an order in which every record finds its parent.
 
-    metaservers: all that are not retired; where one lies, replicas may lie. next_id: returns the next number for
-    "pool", "zone" or "server". Raises TopologyRefused when that would remove or move what is in use.
+    metaservers: all; where one lies, replicas may lie. next_id: returns the next number for
+    "pool", "zone" or "server". Raises InvalidArgument when that would remove or move what is in use.
     """
     plan = _Plan(file, present, next_id)
     plan.make()
     mistakes = list(plan.refusals(metaservers))
     if mistakes:
-        raise TopologyRefused(mistakes)
+        raise refusal(mistakes)
     return plan.changes
 
 
@@ -295,7 +306,8 @@ class _Plan:
         for server_path, one in _numbered(f"{path}.servers", part.servers):
             server_id = self._server_ids.get(one.name) or self._next_id("server")
             server = pb.Server(format=FORMAT, server_id=server_id, name=one.name, zone_id=zone_id)
-            server.internal_address, server.external_address = one.address, one.external_address or one.address
+            server.internal_address = one.address or ""
+            server.external_address = one.external_address or server.internal_address
             self._put("server", server_id, server, self._present.servers.get(server_id), server_path)
 
     def _put(self, kind: str, id_: int, record: R, before: R | None, path: str) -> None:
@@ -311,22 +323,21 @@ class _Plan:
         """Yield why what is in use cannot be removed or moved."""
         future = self._present.after(self.changes)
         for metaserver in sorted(metaservers, key=lambda one: one.metaserver_id):
-            before, after = self._present.server_at(metaserver.address), future.server_at(metaserver.address)
-            if before is None or (after is not None and after.zone_id == before.zone_id):
+            before = self._present.servers.get(metaserver.server_id)
+            if before is None:
                 continue
+            after = future.servers.get(metaserver.server_id)
             who = f"metaserver {metaserver.metaserver_id} ({metaserver.address})"
             if after is None:
                 yield self._left_out(before, who)
-                continue
-            zones = [self._present.zones[before.zone_id].name, future.zones[after.zone_id].name]
-            moved = f"{who} would move from zone '{zones[0]}' to zone '{zones[1]}'; retire it and add it there"
-            yield Mistake(self._paths["server", after.server_id], moved)
+            elif after.zone_id != before.zone_id:
+                zones = [self._present.zones[before.zone_id].name, future.zones[after.zone_id].name]
+                moved = f"{who} would move from zone '{zones[0]}' to zone '{zones[1]}'; retire it and add it there"
+                yield Mistake(self._paths["server", after.server_id], moved)
 
     def _left_out(self, server: pb.Server, who: str) -> Mistake:
         zone = self._present.zones[server.zone_id]
         pool = self._present.pools[zone.pool_id]
-        if ("server", server.server_id) in self._paths:
-            return Mistake(self._paths["server", server.server_id], f"its new address leaves {who} out")
         if ("zone", zone.zone_id) in self._paths:
             path = self._paths["zone", zone.zone_id]
             return Mistake(f"{path}.servers", f"server '{server.name}' is left out, but {who} is on it")

@@ -1,4 +1,9 @@
-"""Metaservers join: ids and tokens. What is put on them is copysets.py's matter."""
+"""Metaservers join: ids, tokens, and who is at which address. What is put on them is copysets.py's matter.
+
+One metaserver is at an address. Another one that registers there is refused while the first is heard; when it is
+silent, the new one supersedes it. What has lost its disk comes back as another one, and whatever it held is made up for
+at once; should the disk be found, the old one registers with its token, and supersedes in turn.
+"""
 
 import hmac
 from collections.abc import Callable
@@ -8,10 +13,20 @@ import structlog
 from ....proto import topology_pb2
 from ...common.addresses import parse_address
 from ...common.clock import Clock
-from ...common.errors import CurveFSError, InvalidArgument, Overloaded, PermissionDenied, StartupError
+from ...common.errors import (
+    AlreadyExists,
+    CurveFSError,
+    InvalidArgument,
+    Overloaded,
+    PermissionDenied,
+    StartupError,
+    Unavailable,
+)
 from ..heartbeat.reports import Reports
 from ..state import FORMAT, Change, State, changed
 from .copysets import Copysets
+from .health import HealthLimits
+from .places import Places
 
 _log = structlog.get_logger()
 _TOKEN_SIZE = 16
@@ -26,10 +41,14 @@ class Registration:
         state: State,
         reports: Reports,
         copysets: Copysets,
+        places: Places,
         *,
         clock: Clock,
+        limits: HealthLimits,
         random_bytes: Callable[[int], bytes],
     ) -> None:
+        self._places = places
+        self._limits = limits
         self._state = state
         self._reports = reports
         self._copysets = copysets
@@ -40,7 +59,8 @@ class Registration:
         """Return the metaserver's record, with its token.
 
         An id of 0 joins anew. A known id shows its token; it may have another address than before.
-        Raises PermissionDenied (cluster, id, token), InvalidArgument (address), Overloaded (too many).
+        Raises PermissionDenied (cluster, id, token, another zone), NotFound (no such server), AlreadyExists (another is
+        at this address), Unavailable (may be there), InvalidArgument (address), Overloaded (too many).
         """
         cluster_id = self._state.authority.cluster.id
         if request.cluster_id and request.cluster_id != cluster_id:
@@ -60,49 +80,92 @@ class Registration:
         return record
 
     def known(self, metaserver_id: int, token: bytes) -> topology_pb2.Metaserver:
-        """Return the record of a metaserver that shows its token. Raises PermissionDenied."""
+        """Return the record of a metaserver that shows its token. Raises PermissionDenied.
+
+        One that is superseded has to register again, for which another one may be in its place.
+        """
+        record = self._with_token(metaserver_id, token)
+        if record.superseded_by:
+            raise PermissionDenied(
+                f"metaserver {record.superseded_by} has registered at the address of metaserver {metaserver_id}"
+            )
+        return record
+
+    def _with_token(self, metaserver_id: int, token: bytes) -> topology_pb2.Metaserver:
         record = self._state.metaservers.get(metaserver_id)
         if record is None or not hmac.compare_digest(record.token, token):
             raise PermissionDenied(f"metaserver {metaserver_id} is unknown here, or its token is wrong")
-        if record.retired:
-            raise PermissionDenied(f"metaserver {metaserver_id} was retired")
         return record
 
     def _join(self, change: Change, request: topology_pb2.RegisterMetaserverRequest) -> topology_pb2.Metaserver:
         if len(self._state.metaservers) >= _METASERVERS_MAX:
             raise Overloaded(f"there are {_METASERVERS_MAX} metaservers already", retry_after_ms=60_000)
-        self._drop_stillborn(change, request.address)
+        server_id = self._places.server_for(request.address, request.server)
+        self._check_alone(request.address, 0)
         metaserver_id = change.next_number("metaserver")
         record = topology_pb2.Metaserver(
             format=FORMAT,
             metaserver_id=metaserver_id,
             address=request.address,
+            server_id=server_id,
             token=self._random_bytes(_TOKEN_SIZE),
             registered_ns=self._clock.time_ns(),
             pid=request.pid,
             metrics_address=request.metrics_address,
         )
         change.put(self._state.metaservers, metaserver_id, record)
+        self._supersede(change, request.address, metaserver_id)
+        self._drop_stillborn(change, request.address)
         return record
+
+    def _check_alone(self, address: str, metaserver_id: int) -> None:
+        """Raise AlreadyExists while another metaserver is heard at an address, Unavailable while one may yet be."""
+        now_s, silent_after_s = self._clock.boottime_s(), self._limits.silent_after_s
+        for id_, record in self._state.metaservers.items():
+            if record.address != address or id_ == metaserver_id or record.superseded_by:
+                continue
+            report = self._reports.get(id_)
+            if report is None and now_s - self._reports.started_s < silent_after_s:
+                raise Unavailable(f"this MDS has just begun, and metaserver {id_} may still be at {address}")
+            if report is not None and report.proven and now_s - report.heard_s < silent_after_s:
+                ago_s = int(now_s - report.heard_s)
+                raise AlreadyExists(f"metaserver {id_} is at {address} already: it was heard {ago_s} s ago")
+
+    def _supersede(self, change: Change, address: str, metaserver_id: int) -> None:
+        for id_, record in self._state.metaservers.items():
+            if record.address == address and id_ != metaserver_id and not record.superseded_by:
+                change.put(self._state.metaservers, id_, changed(record, superseded_by=metaserver_id))
+                self._reports.forget(id_)
+                _log.warning("a metaserver is superseded at its address", metaserver_id=id_, by=metaserver_id)
 
     def _drop_stillborn(self, change: Change, address: str) -> None:
         # A first registration whose answer was lost left a record at this address that no process remembers. A copyset
         # it shares with others is never dropped: their replicas are real.
         used = {partition.group_id for partition in self._state.partitions.values()}
         for record in self._state.metaservers.values():
+            if record.address != address:
+                continue
             groups = self._copysets_of(record.metaserver_id)
-            alone = all(len(copyset.peers) == 1 and copyset.group_id not in used for copyset in groups)
-            if record.address == address and alone:
+            if all(len(copyset.peers) == 1 and copyset.group_id not in used for copyset in groups):
                 change.delete(self._state.metaservers, record.metaserver_id)
                 for copyset in groups:
                     change.delete(self._state.copysets, copyset.group_id)
                 self._reports.forget(record.metaserver_id)
 
     def _return(self, change: Change, request: topology_pb2.RegisterMetaserverRequest) -> topology_pb2.Metaserver:
-        record = self.known(request.metaserver_id, request.token)
-        new = changed(record, address=request.address, pid=request.pid, metrics_address=request.metrics_address)
+        record = self._with_token(request.metaserver_id, request.token)
+        self._check_alone(request.address, record.metaserver_id)
+        new = changed(
+            record,
+            address=request.address,
+            server_id=self._places.server_for_return(record, request.address, request.server),
+            superseded_by=0,
+            pid=request.pid,
+            metrics_address=request.metrics_address,
+        )
         if new != record:
             change.put(self._state.metaservers, record.metaserver_id, new)
+        self._supersede(change, request.address, record.metaserver_id)
         return new
 
     def _copysets_of(self, metaserver_id: int) -> list[topology_pb2.Copyset]:

@@ -1,20 +1,26 @@
-"""TopologyService: metaservers register, and everyone sees who is there. Errors become failures in calls.py."""
+"""TopologyService: metaservers register, and all see who is there, and where. Errors become failures in calls.py."""
 # ruff: noqa: N802, D102 -- gRPC gives the methods their names, the .proto documents them
+
+from collections.abc import Mapping
+from typing import TypeVar
 
 from ....proto import topology_pb2 as pb
 from ....proto.topology_pb2_grpc import TopologyServiceServicer
-from ...common.errors import Unsupported
 from ..calls import Calls, answers
 from ..state import State
+from .places import Places
 from .registration import Registration
 from .views import Views
+
+R = TypeVar("R")
 
 
 class TopologyService(TopologyServiceServicer):
     """See topology.proto."""
 
-    def __init__(self, calls: Calls, state: State, registration: Registration, views: Views) -> None:
+    def __init__(self, calls: Calls, state: State, registration: Registration, views: Views, places: Places) -> None:
         self.calls = calls
+        self._places = places
         self._state = state
         self._registration = registration
         self._views = views
@@ -39,9 +45,14 @@ class TopologyService(TopologyServiceServicer):
         return pb.ListCopysetsReply(copysets=self._views.copysets(list(request.group_ids)))
 
     @answers(pb.ApplyTopologyReply)
-    async def ApplyTopology(self, _request: pb.ApplyTopologyRequest) -> pb.ApplyTopologyReply:
-        raise Unsupported("pools and zones come with replication: each metaserver is on its own for now")
+    async def ApplyTopology(self, request: pb.ApplyTopologyRequest) -> pb.ApplyTopologyReply:
+        return pb.ApplyTopologyReply(changes=map(str, await self._places.apply(request.file)))
 
     @answers(pb.GetTopologyReply)
     async def GetTopology(self, _request: pb.GetTopologyRequest) -> pb.GetTopologyReply:
-        raise Unsupported("pools and zones come with replication: each metaserver is on its own for now")
+        shown = self._places.shown()
+        return pb.GetTopologyReply(pools=_by_id(shown.pools), zones=_by_id(shown.zones), servers=_by_id(shown.servers))
+
+
+def _by_id(records: Mapping[int, R]) -> list[R]:
+    return [record for _, record in sorted(records.items())]

@@ -10,6 +10,7 @@ from ...common.clock import Clock
 from ..heartbeat.reports import Reports
 from ..state import State, changed
 from .health import HealthLimits, health_of
+from .places import Places
 
 # Two heartbeats and a little.
 _FIRST_REPORTS_S = 5.0
@@ -18,28 +19,34 @@ _FIRST_REPORTS_S = 5.0
 class Views:
     """Answers, made anew at each call."""
 
-    def __init__(self, state: State, reports: Reports, clock: Clock, limits: HealthLimits) -> None:
+    def __init__(self, state: State, reports: Reports, places: Places, clock: Clock, limits: HealthLimits) -> None:
         self._state = state
+        self._places = places
         self._reports = reports
         self._clock = clock
         self._limits = limits
 
     def health(self, metaserver_id: int) -> topology_pb2.Health:
-        """Return a metaserver's health."""
+        """Return a metaserver's health; one that is superseded is gone."""
+        record = self._state.metaservers.get(metaserver_id)
+        if record is not None and record.superseded_by:
+            return topology_pb2.OFFLINE
         report = self._reports.get(metaserver_id)
         since_s = report.heard_s if report else self._reports.started_s
         return health_of(self._clock.boottime_s() - since_s, heard=report is not None, limits=self._limits)
 
     def metaservers(self) -> list[topology_pb2.Metaserver]:
         """Return all metaservers by id, without their tokens."""
-        return [self._metaserver(record) for _, record in sorted(self._state.metaservers.items())]
+        held = Counter(peer.metaserver_id for copyset in self._state.copysets.values() for peer in copyset.peers)
+        return [self._metaserver(record, held[id_]) for id_, record in sorted(self._state.metaservers.items())]
 
     def copysets(self, group_ids: list[int]) -> list[topology_pb2.Copyset]:
         """Return these copysets, or all; unknown ids are left out."""
         wanted = sorted(group_ids) if group_ids else sorted(group_id for group_id, _ in self._state.copysets.items())
         counts = Counter(partition.group_id for partition in self._state.partitions.values())
+        pool_of = self._places.pool_of_copysets()
         return [
-            self._copyset(record, counts[group_id])
+            self._copyset(record, counts[group_id], pool_of(record))
             for group_id in wanted
             if (record := self._state.copysets.get(group_id))
         ]
@@ -69,9 +76,9 @@ class Views:
         return self._reports.leader_of(group_id, self._clock.boottime_s() - self._limits.silent_after_s)
 
     def address(self, metaserver_id: int) -> str:
-        """Return a metaserver's address; empty for an unknown one."""
+        """Return a metaserver's address; empty for an unknown one, and where another one has taken its place."""
         record = self._state.metaservers.get(metaserver_id)
-        return record.address if record else ""
+        return record.address if record is not None and not record.superseded_by else ""
 
     def awaits_first_reports(self) -> bool:
         """Return whether this MDS began so recently that known metaservers had no chance yet to be heard."""
@@ -79,11 +86,9 @@ class Views:
             self._clock.boottime_s() - self._reports.started_s < _FIRST_REPORTS_S
         )
 
-    def _metaserver(self, record: topology_pb2.Metaserver) -> topology_pb2.Metaserver:
-        view = topology_pb2.Metaserver()
-        view.CopyFrom(record)
+    def _metaserver(self, record: topology_pb2.Metaserver, replica_count: int) -> topology_pb2.Metaserver:
+        view = changed(record, health=self.health(record.metaserver_id), replica_count=replica_count)
         view.ClearField("token")
-        view.health = self.health(record.metaserver_id)
         report = self._reports.get(record.metaserver_id)
         if report is not None:
             view.disk_total_bytes = report.disk_total_bytes
@@ -92,8 +97,13 @@ class Views:
             view.copyset_count = len(report.copysets)
         return view
 
-    def _copyset(self, record: topology_pb2.Copyset, partition_count: int) -> topology_pb2.Copyset:
-        view = changed(record, leader_id=self.leader(record.group_id), partition_count=partition_count)
+    def _copyset(self, record: topology_pb2.Copyset, partition_count: int, pool_id: int) -> topology_pb2.Copyset:
+        view = changed(
+            record,
+            pool_id=pool_id,
+            leader_id=self.leader(record.group_id),
+            partition_count=partition_count,
+        )
         del view.peers[:]
         view.peers.extend(self.peers(record.group_id))
         view.replicas.extend(self._replica(peer.metaserver_id, record.group_id) for peer in view.peers)

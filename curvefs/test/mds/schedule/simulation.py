@@ -136,7 +136,7 @@ class Fleet:
         began = time.perf_counter()
         snapshot = self.snapshot()
         there = time.perf_counter()
-        begun, ended = self.controller.run(snapshot, self.now_s)
+        begun, ended = self.controller.run([snapshot], self.now_s)
         now = time.perf_counter()
         self._measure(there - began, now - there)
         self.measured.ends.update(one.end for one in ended)

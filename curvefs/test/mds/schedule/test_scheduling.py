@@ -116,14 +116,14 @@ async def test_a_leader_that_reports_another_configuration_is_left_alone(four):
         one.configurations[group_id] = 7
     first.committed = 6
     four.beat_all()
-    snapshot = four.mds.scheduling._view.snapshot()
+    snapshot = four.mds.scheduling._view.snapshots()[0]
     assert snapshot.copysets[group_id].changing
     assert not any(copyset.changing for id_, copyset in snapshot.copysets.items() if id_ != group_id)
 
 
 async def test_what_is_known_of_a_copyset_is_used_again_while_nothing_changes(four):
     view = four.mds.scheduling._view
-    before, after = view.snapshot(), view.snapshot()
+    before, after = view.snapshots()[0], view.snapshots()[0]
     assert all(after.copysets[id_] is copyset for id_, copyset in before.copysets.items())
 
 
@@ -131,4 +131,4 @@ async def test_replicas_are_not_taken_away_by_an_mds_that_is_told_a_smaller_coun
     four.config = four.config.model_copy(update={"replica_count": 1})
     await four.restart()
     four.beat_all()
-    assert four.mds.scheduling._view.snapshot().replica_count == 3
+    assert four.mds.scheduling._view.snapshots()[0].replica_count == 3

@@ -26,7 +26,7 @@ def check_level(fleet: Fleet) -> None:
     replicas, leaders = fleet.replica_counts().values(), fleet.leader_counts().values()
     assert max(replicas) - min(replicas) <= 1
     assert max(leaders) - min(leaders) <= 3
-    begun, _ = Controller(fleet.limits, fleet.random).run(fleet.snapshot(), fleet.now_s)
+    begun, _ = Controller(fleet.limits, fleet.random).run([fleet.snapshot()], fleet.now_s)
     assert begun == []
 
 
@@ -141,5 +141,5 @@ def test_after_anything_that_happens_all_is_whole_again(data):
             failed.clear()
     fleet.settle()
     fleet.check_whole()
-    begun, _ = Controller(fleet.limits, fleet.random).run(fleet.snapshot(), fleet.now_s)
+    begun, _ = Controller(fleet.limits, fleet.random).run([fleet.snapshot()], fleet.now_s)
     assert begun == []

@@ -8,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curvefs.proto import topology_pb2 as pb
+from curvefs.src.common.errors import InvalidArgument
 from curvefs.src.mds.topology.file import (
     Kind,
     Mistake,
     Topology,
-    TopologyRefused,
     host_of,
     plan_changes,
     read_topology,
+    refusal,
 )
 
 
@@ -42,9 +43,9 @@ def told(zones: int = 3, servers: int = 2, *, first_host: int = 1, replicas: int
 
 
 def mistakes(told_) -> list[str]:
-    with pytest.raises(TopologyRefused) as refused:
+    with pytest.raises(InvalidArgument) as refused:
         read_topology(told_ if isinstance(told_, str) else json.dumps(told_))
-    return [str(one) for one in refused.value.mistakes]
+    return str(refused.value).splitlines()
 
 
 class Applied:
@@ -57,7 +58,11 @@ class Applied:
             self.apply(one)
 
     def plan(self, told_, *addresses: str):
-        metaservers = [pb.Metaserver(metaserver_id=n, address=one) for n, one in enumerate(addresses, 1)]
+        servers = [self.topology.server_at(one) for one in addresses]
+        metaservers = [
+            pb.Metaserver(metaserver_id=n, address=address, server_id=server.server_id if server else 0)
+            for n, (address, server) in enumerate(zip(addresses, servers, strict=True), 1)
+        ]
         file = read_topology(json.dumps(told_))
         return plan_changes(file, self.topology, metaservers, lambda kind: next(self._ids[kind]))
 
@@ -67,9 +72,9 @@ class Applied:
         return [str(change) for change in changes]
 
     def refused(self, told_, *addresses: str) -> list[str]:
-        with pytest.raises(TopologyRefused) as refused:
+        with pytest.raises(InvalidArgument) as refused:
             self.plan(told_, *addresses)
-        return [str(one) for one in refused.value.mistakes]
+        return str(refused.value).splitlines()
 
 
 # ------------------------------------------------------------------------------------------------ mistakes
@@ -80,11 +85,11 @@ def test_all_mistakes_of_form_are_told_at_once_each_with_its_path():
     wrong["pools"][0]["zones"][2]["name"] = "zone three"
     wrong["pools"][0]["zones"][1]["servers"][1]["colour"] = "red"
     wrong["pools"][0]["replica_count"] = "3"
-    del wrong["pools"][0]["zones"][0]["servers"][0]["address"]
+    del wrong["pools"][0]["zones"][0]["servers"][0]["name"]
     wrong["zones"] = []
     assert sorted(mistakes(wrong)) == [
         "pools[0].replica_count: input should be a valid integer",
-        "pools[0].zones[0].servers[0].address: this field is missing",
+        "pools[0].zones[0].servers[0].name: this field is missing",
         "pools[0].zones[1].servers[1].colour: this field is unknown",
         "pools[0].zones[2].name: not a valid name",
         "zones: this field is unknown",
@@ -135,7 +140,7 @@ def test_what_is_no_topology_is_refused(text, mistake):
 
 
 def test_the_error_is_one_line_for_each_mistake_and_bounded():
-    error = TopologyRefused([Mistake(f"pools[{n}]", "wrong") for n in range(250)])
+    error = refusal([Mistake(f"pools[{n}]", "wrong") for n in range(250)])
     lines = str(error).splitlines()
     assert (lines[0], lines[-1], len(lines)) == ("pools[0]: wrong", "and 150 more", 101)
 
@@ -213,7 +218,7 @@ def test_a_zone_in_use_is_not_removed():
     ]
 
 
-def test_a_server_in_use_is_neither_removed_nor_moved_nor_renumbered():
+def test_a_server_in_use_is_neither_removed_nor_moved_but_its_address_may_change():
     applied = Applied(told(zones=3, servers=2))
     without, moved, renumbered = told(), told(), told()
     without["pools"][0]["zones"][1]["servers"].pop()
@@ -226,9 +231,7 @@ def test_a_server_in_use_is_neither_removed_nor_moved_nor_renumbered():
     assert applied.refused(moved, "10.0.0.4:1") == [
         f"pools[0].zones[2].servers[2]: {who} would move from zone 'zone2' to zone 'zone3'; retire it and add it there"
     ]
-    assert applied.refused(renumbered, "10.0.0.4:1") == [
-        f"pools[0].zones[1].servers[1]: its new address leaves {who} out"
-    ]
+    assert [str(one) for one in applied.plan(renumbered, "10.0.0.4:1")] == ["change server server4"]
     for one in (without, moved, renumbered):
         assert applied.plan(one)  # nobody is there: it may
 
@@ -254,7 +257,25 @@ def test_all_that_is_in_use_is_told_at_once():
 def test_a_metaserver_that_no_server_names_is_in_nobodys_way():
     applied = Applied(told())
     assert applied.plan(told(), "192.168.0.1:1") == []
-    assert applied.topology.zone_at("192.168.0.1:1") is None
+    assert applied.topology.server_at("192.168.0.1:1") is None
+
+
+def test_servers_may_have_no_address_and_are_nobodys_then():
+    nameless = told(servers=2)
+    for zone in nameless["pools"][0]["zones"]:
+        for server in zone["servers"]:
+            del server["address"]
+    applied = Applied(nameless)
+    assert len(applied.topology.servers) == 6
+    assert applied.topology.server_at("10.0.0.1:1") is None
+    assert applied.topology.server_at("") is None
+    assert applied.plan(nameless) == []
+
+
+def test_the_name_of_the_default_pool_is_taken():
+    wrong = told()
+    wrong["pools"][0]["name"] = "default"
+    assert mistakes(wrong) == ["pools[0].name: 'default' is the pool of metaservers without a server"]
 
 
 # ------------------------------------------------------------------------------------------------ matching
@@ -268,7 +289,7 @@ def test_a_metaserver_belongs_to_the_server_with_its_host_or_more_exactly_its_ad
     zones[2]["servers"][0]["external_address"] = "meta.example.org"
     topology = Applied(local).topology
     found = {
-        one: zone and zone.name
+        one: server and topology.zones[server.zone_id].name
         for one in (
             "127.0.0.1:6801",
             "127.0.0.1:6802",
@@ -277,7 +298,7 @@ def test_a_metaserver_belongs_to_the_server_with_its_host_or_more_exactly_its_ad
             "meta.example.org:7",
             "127.0.0.10:6801",
         )
-        for zone in [topology.zone_at(one)]
+        for server in [topology.server_at(one)]
     }
     assert found == {
         "127.0.0.1:6801": "zone1",

@@ -1,9 +1,11 @@
 """Metaservers join, come back, move, and prove who they are."""
 
 import pytest
+from pydantic import ValidationError
 
 from curvefs.proto import topology_pb2 as pb
 from curvefs.src.common.errors import InvalidArgument, PermissionDenied, Unavailable
+from curvefs.test.mds.lab import MdsLab
 from curvefs.test.support.fake_metaserver import FakeMetaserver
 
 pytestmark = pytest.mark.asyncio
@@ -86,6 +88,7 @@ async def test_first_registration_whose_answer_was_lost_leaves_no_ghost(mds):
 
 async def test_metaserver_that_holds_metadata_is_never_forgotten_for_its_address(mds, metaserver):
     await mds.create()
+    mds.clock.advance(11)
     await mds.mds.registration.register(pb.RegisterMetaserverRequest(address=metaserver.address))
     assert [record.metaserver_id for record in mds.mds.views.metaservers()] == [1, 2]
 
@@ -123,6 +126,20 @@ async def test_health_follows_the_age_of_the_last_heartbeat(mds, metaserver):
         assert mds.mds.views.health(1) == health
     mds.beat(metaserver)
     assert mds.mds.views.health(1) == pb.ONLINE
+
+
+async def test_when_a_metaserver_is_unstable_or_offline_can_be_configured(tmp_path):
+    lab = MdsLab(tmp_path / "mds", unstable_after_s=3.0, offline_after_s=6.0)
+    await lab.start()
+    try:
+        await lab.add_metaserver()
+        for seconds, health in [(2.5, pb.ONLINE), (0.5, pb.UNSTABLE), (2.5, pb.UNSTABLE), (0.5, pb.OFFLINE)]:
+            lab.clock.advance(seconds)
+            assert [one.health for one in lab.mds.views.metaservers()] == [health]
+    finally:
+        await lab.close()
+    with pytest.raises(ValidationError, match="offline_after_s is below unstable_after_s"):
+        MdsLab(tmp_path / "mds", unstable_after_s=3.0, offline_after_s=2.0)
 
 
 async def test_metaserver_not_heard_since_a_restart_is_unstable_not_online(mds, metaserver):

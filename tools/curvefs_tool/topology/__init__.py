@@ -1,0 +1,1 @@
+"""Commands about pools, zones, servers and metaservers, and what lies on them."""
