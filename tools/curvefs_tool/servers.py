@@ -1,7 +1,7 @@
-"""What a cluster on one machine consists of: its servers, stage by stage, each with the file that tells it what to be.
+"""What a cluster on one machine consists of: its servers, each with the file or flags that tell it what to be.
 
-etcd comes first, all members at once, since none serves before most are there; then the MDS, then the metaservers one
-by one, so that they are numbered in order. They are stopped the other way round.
+etcd is started first, all members at once, since none serves before most are there; then the MDS, then the metaservers
+one by one, so that they are numbered in order. They are stopped the other way round.
 
 On one machine etcd listens on loopback, where everybody may connect; so members, and the MDS as their only client, show
 a certificate whose key only the owner of the data folder can read.
@@ -23,6 +23,7 @@ from curvefs.src.common.exits import ExitCode
 
 from .children import STATUS_FD, Child
 from .settings import HOST, Settings
+from .topology.zones import server_name
 
 _OPENSSL_DEADLINE_S = 30.0
 _CERTIFICATE_DAYS = 36_500  # a cluster must not stop because a date has come
@@ -39,15 +40,27 @@ class Programs:
     etcd: list[str] = field(default_factory=lambda: [sys.executable, "-P", "-m", "curvefs_tool.etcd_member"])
 
 
-def plan_servers(data: Path, settings: Settings, programs: Programs) -> list[list[Child]]:
-    """Return the servers in stages; those of a stage start together. Writes what they are told. Raises StartupError."""
-    stages = [plan_etcd(data, settings, programs)] if settings.etcd else []
-    stages.append([_told(data, name, programs.mds, _of_mds(data, settings, name)) for name in settings.mds_names])
-    of_all: dict[str, str | int] = {"mds": "/".join(settings.mds_addresses)}
-    for name in settings.metaserver_names:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The servers, each kind in the order in which it is started."""
+
+    etcd: list[Child]
+    mds: list[Child]
+    metaservers: list[Child]
+
+
+def plan_servers(data: Path, settings: Settings, programs: Programs) -> Plan:
+    """Return the servers. Writes what they are told. Raises StartupError."""
+    etcd = plan_etcd(data, settings, programs) if settings.etcd else []
+    mds = [_told(data, name, programs.mds, _of_mds(data, settings, name)) for name in settings.mds_names]
+    metaservers = []
+    for number, name in enumerate(settings.metaserver_names, 1):
         own: dict[str, str | int] = {"listen": settings.address(name), "data": str(data / name)}
-        stages.append([_told(data, name, programs.metaserver, own | of_all)])
-    return stages
+        own["mds"] = "/".join(settings.mds_addresses)
+        if settings.zones:
+            own["server"] = server_name(number)
+        metaservers.append(_told(data, name, programs.metaserver, own))
+    return Plan(etcd, mds, metaservers)
 
 
 def plan_etcd(data: Path, settings: Settings, programs: Programs) -> list[Child]:

@@ -25,7 +25,8 @@ Asked = Mapping[str, str | int | None]  # by the name of the setting; None: not 
 class Settings:
     """The settings of a cluster on one machine.
 
-    replicas: of each copyset. mds, etcd: how many; without etcd the one MDS keeps its state itself.
+    replicas: of each copyset. mds, etcd: how many; without etcd the one MDS keeps its state itself. zones: among which
+    the metaservers are spread; 0: none.
     """
 
     fs: str
@@ -35,6 +36,7 @@ class Settings:
     replicas: int = 1
     mds: int = 1
     etcd: int = 0
+    zones: int = 0
 
     @property
     def mds_names(self) -> list[str]:
@@ -93,6 +95,10 @@ def check_settings(settings: Settings) -> None:
 def _mistakes(settings: Settings) -> Iterable[str]:
     if (count := settings.replicas) > settings.metaservers:
         yield f"{count} replicas need {count} metaservers, not {settings.metaservers}; say --metaservers"
+    if settings.zones > settings.metaservers:
+        yield f"{settings.zones} zones need {settings.zones} metaservers, not {settings.metaservers}; say --metaservers"
+    if 0 < settings.zones < settings.replicas:
+        yield f"{settings.replicas} replicas need {settings.replicas} zones, not {settings.zones}"
     if settings.mds > 1 and not settings.etcd:
         yield f"{settings.mds} MDS need etcd as their store; say --etcd 3, or --mds 1"
     if settings.etcd and settings.etcd % 2 == 0:

@@ -52,8 +52,8 @@ class _Stopping:
 class Supervisor:
     """See the module. Use as a context manager around start() and run(): the control socket lives that long.
 
-    create: makes the filesystem if it is not there yet; confirm: waits until the cluster is healthy; both are given the
-    addresses of the MDS. tell: shows a line to a person.
+    arrange: tells the MDS of zones; create: makes the filesystem if it is not there yet; confirm: waits until the
+    cluster is healthy. They are given the addresses of the MDS. tell: shows a line to a person.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Supervisor:
         restart: bool,
         programs: Programs,
         outside: Outside,
+        arrange: Callable[[list[str]], None],
         create: Callable[[list[str]], None],
         confirm: Callable[[list[str]], None],
         tell: Callable[[str], None],
@@ -76,6 +77,7 @@ class Supervisor:
         self._restart = restart
         self._programs = programs
         self._outside = outside
+        self._arrange = arrange
         self._create = create
         self._confirm = confirm
         self._tell = tell
@@ -120,15 +122,19 @@ class Supervisor:
         try:
             self._state.processes["supervisor"] = ProcessRecord(os.getpid(), runtime.start_time(os.getpid()) or 0)
             self._state.save()
-            for stage in plan_servers(self._data, self._settings, self._programs):
-                self._servers += stage
-                self._bring_up(stage)
+            plan = plan_servers(self._data, self._settings, self._programs)
+            self._bring_up(plan.etcd)
+            self._bring_up(plan.mds)
+            self._call(self._arrange)
+            for metaserver in plan.metaservers:
+                self._bring_up([metaserver])
             self._call(self._create)
             if self._mountpoint:
                 config = MountConfig(self._settings.fs, self._mountpoint, self.mds)
                 log = self._data / "log" / "client.log"
                 self._client = Child("client", self._programs.client(config), log)
-                self._bring_up([self._client])
+                self._begin(self._client)
+                self._wait_ready([self._client])
             self._call(self._confirm)
         except BaseException:
             self._stop_all()
@@ -149,10 +155,15 @@ class Supervisor:
         finally:
             self._calling = False
 
-    def _bring_up(self, children: list[Child]) -> None:
-        """Start children and wait until they are ready; any child's end ends the start."""
-        for child in children:
-            self._begin(child)
+    def _bring_up(self, servers: list[Child]) -> None:
+        """Start servers together and wait until they are ready."""
+        for server in servers:
+            self._servers.append(server)
+            self._begin(server)
+        self._wait_ready(servers)
+
+    def _wait_ready(self, children: list[Child]) -> None:
+        """Look after everything until these are ready; any child's end ends the start."""
         while any(child.stage is not Stage.RUNNING for child in children):
             self._turn()
 

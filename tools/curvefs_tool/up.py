@@ -29,6 +29,7 @@ from .shutdown import KernelMounts, Outside
 from .state import discard, lock, prepare
 from .status import collect
 from .supervisor import Supervisor
+from .topology.zones import ensure_topology, file_of
 
 STOP_DEADLINE_S = 60.0
 HEALTHY_DEADLINE_S = 30.0  # elections, and a few heartbeats
@@ -46,12 +47,13 @@ class _Wanted:
     replicas: int | None
     mds: int | None
     etcd: int | None
+    zones: int | None
     restart: bool
 
     @property
     def asked(self) -> dict[str, str | int | None]:
         """Return what is asked for, by the name of the setting."""
-        names = ("fs", "object_store", "metaservers", "replicas", "mds", "etcd")
+        names = ("fs", "object_store", "metaservers", "replicas", "mds", "etcd", "zones")
         return {name: getattr(self, name) for name in names}
 
     def words(self) -> list[str]:
@@ -75,6 +77,7 @@ class _Wanted:
 @click.option("--replicas", type=click.IntRange(1, 7), help="Of all metadata.  [default: 3 if there are 3 metaservers]")
 @click.option("--mds", type=click.IntRange(1, 7), help="How many; several need etcd.  [default: 1]")
 @click.option("--etcd", type=click.IntRange(1, 7), help="Members of an etcd for the MDS.  [default: none]")
+@click.option("--zones", type=click.IntRange(1, 16), help="Replicas are in different ones.  [default: none]")
 @click.option("--detach", is_flag=True, help="Go to the background; return when everything is ready.")
 @click.option("--no-restart", is_flag=True, help="Do not restart what dies.")
 @click.option("--status-fd", type=int, hidden=True)
@@ -89,6 +92,7 @@ def up(
     replicas: int | None,
     mds: int | None,
     etcd: int | None,
+    zones: int | None,
     detach: bool,
     no_restart: bool,
     status_fd: int | None,
@@ -103,7 +107,7 @@ def up(
         parse_store_url(object_store)
     place = resolve(mountpoint) if mountpoint else ""
     folder = Path(os.path.realpath(data))
-    wanted = _Wanted(folder, place, fs, object_store, metaservers, replicas, mds, etcd, restart=not no_restart)
+    wanted = _Wanted(folder, place, fs, object_store, metaservers, replicas, mds, etcd, zones, restart=not no_restart)
     if detach:
         click.echo(_in_background(wanted))
         return
@@ -139,6 +143,7 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         restart=wanted.restart,
         programs=Programs(),
         outside=Outside(KernelMounts()),
+        arrange=lambda mds: _arrange(mds, settings),
         create=lambda mds: ensure_filesystem(mds, settings.fs, settings.object_store, settings.metaservers),
         confirm=_wait_healthy,
         tell=_tell,
@@ -153,6 +158,11 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         summary = _summary(wanted, settings, supervisor.mds)
         supervisor.run(lambda: click.echo(summary) if status is None else status.ready(summary))
     os.close(held)
+
+
+def _arrange(mds: list[str], settings: Settings) -> None:
+    if settings.zones:
+        ensure_topology(mds, file_of(settings.metaservers, settings.zones, settings.replicas))
 
 
 def _in_background(wanted: _Wanted) -> str:

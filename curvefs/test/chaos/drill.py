@@ -6,7 +6,6 @@ replica is compared with the others.
 """
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 
 from curvefs_tool.copyset.access import Copysets
 from curvefs_tool.copyset.compare import compare_replicas
+from curvefs_tool.topology.zones import file_of, server_name
 
 from curvefs.src.client import mountpoints
 from curvefs.src.common.errors import CurveFSError
@@ -76,14 +76,9 @@ class Drill:
         mountpoints.unmount(str(self._mount))
 
     def _start(self):
-        zones = [{"name": f"zone-{n}", "servers": []} for n in range(ZONES)]
-        for number in range(1, METASERVERS + 2):
-            name = f"server-{number}"
-            zones[number % ZONES]["servers"].append({"name": name})
-        topology = {"pools": [{"name": "default", "replica_count": REPLICAS, "zones": zones}]}
         self._servers.mds.start()
         path = self._servers.root / "topology.json"
-        path.write_text(json.dumps(topology))
+        path.write_text(file_of(METASERVERS + 1, ZONES, REPLICAS))
         self._servers.tool("create-topology", path)
         for server in self._servers.metaservers.values():
             self._join(server)
@@ -94,7 +89,7 @@ class Drill:
         self._say(f"{METASERVERS} metaservers in {ZONES} zones: {self._spread()}")
 
     def _join(self, server):
-        self._servers.start_metaserver(server, "--server", f"server-{server.number}")
+        self._servers.start_metaserver(server, "--server", server_name(server.number))
 
     # ------------------------------------------------------------------------------------------- what happens
 
@@ -151,12 +146,13 @@ class Drill:
         return ", ".join(f"{one}: {counts[one]} replicas, {led[one]} led" for one in sorted(counts))
 
     def _is_whole(self, without=0):
-        members = self._members()
-        zones = [{one % ZONES for one in peers} for peers in members.values()]
-        for peers, of in zip(members.values(), zones, strict=True):
-            if len(peers) == REPLICAS and len(of) != REPLICAS:
-                self._report.faults.append(f"two replicas in one zone: {peers}")
-        return all(without not in peers and len(peers) == REPLICAS for peers in members.values()) and self._alike()
+        """Say whether all copysets have replicas enough; perhaps in zones too few, when a zone has nobody left."""
+        members = self._members().values()
+        return all(without not in peers and len(peers) == REPLICAS for peers in members) and self._alike()
+
+    def _is_spread(self):
+        """Say whether no copyset has two replicas in one zone."""
+        return all(len({one % ZONES for one in peers}) == len(peers) for peers in self._members().values())
 
     def _is_level(self, new):
         counts = Counter(one for peers in self._members().values() for one in peers)
@@ -164,7 +160,8 @@ class Drill:
             led = self._leaders()
         except CurveFSError:
             return False
-        return counts[new] > 0 and led[new] > 0 and max(led.values()) - min(led.values()) <= 1 and self._is_whole()
+        level = counts[new] > 0 and led[new] > 0 and max(led.values()) - min(led.values()) <= 1
+        return level and self._is_spread() and self._is_whole()
 
     def _alike(self):
         try:

@@ -79,6 +79,8 @@ def test_three_replicas_are_the_default_where_there_are_three_metaservers(tmp_pa
     [
         ({"metaservers": 2, "replicas": 3}, "3 replicas need 3 metaservers, not 2"),
         ({"mds": 3}, "3 MDS need etcd as their store; say --etcd 3, or --mds 1"),
+        ({"metaservers": 2, "zones": 3}, "3 zones need 3 metaservers, not 2"),
+        ({"metaservers": 5, "zones": 2}, "3 replicas need 3 zones, not 2"),
         ({"etcd": 2}, "2 members of etcd survive no more failures than 1; say an odd number"),
     ],
 )
@@ -90,7 +92,7 @@ def test_numbers_that_do_not_fit_together_are_refused_and_change_nothing(tmp_pat
 def test_settings_of_before_there_were_replicas_and_etcd_have_one_and_none(tmp_path):
     settle(tmp_path, {"metaservers": 3})
     kept = json.loads((tmp_path / "cluster.json").read_text())
-    for later in ("replicas", "mds", "etcd"):
+    for later in ("replicas", "mds", "etcd", "zones"):
         del kept[later]
     (tmp_path / "cluster.json").write_text(json.dumps(kept))
     found = settle(tmp_path, {"metaservers": 3})

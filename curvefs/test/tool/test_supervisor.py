@@ -48,6 +48,7 @@ class Lab:
                 lambda config: client_program(root, STATUS_FD, config.mountpoint),
             ),
             outside=self.outside,
+            arrange=lambda _: None,
             create=lambda mds: self.create(mds),  # noqa: PLW0108  # tests replace it
             confirm=self.created.append,
             tell=self.told.append,
