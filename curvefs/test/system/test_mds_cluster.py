@@ -16,7 +16,7 @@ from ..support.workload import Workload
 
 pytestmark = [pytest.mark.system, pytest.mark.fuse, pytest.mark.slow, pytest.mark.timeout(600)]
 
-SHAPE = ("--etcd", "3", "--mds", "3", "--metaservers", "3")
+SHAPE = ("--etcd", "3", "--mds", "3", "--metaservers", "3", "--zones", "3")
 TAKEOVER_S = 6.0  # the lease of five seconds and one more, of which a busy machine gets three more
 
 

@@ -9,8 +9,9 @@ Pure: fed with snapshots, reports and the time. Invariants:
     schedulers keep the limits, counting what runs; what a person asks for is not refused for them
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from ....proto import common_pb2
@@ -100,16 +101,32 @@ class Controller:
 
         snapshots: of the pools. Limits are for all of them together, so recover has its turn in each one first.
         """
+        steps = self.steps(snapshots, now_s)
+        try:
+            work = next(steps)
+            while True:
+                work = steps.send(work())
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return] # what steps() returns
+
+    def steps(
+        self, snapshots: Sequence[Snapshot], now_s: float
+    ) -> Generator[Callable[[], list[Operator]], list[Operator], tuple[list[Operator], list[Ended]]]:
+        """Make a pass, and yield what takes long: pure work, to be done anywhere; be sent what that returned.
+
+        Meanwhile orders may be asked for, and people may begin operators and cancel some.
+        """
         ended = list(self._settle(snapshots, now_s))
         begun: list[Operator] = []
         for scheduler, schedule in _SCHEDULES:
             if scheduler not in self._enabled:
                 continue
             for snapshot in snapshots:
-                view = snapshot.with_operators(one.operator for one in self._running.values())
-                for operator in schedule(view, self._limits, self._random):
-                    self._begin(operator, now_s)
-                    begun.append(operator)
+                running = [one.operator for one in self._running.values()]
+                for operator in (yield partial(_think, schedule, snapshot, running, self._limits, self._random)):
+                    if operator.group_id not in self._running:
+                        self._begin(operator, now_s)
+                        begun.append(operator)
             if scheduler is Scheduler.RAPID_LEADER:
                 self._enabled.discard(scheduler)
         return begun, ended
@@ -172,6 +189,12 @@ class Controller:
             operator = running.operator
             if not operator.joins or has_replica(operator.target, operator.group_id):
                 yield _order(operator, address)
+
+
+def _think(
+    schedule: _Schedule, snapshot: Snapshot, running: list[Operator], limits: Limits, random: Random
+) -> list[Operator]:
+    return schedule(snapshot.with_operators(running), limits, random)
 
 
 def _order(operator: Operator, address: Callable[[int], str]) -> pb.Order:

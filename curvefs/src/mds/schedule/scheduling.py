@@ -57,15 +57,21 @@ class Scheduling:
         """Make one pass after the other until cancelled."""
         while True:
             began = time.monotonic()
-            self.look()
+            await self.look()
             await asyncio.sleep(max(self._interval_s, _REST * (time.monotonic() - began)))
 
-    def look(self) -> None:
-        """Make one pass."""
+    async def look(self) -> None:
+        """Make one pass. What takes long is done in a thread, while heartbeats are answered."""
         now_s = self._clock.boottime_s()
         if now_s < self._not_before_s:
             return
-        begun, ended = self.controller.run(list(self._view.snapshots().values()), now_s)
+        steps = self.controller.steps(list(self._view.snapshots().values()), now_s)
+        try:
+            work = next(steps)
+            while True:
+                work = steps.send(await asyncio.to_thread(work))
+        except StopIteration as done:
+            begun, ended = done.value
         self.ended.extend((now_s, over) for over in ended)
         for one in begun[:_LOGGED_MAX]:
             _log.info("an operator begins", **_told(one))

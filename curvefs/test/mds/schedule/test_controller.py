@@ -200,3 +200,17 @@ def test_rapid_leader_runs_once(lab):
     lab.controller.switch(Scheduler.RAPID_LEADER, on=True)
     lab.run()
     assert not lab.controller.is_enabled(Scheduler.RAPID_LEADER)
+
+
+def test_what_a_person_begins_while_a_scheduler_thinks_is_kept(lab):
+    lab.controller.switch(Scheduler.RECOVER, on=True)
+    gone = replace(lab.servers[3], health=topology_pb2.OFFLINE)
+    snapshot = Snapshot.of([*lab.servers.values()][:2] + [gone, lab.servers[4]], [lab.group], replica_count=3)
+    steps = lab.controller.steps([snapshot], lab.now_s)
+    found = next(steps)()
+    assert [(one.source, one.target) for one in found] == [(3, 4)]
+    lab.ask(Step.TRANSFER_LEADER, 1, 2)
+    with pytest.raises(StopIteration) as done:
+        steps.send(found)
+    assert done.value.value == ([], [])
+    assert [one.operator.scheduler for one in lab.controller.running()] == [Scheduler.PERSON]

@@ -46,13 +46,13 @@ async def lose(lab, gone):
     for _ in range(8):
         lab.clock.advance(OFFLINE_S / 6)
         lab.beat_all()
-    lab.mds.scheduling.look()
+    await lab.mds.scheduling.look()
 
 
 async def test_a_settled_fleet_is_left_alone(four):
     four.clock.advance(20)
     four.beat_all()
-    four.mds.scheduling.look()
+    await four.mds.scheduling.look()
     assert running(four) == []
 
 
@@ -76,7 +76,7 @@ async def test_a_replica_on_a_metaserver_that_is_gone_is_replaced_by_order(four)
     assert order.configuration_index == operator.configuration_index
     others = [id_of[one] for one in operator.goal if one != leader.metaserver_id]
     await move(four, operator.group_id, [leader, *others], index=9)
-    four.mds.scheduling.look()
+    await four.mds.scheduling.look()
     assert operator.group_id not in {one.group_id for one in running(four)}
     assert orders(four.beat(leader), "change_peers") == []
 
@@ -104,7 +104,7 @@ async def test_an_mds_that_has_just_begun_schedules_nothing(four):
     assert running(four)
     await four.restart()
     four.beat_all()
-    four.mds.scheduling.look()
+    await four.mds.scheduling.look()
     assert running(four) == []
 
 

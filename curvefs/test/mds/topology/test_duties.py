@@ -33,7 +33,7 @@ async def settle(lab):
 async def look(lab):
     """Have the schedulers look, and the groups do at once what they begin; return whether that was anything."""
     at = {one.metaserver_id: one for one in lab.metaservers}
-    lab.mds.scheduling.look()
+    await lab.mds.scheduling.look()
     running = [one.operator for one in lab.mds.scheduling.controller.running()]
     for n, operator in enumerate(running):
         if operator.goal == operator.voters:
@@ -148,7 +148,7 @@ async def test_what_was_lost_with_a_disk_is_made_up_for_and_the_old_identity_goe
     wiped.registered(await lab.mds.registration.register(wiped.registration()))
     lab.beat(wiped)
     # At once, though nobody has been away for as long as an offline one.
-    lab.mds.scheduling.look()
+    await lab.mds.scheduling.look()
     operators = [one.operator for one in lab.mds.scheduling.controller.running()]
     assert {one.source for one in operators if one.leaves} == {1}
     assert orders(lab.beat(wiped), "create_copyset") == sorted(one.group_id for one in operators if one.target == 5)
@@ -191,7 +191,7 @@ async def test_switches_and_operators_over_the_wire(lab):
         await client.call(SCHEDULE, "SetDuty", schedule_pb2.SetDutyRequest(metaserver_id=1, duty=DRAINS))
         with pytest.raises(NotFound):
             await client.call(SCHEDULE, "SetDuty", schedule_pb2.SetDutyRequest(metaserver_id=9, duty=DRAINS))
-        lab.mds.scheduling.look()
+        await lab.mds.scheduling.look()
         reply = await client.call(SCHEDULE, "GetSchedule", schedule_pb2.GetScheduleRequest())
         assert reply.running
         assert {one.source for one in reply.running if one.scheduler == schedule_pb2.RECOVER} == {1}
@@ -199,7 +199,7 @@ async def test_switches_and_operators_over_the_wire(lab):
         assert all(one.started_ns == now_ns < one.deadline_ns for one in reply.running)
         lab.mds.scheduling.controller.cancel(reply.running[0].group_id)
         await look(lab)
-        lab.mds.scheduling.look()
+        await lab.mds.scheduling.look()
         reply = await client.call(SCHEDULE, "GetSchedule", schedule_pb2.GetScheduleRequest())
         assert {one.end for one in reply.ended} == {"done"}
         assert all(one.ended_ns == lab.clock.time_ns() for one in reply.ended)
