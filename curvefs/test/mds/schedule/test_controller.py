@@ -204,8 +204,8 @@ def test_rapid_leader_runs_once(lab):
 
 def test_what_a_person_begins_while_a_scheduler_thinks_is_kept(lab):
     lab.controller.switch(Scheduler.RECOVER, on=True)
-    gone = replace(lab.servers[3], health=topology_pb2.OFFLINE)
-    snapshot = Snapshot.of([*lab.servers.values()][:2] + [gone, lab.servers[4]], [lab.group], replica_count=3)
+    gone = replace(lab.servers[3], health=pb.OFFLINE)
+    snapshot = Snapshot.of([lab.servers[1], lab.servers[2], gone, lab.servers[4]], [lab.group], replica_count=3)
     steps = lab.controller.steps([snapshot], lab.now_s)
     found = next(steps)()
     assert [(one.source, one.target) for one in found] == [(3, 4)]
