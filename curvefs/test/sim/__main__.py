@@ -1,6 +1,7 @@
-"""The command: python -m curvefs.test.sim [--seed N [--trace]] [--schedules N] [--first N] [--workers N]."""
+"""The command: python -m curvefs.test.sim [--seed N [--trace]] [--schedules N] [--first N] [--workers N] [--fix J]."""
 
 import argparse
+import json
 import sys
 import time
 
@@ -15,15 +16,16 @@ def main():
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--workers", type=int, default=runner.WORKERS)
+    parser.add_argument("--fix", type=json.loads, default={}, help="what is not drawn: see schedule.draw")
     said = parser.parse_args()
     began = time.monotonic()
     if said.seed is not None:
         runner.prepare()
-        outcome = runner.run_one(said.seed, print if said.trace else None)
+        outcome = runner.run_one(said.seed, print if said.trace else None, **said.fix)
         failure, clean, counters = (outcome if outcome.invariant else None), 1, outcome.counters
     else:
         seeds = range(said.first, said.first + said.schedules)
-        clean, counters, failure = runner.run_many(seeds, said.workers)
+        clean, counters, failure = runner.run_many(seeds, said.workers, **said.fix)
     if failure is not None:
         print(runner.report(failure))
         return 1

@@ -4,7 +4,7 @@ Each schedule draws its own mix, because uniform chaos hides most states: a grou
 gets to change its members, and one without loss never truncates.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from curvefs.src.raft.state import Settings
@@ -89,8 +89,19 @@ class Schedule:
     messages: int
 
 
-def draw(seed, messages=2000):
-    """Return the schedule of a seed."""
+def draw(seed, *, actions=(), **fixed):
+    """Return the schedule of a seed. actions: only these faults; fixed: other fields that are not to be drawn.
+
+    Of raft, network and disk it says single fields: raft={"append_bytes_max": 1}.
+    """
+    drawn = _draw(seed)
+    if actions:
+        fixed["actions"] = tuple((name, ACTIONS[name]) for name in actions)
+    parts = {name: replace(getattr(drawn, name), **part) for name, part in fixed.items() if isinstance(part, dict)}
+    return replace(drawn, **fixed | parts)
+
+
+def _draw(seed):
     random = Random(f"schedule {seed}")
     rand, choice = random.random, random.choice
     servers = choice((3, 3, 5, 5, 7))
@@ -139,5 +150,5 @@ def draw(seed, messages=2000):
         chunk_bytes=choice((64, 512, 4096)),
         segment_bytes=choice((2048, 16384, 1 << 20)),
         checkpoint_bytes=choice((500, 5000, 50_000)),
-        messages=messages,
+        messages=2000,
     )
