@@ -70,7 +70,7 @@ class Partition(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., leader: _Optional[str] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ...) -> None: ...
 
 class MountSession(_message.Message):
-    __slots__ = ("format", "session_id", "fs_id", "host", "pid", "mountpoint", "opened_ns", "renewed_ns", "lease_ms", "read_only", "exclusive", "ending", "identity", "ending_groups", "metrics_address")
+    __slots__ = ("format", "session_id", "fs_id", "host", "pid", "mountpoint", "opened_ns", "renewed_ns", "lease_ms", "read_only", "exclusive", "ending", "identity", "ending_groups", "metrics_address", "version")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     FS_ID_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,7 @@ class MountSession(_message.Message):
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     ENDING_GROUPS_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     format: int
     session_id: bytes
     fs_id: int
@@ -101,7 +102,18 @@ class MountSession(_message.Message):
     identity: bytes
     ending_groups: _containers.RepeatedScalarFieldContainer[int]
     metrics_address: str
-    def __init__(self, format: _Optional[int] = ..., session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., opened_ns: _Optional[int] = ..., renewed_ns: _Optional[int] = ..., lease_ms: _Optional[int] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., ending: _Optional[bool] = ..., identity: _Optional[bytes] = ..., ending_groups: _Optional[_Iterable[int]] = ..., metrics_address: _Optional[str] = ...) -> None: ...
+    version: str
+    def __init__(self, format: _Optional[int] = ..., session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., opened_ns: _Optional[int] = ..., renewed_ns: _Optional[int] = ..., lease_ms: _Optional[int] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., ending: _Optional[bool] = ..., identity: _Optional[bytes] = ..., ending_groups: _Optional[_Iterable[int]] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class RecoveryMark(_message.Message):
+    __slots__ = ("format", "reason", "since_ns")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SINCE_NS_FIELD_NUMBER: _ClassVar[int]
+    format: int
+    reason: str
+    since_ns: int
+    def __init__(self, format: _Optional[int] = ..., reason: _Optional[str] = ..., since_ns: _Optional[int] = ...) -> None: ...
 
 class SessionToken(_message.Message):
     __slots__ = ("fs_id", "session_id", "expires_ns", "read_only")
@@ -172,7 +184,7 @@ class DeleteFilesystemRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class OpenSessionRequest(_message.Message):
-    __slots__ = ("name", "host", "pid", "mountpoint", "read_only", "exclusive", "identity", "metrics_address")
+    __slots__ = ("name", "host", "pid", "mountpoint", "read_only", "exclusive", "identity", "metrics_address", "version")
     NAME_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +193,7 @@ class OpenSessionRequest(_message.Message):
     EXCLUSIVE_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     host: str
     pid: int
@@ -189,7 +202,8 @@ class OpenSessionRequest(_message.Message):
     exclusive: bool
     identity: bytes
     metrics_address: str
-    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., identity: _Optional[bytes] = ..., metrics_address: _Optional[str] = ...) -> None: ...
+    version: str
+    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., identity: _Optional[bytes] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class OpenSessionReply(_message.Message):
     __slots__ = ("epoch", "failure", "session", "token", "filesystem", "partitions", "mds_time_ns")
@@ -210,10 +224,14 @@ class OpenSessionReply(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., session: _Optional[_Union[MountSession, _Mapping]] = ..., token: _Optional[bytes] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ..., mds_time_ns: _Optional[int] = ...) -> None: ...
 
 class RenewSessionRequest(_message.Message):
-    __slots__ = ("session_id",)
+    __slots__ = ("session_id", "token", "session")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     session_id: bytes
-    def __init__(self, session_id: _Optional[bytes] = ...) -> None: ...
+    token: bytes
+    session: MountSession
+    def __init__(self, session_id: _Optional[bytes] = ..., token: _Optional[bytes] = ..., session: _Optional[_Union[MountSession, _Mapping]] = ...) -> None: ...
 
 class RenewSessionReply(_message.Message):
     __slots__ = ("epoch", "failure", "token", "lease_ms", "mds_time_ns")
@@ -280,7 +298,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusReply(_message.Message):
-    __slots__ = ("epoch", "failure", "cluster_id", "mds_id", "pid", "address", "leading", "leader", "started_ns", "version", "metrics_address")
+    __slots__ = ("epoch", "failure", "cluster_id", "mds_id", "pid", "address", "leading", "leader", "started_ns", "version", "metrics_address", "recovery")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -292,6 +310,7 @@ class GetStatusReply(_message.Message):
     STARTED_NS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    RECOVERY_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     failure: _common_pb2.Failure
     cluster_id: str
@@ -303,4 +322,35 @@ class GetStatusReply(_message.Message):
     started_ns: int
     version: str
     metrics_address: str
-    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., cluster_id: _Optional[str] = ..., mds_id: _Optional[str] = ..., pid: _Optional[int] = ..., address: _Optional[str] = ..., leading: _Optional[bool] = ..., leader: _Optional[str] = ..., started_ns: _Optional[int] = ..., version: _Optional[str] = ..., metrics_address: _Optional[str] = ...) -> None: ...
+    recovery: str
+    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., cluster_id: _Optional[str] = ..., mds_id: _Optional[str] = ..., pid: _Optional[int] = ..., address: _Optional[str] = ..., leading: _Optional[bool] = ..., leader: _Optional[str] = ..., started_ns: _Optional[int] = ..., version: _Optional[str] = ..., metrics_address: _Optional[str] = ..., recovery: _Optional[str] = ...) -> None: ...
+
+class GetRecoveryRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class EndRecoveryRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RecoveryReply(_message.Message):
+    __slots__ = ("epoch", "failure", "recovering", "reason", "since_ns", "silent_metaservers", "unknown", "unknown_sessions", "missing")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    RECOVERING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SINCE_NS_FIELD_NUMBER: _ClassVar[int]
+    SILENT_METASERVERS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    failure: _common_pb2.Failure
+    recovering: bool
+    reason: str
+    since_ns: int
+    silent_metaservers: _containers.RepeatedScalarFieldContainer[int]
+    unknown: _containers.RepeatedScalarFieldContainer[str]
+    unknown_sessions: int
+    missing: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., recovering: _Optional[bool] = ..., reason: _Optional[str] = ..., since_ns: _Optional[int] = ..., silent_metaservers: _Optional[_Iterable[int]] = ..., unknown: _Optional[_Iterable[str]] = ..., unknown_sessions: _Optional[int] = ..., missing: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -140,20 +140,24 @@ class Replica(_message.Message):
     def __init__(self, metaserver_id: _Optional[int] = ..., heard: _Optional[bool] = ..., leading: _Optional[bool] = ..., term: _Optional[int] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., configuration_index: _Optional[int] = ..., loading: _Optional[bool] = ..., damaged: _Optional[bool] = ...) -> None: ...
 
 class RegisterMetaserverRequest(_message.Message):
-    __slots__ = ("cluster_id", "metaserver_id", "token", "address", "pid", "metrics_address")
+    __slots__ = ("cluster_id", "metaserver_id", "token", "address", "pid", "metrics_address", "highest_epoch", "proof")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     metaserver_id: int
     token: bytes
     address: str
     pid: int
     metrics_address: str
-    def __init__(self, cluster_id: _Optional[str] = ..., metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., metrics_address: _Optional[str] = ...) -> None: ...
+    highest_epoch: int
+    proof: bytes
+    def __init__(self, cluster_id: _Optional[str] = ..., metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., metrics_address: _Optional[str] = ..., highest_epoch: _Optional[int] = ..., proof: _Optional[bytes] = ...) -> None: ...
 
 class RegisterMetaserverReply(_message.Message):
     __slots__ = ("epoch", "failure", "cluster_id", "metaserver_id", "token", "session_secret")

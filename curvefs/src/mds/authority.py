@@ -56,15 +56,26 @@ class Authority:
         """
         await _write(self.store, self._candidacy, operations)
 
+    async def begin_anew(self, operations: Sequence[Operation], epoch: int, reason: str) -> None:
+        """Write, and end the term; the next one's epoch will be above ``epoch``. Raises as write()."""
+        assert epoch >= self.epoch, "epochs are never lowered"
+        await self.write([*operations, Put(_EPOCH, b"%d" % epoch)])
+        self._candidacy.end(reason)
+
     async def lost(self) -> str:
         """Wait until authority is lost and return why."""
         return await self._candidacy.over()
 
 
-async def begin_serving(store: KeyValueStore, candidacy: Candidacy, random_bytes: Callable[[int], bytes]) -> Authority:
+async def begin_serving(
+    store: KeyValueStore,
+    candidacy: Candidacy,
+    random_bytes: Callable[[int], bytes],
+    also: Sequence[Operation] = (),
+) -> Authority:
     """Raise the epoch and return the right to write under it; the first time, make the cluster.
 
-    candidacy: elected. Raises as Authority.write does.
+    candidacy: elected. also: what else is to be written at once. Raises as Authority.write does.
     """
     stored = {key: await store.get(key) for key in (CLUSTER_ID, _SECRET, _EPOCH)}
     epoch = int(found.value) + 1 if (found := stored[_EPOCH]) else 1
@@ -73,7 +84,7 @@ async def begin_serving(store: KeyValueStore, candidacy: Candidacy, random_bytes
         _SECRET: random_bytes(32),
     }
     missing = [Put(key, value) for key, value in new.items() if stored[key] is None]
-    await _write(store, candidacy, [*missing, Put(_EPOCH, b"%d" % epoch)])
+    await _write(store, candidacy, [*missing, Put(_EPOCH, b"%d" % epoch), *also])
     values = {key: item.value if (item := stored[key]) else new[key] for key in new}
     return Authority(store, candidacy, Cluster(values[CLUSTER_ID].decode(), values[_SECRET]), epoch)
 

@@ -24,6 +24,7 @@ from .heartbeat.reports import Reports
 from .heartbeat.service import HeartbeatService
 from .metrics import Metrics
 from .object_stores import ObjectStores
+from .recovery.recovery import Recovery
 from .schedule.controller import Controller
 from .schedule.fleet_view import FleetView
 from .schedule.operators import Limits, Scheduler
@@ -66,6 +67,7 @@ class Mds:
         silent_after_s = max(_SILENT_S, _BEATS_MISSED * config.heartbeat_interval_ms / 1000)
         limits = HealthLimits(config.unstable_after_s, config.offline_after_s, silent_after_s)
         self.views = Views(state, self.reports, clock, limits)
+        self.recovery = Recovery(state, self.reports, clock, lease_ms=config.session_lease_ms)
         self.fleet = Fleet(state.authority.epoch, deadline_s=config.metaserver_deadline_s)
         stores = ObjectStores(
             world.open_store,
@@ -86,12 +88,13 @@ class Mds:
             random=world.random,
         )
         self.registration = Registration(
-            state, self.reports, self.copysets, clock=clock, random_bytes=world.random_bytes
+            state, self.reports, self.copysets, self.recovery, clock=clock, random_bytes=world.random_bytes
         )
         self.sessions = Sessions(
             state,
             self.views,
             self.fleet,
+            self.recovery,
             clock=clock,
             lease_ms=config.session_lease_ms,
             count_max=config.sessions_max,
@@ -104,6 +107,7 @@ class Mds:
             self.copysets,
             self.fleet,
             stores,
+            recovery=self.recovery,
             clock=clock,
             count_max=config.filesystems_max,
             partition_count=config.partition_count,
@@ -125,6 +129,7 @@ class Mds:
             self.registration,
             self.copysets,
             self.views,
+            recovery=self.recovery,
             scheduling=self.scheduling,
             endings=self.sessions.endings,
             clock=clock,
@@ -139,6 +144,7 @@ class Mds:
                 self.filesystems,
                 self.sessions,
                 views=self.views,
+                recovery=self.recovery,
                 identity=identity,
                 clock=clock,
             ),
@@ -160,20 +166,26 @@ class Mds:
         )
 
     async def run(self) -> None:
-        """Do the background work until cancelled."""
+        """Do the background work until cancelled; in recovery only what learns."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.copysets.creations.run(), name="copysets")
+            group.create_task(self.recovery.run(), name="recovery")
             group.create_task(self.copysets.memberships.run(), name="memberships")
+            group.create_task(self._keep_house(), name="housekeeping")
+            await self.recovery.over()
+            group.create_task(self.copysets.creations.run(), name="copysets")
             group.create_task(self.sessions.endings.run(), name="endings")
             group.create_task(self.filesystems.removals.run(), name="removals")
-            group.create_task(self._keep_house(), name="housekeeping")
             group.create_task(self.scheduling.run(), name="scheduling")
 
     async def tick(self) -> None:
         """Do what time makes necessary; about once a second."""
         try:
-            await self.sessions.expire()
-            await self.copysets.plan()
+            await self.recovery.advance()
+            if self.recovery.active:
+                self.sessions.keep_all()
+            else:
+                await self.sessions.expire()
+                await self.copysets.plan()
         except CurveFSError as error:
             _log.error("the MDS could not write down what has become due", reason=str(error))
         self.metrics.observe(self.state, self.views)

@@ -10,7 +10,7 @@ Invariants:
     a record out of a table is never modified: copy it, change the copy, put that
 
 Keys: ``fs/<id>``, ``fs-name/<name>``, ``partition/<fs>/<n>``, ``session/<hex>``, ``metaserver/<id>``, ``copyset/<id>``,
-``counter/<name>``; numbers are 20 decimal digits, so that keys sort as numbers do.
+``counter/<name>``, ``cluster/recovery``; numbers are 20 decimal digits, so that keys sort as numbers do.
 
 Shared across awaits: the tables; they change between a change's write and its return.
 """
@@ -27,6 +27,8 @@ from .authority import Authority
 from .storage.protocol import Delete, KeyValueStore, Operation, Put, scan
 
 FORMAT = 1
+RECOVERY = b"cluster/recovery"
+ONLY = ""  # the key of the table that this one record is
 _DIGITS = 20
 
 K = TypeVar("K")
@@ -121,6 +123,11 @@ class Change:
         self.put(self._counters, counter, number)
         return number
 
+    def raise_number(self, counter: str, number: int) -> None:
+        """Have a counter go on above a number that is in use."""
+        if number > (self._counters.get(counter) or 0):
+            self.put(self._counters, counter, number)
+
     def operations(self) -> list[Operation]:
         """Return the transaction to write."""
         return [
@@ -152,6 +159,9 @@ class State:
         self.metaservers: Table[int, topology_pb2.Metaserver] = Table(_records("metaserver/", topology_pb2.Metaserver))
         self.copysets: Table[int, topology_pb2.Copyset] = Table(_records("copyset/", topology_pb2.Copyset))
         self.counters: Table[str, int] = Table(Codec("counter/", str, str, lambda number: b"%d" % number, int))
+        self.recovery: Table[str, mds_pb2.RecoveryMark] = Table(
+            Codec(RECOVERY.decode(), str, str, _write_record, _reader(mds_pb2.RecoveryMark))
+        )
         self._lock = asyncio.Lock()
 
     @classmethod
@@ -166,6 +176,7 @@ class State:
             state.metaservers,
             state.copysets,
             state.counters,
+            state.recovery,
         ]
         for table in tables:
             await table.load(authority.store)
