@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from uuid import UUID
 
 import structlog
@@ -121,6 +122,7 @@ def _open_session(config: MountConfig, metrics_address: str) -> MountSession:
             mountpoint=config.mountpoint,
             read_only=config.read_only,
             metrics_address=metrics_address,
+            version=version("curvefs"),
         ),
         SystemClock(),
     )

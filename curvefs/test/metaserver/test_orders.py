@@ -44,7 +44,16 @@ async def test_a_replica_is_removed_by_what_its_group_decided_later(tmp_path, or
     folder, groups = DataFolder(tmp_path), Groups(7)
     try:
         link = MdsLink(
-            None, folder, groups, None, None, clock=SystemClock(), peer_clocks=list, interval_ms=1, deadline_s=1.0
+            None,
+            folder,
+            groups,
+            None,
+            None,
+            clock=SystemClock(),
+            peer_clocks=list,
+            know=lambda *_: None,
+            interval_ms=1,
+            deadline_s=1.0,
         )
         order = pb.Order(group_id=GROUP, configuration_index=ordered_for, remove_copyset=pb.RemoveCopysetOrder())
         await link._carry_out(pb.HeartbeatReply(orders=[order]))

@@ -1,8 +1,8 @@
 """What metaservers report and the store does not know: a pure function of the tables and the last reports.
 
 Nothing is guessed: a copyset is taken up as its leader has committed it, a filesystem when all its partitions are
-there. What cannot be taken up yet is told in a line. Who reports a copyset that is not sealed may keep something in it, so it
-is sealed: nobody makes an empty replica of it any more.
+there. What cannot be taken up yet is told in a line. Who reports a copyset that is not sealed may keep something in
+it, so it is sealed: nobody makes an empty replica of it any more.
 
 Two filesystems may claim one name, when the stored one was deleted and another was made after the copy. If nobody has
 the first partition of the stored one, it gives the name up; else the new one gets another name.
