@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("metaserver_id", "token", "highest_epoch", "time_ns", "disk_total_bytes", "disk_used_bytes", "copysets", "in_full")
+    __slots__ = ("metaserver_id", "token", "highest_epoch", "time_ns", "disk_total_bytes", "disk_used_bytes", "copysets", "changes_told", "in_full")
     METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     HIGHEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,7 @@ class HeartbeatRequest(_message.Message):
     DISK_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     DISK_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     COPYSETS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_TOLD_FIELD_NUMBER: _ClassVar[int]
     IN_FULL_FIELD_NUMBER: _ClassVar[int]
     metaserver_id: int
     token: bytes
@@ -25,8 +26,9 @@ class HeartbeatRequest(_message.Message):
     disk_total_bytes: int
     disk_used_bytes: int
     copysets: _containers.RepeatedCompositeFieldContainer[CopysetReport]
+    changes_told: int
     in_full: bool
-    def __init__(self, metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., highest_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., copysets: _Optional[_Iterable[_Union[CopysetReport, _Mapping]]] = ..., in_full: _Optional[bool] = ...) -> None: ...
+    def __init__(self, metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., highest_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., copysets: _Optional[_Iterable[_Union[CopysetReport, _Mapping]]] = ..., changes_told: _Optional[int] = ..., in_full: _Optional[bool] = ...) -> None: ...
 
 class CopysetReport(_message.Message):
     __slots__ = ("group_id", "leading", "term", "configuration_index", "peers", "committed_index", "applied_index", "loading", "partitions", "sessions", "damaged")
@@ -79,7 +81,7 @@ class SessionReport(_message.Message):
     def __init__(self, session_id: _Optional[bytes] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
-    __slots__ = ("epoch", "failure", "mds_time_ns", "orders", "next_heartbeat_ms", "recovering", "moved")
+    __slots__ = ("epoch", "failure", "mds_time_ns", "orders", "next_heartbeat_ms", "recovering", "moved", "changes")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     MDS_TIME_NS_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +89,7 @@ class HeartbeatReply(_message.Message):
     NEXT_HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
     RECOVERING_FIELD_NUMBER: _ClassVar[int]
     MOVED_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     failure: _common_pb2.Failure
     mds_time_ns: int
@@ -94,7 +97,8 @@ class HeartbeatReply(_message.Message):
     next_heartbeat_ms: int
     recovering: bool
     moved: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
-    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., mds_time_ns: _Optional[int] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., next_heartbeat_ms: _Optional[int] = ..., recovering: _Optional[bool] = ..., moved: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ...) -> None: ...
+    changes: int
+    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., mds_time_ns: _Optional[int] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., next_heartbeat_ms: _Optional[int] = ..., recovering: _Optional[bool] = ..., moved: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., changes: _Optional[int] = ...) -> None: ...
 
 class Order(_message.Message):
     __slots__ = ("group_id", "configuration_index", "create_copyset", "remove_copyset", "change_peers", "transfer_leader", "end_session")

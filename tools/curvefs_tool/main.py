@@ -18,6 +18,7 @@ class _Commands(LazyGroup):
         "delete-fs": "delete_fs:delete_fs",
         "kv-migrate": "kv_migrate:kv_migrate",
         "copyset": "copyset.commands:copyset",
+        "recovery": "recovery:recovery",
         "install-helpers": "install_helpers:install_helpers",
     }
 

@@ -121,6 +121,7 @@ class MdsLink:
                 *(pb.CopysetReport(group_id=group_id, damaged=True) for group_id in self._copysets.damaged),
             ],
             in_full=self._in_full,
+            changes_told=self._epochs.changes,
         )
         stub = heartbeat_pb2_grpc.HeartbeatServiceStub
         reply: pb.HeartbeatReply = await self._client.call(stub, "Heartbeat", request, deadline_s=self._deadline_s)
@@ -129,6 +130,7 @@ class MdsLink:
         self._in_full = reply.recovering
         for peer in reply.moved:
             self._know(peer.metaserver_id, peer.address)
+        await self._epochs.note_changes(reply.changes)
         return reply
 
     async def _register_again(self) -> None:
@@ -147,6 +149,7 @@ class MdsLink:
             pid=os.getpid(),
             metrics_address=metrics_address,
             highest_epoch=self._epochs.highest,
+            changes_told=self._epochs.changes,
         )
         if self.identity.metaserver_id:
             known = self.identity

@@ -74,14 +74,19 @@ class Heartbeats:
         Raises PermissionDenied (wrong token), Unavailable (the metaserver obeyed a newer MDS).
         """
         self._registration.known(request.metaserver_id, request.token)
-        self._recovery.compare_epoch(request.metaserver_id, request.highest_epoch)
+        self._recovery.compare(request.metaserver_id, request.highest_epoch, request.changes_told)
         now_s, now_ns = self._clock.boottime_s(), self._clock.time_ns()
         self._reports.heard(request, now_s, now_ns)
         self._recovery.heard(request)
         self._look_at(request, now_ns)
         for copyset in request.copysets:
             self._copysets.heard(copyset)
-        reply = pb.HeartbeatReply(mds_time_ns=now_ns, next_heartbeat_ms=self._interval_ms, moved=self._moved(request))
+        reply = pb.HeartbeatReply(
+            mds_time_ns=now_ns,
+            next_heartbeat_ms=self._interval_ms,
+            moved=self._moved(request),
+            changes=self._recovery.answered(request.metaserver_id),
+        )
         if self._recovery.active:
             reply.recovering = True
             return reply

@@ -1,7 +1,7 @@
 """Recovery: an MDS whose store is an older copy makes and removes nothing until it has learned what it lacks (rule 6).
 
-It is found out by a metaserver that has obeyed a higher epoch than this term's, or an operator says so (`--recover`:
-a copy taken within a term shows no epoch). Then a mark is stored together with an epoch above everything heard, and the
+It is found out by a metaserver that has obeyed a higher epoch than this term's, or was told of more changes of the store
+than it has had; or an operator says so (`--recover`), when metaservers have lost what they were told. Then a mark is stored together with an epoch above everything heard, and the
 term ends: the next one is obeyed by metaservers and begins in recovery, whichever MDS serves it.
 
 While it lasts, metaservers report in full, and what the store does not know is taken up from their reports (survey.py);
@@ -41,7 +41,7 @@ _SESSIONS_MAX = 100_000
 
 def asked_for(now_ns: int) -> Put:
     """Return what marks a store as restored because an operator says so."""
-    return _mark("an operator said that the store was restored", now_ns)
+    return _mark("an operator said that its store was restored", now_ns)
 
 
 class Recovery:
@@ -57,7 +57,8 @@ class Recovery:
         self._lease_ms = lease_ms
         self._mark = state.recovery.get(ONLY)
         self._began_s = clock.boottime_s()
-        self._newer_epoch = 0
+        self._newest_epoch = state.authority.epoch
+        self._answered: set[int] = set()  # metaservers that were told of this term's changes
         self._suspicion = ""
         self._suspected = asyncio.Event()
         self._in_full: set[int] = set()  # metaservers
@@ -97,16 +98,36 @@ class Recovery:
 
     # ---------------------------------------------------------------------------------------- finding out
 
-    def compare_epoch(self, metaserver_id: int, epoch: int) -> None:
-        """Note the highest epoch that a metaserver has obeyed. Raises Unavailable when it is above this MDS's."""
-        mine = self._state.authority.epoch
-        if epoch <= mine:
+    def is_newer(self, metaserver_id: int, epoch: int, changes: int) -> bool:
+        """Say whether what a metaserver has heard of this cluster's MDS is newer than this one's store."""
+        authority = self._state.authority
+        known = authority.changes if metaserver_id in self._answered else authority.changes_found
+        return epoch > authority.epoch or changes > known
+
+    def compare(self, metaserver_id: int, epoch: int, changes: int) -> None:
+        """Note the highest epoch that a metaserver has obeyed, and of how many changes it was told.
+
+        Raises Unavailable when that is newer than the store, and this term must end.
+        """
+        authority = self._state.authority
+        if not self.is_newer(metaserver_id, epoch, changes):
             return
-        if epoch > self._newer_epoch:
-            self._newer_epoch = epoch
-            self._suspicion = f"metaserver {metaserver_id} obeyed epoch {epoch}, and the store knows of {mine}"
-            self._suspected.set()
+        authority.count_from(changes)
+        if epoch > authority.epoch:
+            told = f"metaserver {metaserver_id} obeyed epoch {epoch}, and this one is {authority.epoch}"
+        elif self._mark is None:
+            told = f"metaserver {metaserver_id} was told of {changes} changes, and it has {authority.changes_found}"
+        else:
+            return
+        self._newest_epoch = max(epoch, self._newest_epoch)
+        self._suspicion = self._suspicion or f"the store is an older copy: {told}"
+        self._suspected.set()
         raise Unavailable(self.line)
+
+    def answered(self, metaserver_id: int) -> int:
+        """Return of how many changes a metaserver is to be told."""
+        self._answered.add(metaserver_id)
+        return self._state.authority.changes
 
     async def run(self) -> None:
         """Once the store turns out to be an older copy, mark it and end the term; else wait for ever."""
@@ -122,7 +143,7 @@ class Recovery:
     async def _begin_anew(self) -> None:
         # Refused when another MDS serves meanwhile: then it was that one, and the store is no copy.
         marks = [] if self._mark is not None else [_mark(self._suspicion, self._clock.time_ns())]
-        await self._state.authority.begin_anew(marks, self._newer_epoch, "its store is an older copy")
+        await self._state.authority.begin_anew(marks, self._newest_epoch, "its store is an older copy")
 
     # ------------------------------------------------------------------------------------------- learning
 
@@ -203,6 +224,8 @@ class Recovery:
         return True
 
     def _ended(self, why: str) -> None:
+        if self._mark is None:
+            return
         for line in missing(self._state, self._reports)[:_TOLD_MAX]:
             _log.warning("the store knows what nobody has", what=line)
         _log.warning("the recovery is over", why=why)

@@ -53,7 +53,7 @@ class Registration:
         check_address(request.address)
         if request.metaserver_id:
             self._prove(request)
-            self._recovery.compare_epoch(request.metaserver_id, request.highest_epoch)
+            self._recovery.compare(request.metaserver_id, request.highest_epoch, request.changes_told)
             record = await self._state.change(lambda change: self._return(change, request))
         else:
             record = await self._state.change(lambda change: self._join(change, request))
@@ -83,7 +83,9 @@ class Registration:
             self.known(request.metaserver_id, request.token)
 
     def _is_ours(self, request: topology_pb2.RegisterMetaserverRequest) -> bool:
-        newer = self._recovery.active or request.highest_epoch > self._state.authority.epoch
+        newer = self._recovery.active or self._recovery.is_newer(
+            request.metaserver_id, request.highest_epoch, request.changes_told
+        )
         secret = self._state.authority.cluster.secret
         proof = tokens.membership_proof(secret, request.metaserver_id, request.token)
         return newer and len(request.token) == _TOKEN_SIZE and hmac.compare_digest(proof, request.proof)
