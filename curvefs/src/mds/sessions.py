@@ -110,11 +110,13 @@ class Sessions:
         """Give a session its full lease again; return a new token and the lease in milliseconds.
 
         token, was: what the mount has of it; so an MDS in recovery takes up a session that it does not know.
-        Raises SessionEnded; Unavailable (in recovery, and it does not show enough to be taken up).
+        Raises SessionEnded; Unavailable (in recovery, if it does not show enough to be taken up; or just begun).
         """
         session = self._state.sessions.get(session_id)
         if session is None and self._recovery.active:
             session = await self._take_up(session_id, token, was or pb.MountSession())
+        if session is None:
+            self._recovery.check_settled()
         if session is None or session.ending:
             raise SessionEnded("the session has ended: it was closed, or not renewed in time")
         self._renew(session)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curvefs.proto import mds_pb2 as pb
-from curvefs.src.common.errors import NoSpace, Unavailable
+from curvefs.src.common.errors import CurveFSError, NoSpace, Unavailable
 from curvefs.src.mds.authority import begin_serving
 from curvefs.src.mds.config import MdsConfig
 from curvefs.src.mds.election import Candidacy
@@ -189,9 +189,13 @@ class MdsLab:
     async def join(self) -> FakeMetaserver:
         """Have a metaserver join and send its first heartbeat."""
         metaserver = FakeMetaserver()
-        self.metaservers.append(metaserver)
         await metaserver.start()
-        metaserver.registered(await self.mds.registration.register(metaserver.registration()))
+        try:
+            metaserver.registered(await self.mds.registration.register(metaserver.registration()))
+        except CurveFSError:
+            await metaserver.stop()
+            raise
+        self.metaservers.append(metaserver)
         metaserver.secret = self.mds.state.authority.cluster.secret
         self.beat(metaserver)
         return metaserver

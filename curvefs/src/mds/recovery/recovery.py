@@ -1,8 +1,9 @@
-"""Recovery: an MDS whose store is an older copy makes and removes nothing until it has learned what it lacks (rule 6).
+"""Recovery: an MDS whose store is an older copy makes and removes nothing until it knows what it lacks (rule 6).
 
-It is found out by a metaserver that has obeyed a higher epoch than this term's, or was told of more changes of the store
-than it has had; or an operator says so (`--recover`), when metaservers have lost what they were told. Then a mark is stored together with an epoch above everything heard, and the
-term ends: the next one is obeyed by metaservers and begins in recovery, whichever MDS serves it.
+It is found out by a metaserver that has obeyed a higher epoch than this term's, or was told of more changes of the
+store than it has had; or an operator says so (`--recover`), when metaservers have lost what they were told. Then a mark
+is stored together with an epoch above everything heard, and the term ends: the next one is obeyed by metaservers and
+begins in recovery, whichever MDS serves it.
 
 While it lasts, metaservers report in full, and what the store does not know is taken up from their reports (survey.py);
 sessions are taken up when they are renewed. It ends when every metaserver that the store knows has reported, nothing
@@ -31,7 +32,7 @@ from .survey import missing, survey
 
 _log = structlog.get_logger()
 
-# Metaservers that the store does not know at all register again meanwhile.
+# Meanwhile metaservers that are there are heard, and those that the store does not know at all register again.
 _AT_LEAST_S = 10.0
 _PAUSE_S = 1.0
 _TOLD_MAX = 100
@@ -91,6 +92,18 @@ class Recovery:
         """Raise Unavailable while it is in recovery."""
         if self.active:
             raise Unavailable(self.line)
+
+    def check_settled(self) -> None:
+        """Raise Unavailable while it may still turn out that the store is an older copy, or in recovery.
+
+        For what cannot be taken back: a number given away, a session told that it is over.
+        """
+        self.check()
+        known = {id_ for id_, record in self._state.metaservers.items() if not record.retired}
+        heard_all = known <= self._answered
+        heard_long = bool(self._answered) and self._clock.boottime_s() - self._began_s >= _AT_LEAST_S
+        if not heard_all and not heard_long:
+            raise Unavailable("this MDS has just begun and waits for its metaservers")
 
     async def over(self) -> None:
         """Wait until this MDS is not in recovery."""

@@ -97,6 +97,26 @@ async def test_from_then_on_nothing_is_made_in_the_same_term_either(lab, three):
         await lab.create()
 
 
+async def test_before_its_metaservers_are_heard_it_gives_no_number_away_and_tells_no_session_that_it_is_over(
+    lab, three
+):
+    await lab.restart()
+    for metaserver in three:
+        with pytest.raises(Unavailable, match="just begun"):
+            await lab.mds.sessions.renew(b"s" * 16)
+        with pytest.raises(Unavailable, match="just begun"):
+            await lab.join()
+        lab.beat(metaserver)
+    assert (await lab.join()).metaserver_id == 4
+    await lab.restart()
+    lab.clock.advance(11)
+    with pytest.raises(Unavailable, match="just begun"):
+        await lab.mds.sessions.renew(b"s" * 16)
+    lab.beat(three[0])
+    with pytest.raises(SessionEnded):
+        await lab.mds.sessions.renew(b"s" * 16)
+
+
 async def test_a_mark_that_cannot_be_stored_is_tried_again(lab, three):
     lab.kv.plan("full", 1)
     three[0].highest_epoch = 99
