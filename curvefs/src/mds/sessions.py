@@ -116,7 +116,7 @@ class Sessions:
         if session is None and self._recovery.active:
             session = await self._take_up(session_id, token, was or pb.MountSession())
         if session is None:
-            self._recovery.check_settled()
+            self._recovery.check_settled(unheard=False)
         if session is None or session.ending:
             raise SessionEnded("the session has ended: it was closed, or not renewed in time")
         self._renew(session)

@@ -59,6 +59,7 @@ class Recovery:
         self._mark = state.recovery.get(ONLY)
         self._began_s = clock.boottime_s()
         self._newest_epoch = state.authority.epoch
+        self._expected = {id_ for id_, record in state.metaservers.items() if not record.retired}
         self._answered: set[int] = set()  # metaservers that were told of this term's changes
         self._suspicion = ""
         self._suspected = asyncio.Event()
@@ -93,16 +94,16 @@ class Recovery:
         if self.active:
             raise Unavailable(self.line)
 
-    def check_settled(self) -> None:
+    def check_settled(self, *, unheard: bool) -> None:
         """Raise Unavailable while it may still turn out that the store is an older copy, or in recovery.
 
-        For what cannot be taken back: a number given away, a session told that it is over.
+        For what cannot be taken back: a number given away, a session told that it is over. unheard: whether after a
+        while it is enough that nobody was heard.
         """
         self.check()
-        known = {id_ for id_, record in self._state.metaservers.items() if not record.retired}
-        heard_all = known <= self._answered
-        heard_long = bool(self._answered) and self._clock.boottime_s() - self._began_s >= _AT_LEAST_S
-        if not heard_all and not heard_long:
+        heard_all = self._expected <= self._answered
+        lasted = self._clock.boottime_s() - self._began_s >= _AT_LEAST_S
+        if not heard_all and not (lasted and (unheard or self._answered)):
             raise Unavailable("this MDS has just begun and waits for its metaservers")
 
     async def over(self) -> None:

@@ -91,7 +91,7 @@ class Registration:
         return newer and len(request.token) == _TOKEN_SIZE and hmac.compare_digest(proof, request.proof)
 
     def _join(self, change: Change, request: topology_pb2.RegisterMetaserverRequest) -> topology_pb2.Metaserver:
-        self._recovery.check_settled()
+        self._recovery.check_settled(unheard=True)
         if len(self._state.metaservers) >= _METASERVERS_MAX:
             raise Overloaded(f"there are {_METASERVERS_MAX} metaservers already", retry_after_ms=60_000)
         self._drop_stillborn(change, request.address)

@@ -97,9 +97,7 @@ async def test_from_then_on_nothing_is_made_in_the_same_term_either(lab, three):
         await lab.create()
 
 
-async def test_before_its_metaservers_are_heard_it_gives_no_number_away_and_tells_no_session_that_it_is_over(
-    lab, three
-):
+async def test_before_its_metaservers_are_heard_it_gives_no_number_away_and_ends_no_session(lab, three):
     await lab.restart()
     for metaserver in three:
         with pytest.raises(Unavailable, match="just begun"):
