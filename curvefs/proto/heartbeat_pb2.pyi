@@ -1,4 +1,5 @@
 from curvefs.proto import common_pb2 as _common_pb2
+from curvefs.proto import metaserver_pb2 as _metaserver_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -8,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("metaserver_id", "token", "highest_epoch", "time_ns", "disk_total_bytes", "disk_used_bytes", "copysets")
+    __slots__ = ("metaserver_id", "token", "highest_epoch", "time_ns", "disk_total_bytes", "disk_used_bytes", "copysets", "changes_told", "in_full")
     METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     HIGHEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +17,8 @@ class HeartbeatRequest(_message.Message):
     DISK_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     DISK_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     COPYSETS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_TOLD_FIELD_NUMBER: _ClassVar[int]
+    IN_FULL_FIELD_NUMBER: _ClassVar[int]
     metaserver_id: int
     token: bytes
     highest_epoch: int
@@ -23,7 +26,9 @@ class HeartbeatRequest(_message.Message):
     disk_total_bytes: int
     disk_used_bytes: int
     copysets: _containers.RepeatedCompositeFieldContainer[CopysetReport]
-    def __init__(self, metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., highest_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., copysets: _Optional[_Iterable[_Union[CopysetReport, _Mapping]]] = ...) -> None: ...
+    changes_told: int
+    in_full: bool
+    def __init__(self, metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., highest_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., copysets: _Optional[_Iterable[_Union[CopysetReport, _Mapping]]] = ..., changes_told: _Optional[int] = ..., in_full: _Optional[bool] = ...) -> None: ...
 
 class CopysetReport(_message.Message):
     __slots__ = ("group_id", "leading", "term", "configuration_index", "peers", "committed_index", "applied_index", "loading", "partitions", "sessions", "damaged")
@@ -52,18 +57,22 @@ class CopysetReport(_message.Message):
     def __init__(self, group_id: _Optional[int] = ..., leading: _Optional[bool] = ..., term: _Optional[int] = ..., configuration_index: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., loading: _Optional[bool] = ..., partitions: _Optional[_Iterable[_Union[PartitionReport, _Mapping]]] = ..., sessions: _Optional[_Iterable[_Union[SessionReport, _Mapping]]] = ..., damaged: _Optional[bool] = ...) -> None: ...
 
 class PartitionReport(_message.Message):
-    __slots__ = ("fs_id", "partition_id", "inode_count", "used_bytes", "delete_queue_length")
+    __slots__ = ("fs_id", "partition_id", "inode_count", "used_bytes", "delete_queue_length", "spec", "deleting")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
     INODE_COUNT_FIELD_NUMBER: _ClassVar[int]
     USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     DELETE_QUEUE_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    DELETING_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     partition_id: int
     inode_count: int
     used_bytes: int
     delete_queue_length: int
-    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., delete_queue_length: _Optional[int] = ...) -> None: ...
+    spec: _metaserver_pb2.PartitionSpec
+    deleting: bool
+    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., delete_queue_length: _Optional[int] = ..., spec: _Optional[_Union[_metaserver_pb2.PartitionSpec, _Mapping]] = ..., deleting: _Optional[bool] = ...) -> None: ...
 
 class SessionReport(_message.Message):
     __slots__ = ("session_id",)
@@ -72,18 +81,24 @@ class SessionReport(_message.Message):
     def __init__(self, session_id: _Optional[bytes] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
-    __slots__ = ("epoch", "failure", "mds_time_ns", "orders", "next_heartbeat_ms")
+    __slots__ = ("epoch", "failure", "mds_time_ns", "orders", "next_heartbeat_ms", "recovering", "moved", "changes")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     MDS_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     ORDERS_FIELD_NUMBER: _ClassVar[int]
     NEXT_HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
+    RECOVERING_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     failure: _common_pb2.Failure
     mds_time_ns: int
     orders: _containers.RepeatedCompositeFieldContainer[Order]
     next_heartbeat_ms: int
-    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., mds_time_ns: _Optional[int] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., next_heartbeat_ms: _Optional[int] = ...) -> None: ...
+    recovering: bool
+    moved: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
+    changes: int
+    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., mds_time_ns: _Optional[int] = ..., orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., next_heartbeat_ms: _Optional[int] = ..., recovering: _Optional[bool] = ..., moved: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., changes: _Optional[int] = ...) -> None: ...
 
 class Order(_message.Message):
     __slots__ = ("group_id", "configuration_index", "create_copyset", "remove_copyset", "change_peers", "transfer_leader", "end_session")

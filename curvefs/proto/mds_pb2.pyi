@@ -105,6 +105,16 @@ class MountSession(_message.Message):
     version: str
     def __init__(self, format: _Optional[int] = ..., session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., opened_ns: _Optional[int] = ..., renewed_ns: _Optional[int] = ..., lease_ms: _Optional[int] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., ending: _Optional[bool] = ..., identity: _Optional[bytes] = ..., ending_groups: _Optional[_Iterable[int]] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
+class RecoveryMark(_message.Message):
+    __slots__ = ("format", "reason", "since_ns")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SINCE_NS_FIELD_NUMBER: _ClassVar[int]
+    format: int
+    reason: str
+    since_ns: int
+    def __init__(self, format: _Optional[int] = ..., reason: _Optional[str] = ..., since_ns: _Optional[int] = ...) -> None: ...
+
 class SessionToken(_message.Message):
     __slots__ = ("fs_id", "session_id", "expires_ns", "read_only")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
@@ -214,10 +224,14 @@ class OpenSessionReply(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., session: _Optional[_Union[MountSession, _Mapping]] = ..., token: _Optional[bytes] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ..., mds_time_ns: _Optional[int] = ...) -> None: ...
 
 class RenewSessionRequest(_message.Message):
-    __slots__ = ("session_id",)
+    __slots__ = ("session_id", "token", "session")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     session_id: bytes
-    def __init__(self, session_id: _Optional[bytes] = ...) -> None: ...
+    token: bytes
+    session: MountSession
+    def __init__(self, session_id: _Optional[bytes] = ..., token: _Optional[bytes] = ..., session: _Optional[_Union[MountSession, _Mapping]] = ...) -> None: ...
 
 class RenewSessionReply(_message.Message):
     __slots__ = ("epoch", "failure", "token", "lease_ms", "mds_time_ns")
@@ -284,7 +298,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusReply(_message.Message):
-    __slots__ = ("epoch", "failure", "cluster_id", "mds_id", "pid", "address", "leading", "leader", "started_ns", "version", "metrics_address")
+    __slots__ = ("epoch", "failure", "cluster_id", "mds_id", "pid", "address", "leading", "leader", "started_ns", "version", "metrics_address", "recovery")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -296,6 +310,7 @@ class GetStatusReply(_message.Message):
     STARTED_NS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    RECOVERY_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     failure: _common_pb2.Failure
     cluster_id: str
@@ -307,4 +322,35 @@ class GetStatusReply(_message.Message):
     started_ns: int
     version: str
     metrics_address: str
-    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., cluster_id: _Optional[str] = ..., mds_id: _Optional[str] = ..., pid: _Optional[int] = ..., address: _Optional[str] = ..., leading: _Optional[bool] = ..., leader: _Optional[str] = ..., started_ns: _Optional[int] = ..., version: _Optional[str] = ..., metrics_address: _Optional[str] = ...) -> None: ...
+    recovery: str
+    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., cluster_id: _Optional[str] = ..., mds_id: _Optional[str] = ..., pid: _Optional[int] = ..., address: _Optional[str] = ..., leading: _Optional[bool] = ..., leader: _Optional[str] = ..., started_ns: _Optional[int] = ..., version: _Optional[str] = ..., metrics_address: _Optional[str] = ..., recovery: _Optional[str] = ...) -> None: ...
+
+class GetRecoveryRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class EndRecoveryRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RecoveryReply(_message.Message):
+    __slots__ = ("epoch", "failure", "recovering", "reason", "since_ns", "silent_metaservers", "unknown", "unknown_sessions", "missing")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    RECOVERING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SINCE_NS_FIELD_NUMBER: _ClassVar[int]
+    SILENT_METASERVERS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    failure: _common_pb2.Failure
+    recovering: bool
+    reason: str
+    since_ns: int
+    silent_metaservers: _containers.RepeatedScalarFieldContainer[int]
+    unknown: _containers.RepeatedScalarFieldContainer[str]
+    unknown_sessions: int
+    missing: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., recovering: _Optional[bool] = ..., reason: _Optional[str] = ..., since_ns: _Optional[int] = ..., silent_metaservers: _Optional[_Iterable[int]] = ..., unknown: _Optional[_Iterable[str]] = ..., unknown_sessions: _Optional[int] = ..., missing: _Optional[_Iterable[str]] = ...) -> None: ...

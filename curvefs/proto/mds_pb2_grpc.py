@@ -84,6 +84,16 @@ class MdsServiceStub:
                 request_serializer=curvefs_dot_proto_dot_mds__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=curvefs_dot_proto_dot_mds__pb2.GetStatusReply.FromString,
                 _registered_method=True)
+        self.GetRecovery = channel.unary_unary(
+                '/curvefs.mds.MdsService/GetRecovery',
+                request_serializer=curvefs_dot_proto_dot_mds__pb2.GetRecoveryRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_mds__pb2.RecoveryReply.FromString,
+                _registered_method=True)
+        self.EndRecovery = channel.unary_unary(
+                '/curvefs.mds.MdsService/EndRecovery',
+                request_serializer=curvefs_dot_proto_dot_mds__pb2.EndRecoveryRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_mds__pb2.RecoveryReply.FromString,
+                _registered_method=True)
 
 
 class MdsServiceServicer:
@@ -125,7 +135,8 @@ class MdsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RenewSession(self, request, context):
-        """Renews the lease. Errors: SESSION_ENDED.
+        """Renews the lease. An MDS in recovery takes a session up that it does not know, if it shows a token of its own.
+        Errors: SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +164,20 @@ class MdsServiceServicer:
 
     def GetStatus(self, request, context):
         """The MDS itself, whether it leads or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRecovery(self, request, context):
+        """Whether the MDS is in recovery, and what it waits for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndRecovery(self, request, context):
+        """Ends the recovery, whatever it waits for; idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,6 +235,16 @@ def add_MdsServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=curvefs_dot_proto_dot_mds__pb2.GetStatusRequest.FromString,
                     response_serializer=curvefs_dot_proto_dot_mds__pb2.GetStatusReply.SerializeToString,
+            ),
+            'GetRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRecovery,
+                    request_deserializer=curvefs_dot_proto_dot_mds__pb2.GetRecoveryRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_mds__pb2.RecoveryReply.SerializeToString,
+            ),
+            'EndRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndRecovery,
+                    request_deserializer=curvefs_dot_proto_dot_mds__pb2.EndRecoveryRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_mds__pb2.RecoveryReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -482,6 +517,60 @@ class MdsService:
             '/curvefs.mds.MdsService/GetStatus',
             curvefs_dot_proto_dot_mds__pb2.GetStatusRequest.SerializeToString,
             curvefs_dot_proto_dot_mds__pb2.GetStatusReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.mds.MdsService/GetRecovery',
+            curvefs_dot_proto_dot_mds__pb2.GetRecoveryRequest.SerializeToString,
+            curvefs_dot_proto_dot_mds__pb2.RecoveryReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.mds.MdsService/EndRecovery',
+            curvefs_dot_proto_dot_mds__pb2.EndRecoveryRequest.SerializeToString,
+            curvefs_dot_proto_dot_mds__pb2.RecoveryReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -652,20 +652,46 @@ class StatFsResult(_message.Message):
     def __init__(self, inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ...) -> None: ...
 
 class PartitionSpec(_message.Message):
-    __slots__ = ("fs_id", "partition_id", "group_id", "hash_seed", "chunk_size", "block_size")
+    __slots__ = ("fs_id", "partition_id", "group_id", "hash_seed", "chunk_size", "block_size", "filesystem")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     HASH_SEED_FIELD_NUMBER: _ClassVar[int]
     CHUNK_SIZE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    FILESYSTEM_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     partition_id: int
     group_id: int
     hash_seed: bytes
     chunk_size: int
     block_size: int
-    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ...) -> None: ...
+    filesystem: FilesystemInfo
+    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., filesystem: _Optional[_Union[FilesystemInfo, _Mapping]] = ...) -> None: ...
+
+class FilesystemInfo(_message.Message):
+    __slots__ = ("name", "uuid", "object_store", "created_ns", "capacity_bytes", "capacity_inodes", "block_format", "trash_retention_s", "delete_grace_s", "partition_count")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_STORE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_NS_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_INODES_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    TRASH_RETENTION_S_FIELD_NUMBER: _ClassVar[int]
+    DELETE_GRACE_S_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uuid: bytes
+    object_store: str
+    created_ns: int
+    capacity_bytes: int
+    capacity_inodes: int
+    block_format: int
+    trash_retention_s: int
+    delete_grace_s: int
+    partition_count: int
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., created_ns: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., partition_count: _Optional[int] = ...) -> None: ...
 
 class CreatePartitionRequest(_message.Message):
     __slots__ = ("mds_epoch", "partition")

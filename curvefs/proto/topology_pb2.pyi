@@ -153,7 +153,7 @@ class Replica(_message.Message):
     def __init__(self, metaserver_id: _Optional[int] = ..., heard: _Optional[bool] = ..., leading: _Optional[bool] = ..., term: _Optional[int] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., configuration_index: _Optional[int] = ..., loading: _Optional[bool] = ..., damaged: _Optional[bool] = ...) -> None: ...
 
 class RegisterMetaserverRequest(_message.Message):
-    __slots__ = ("cluster_id", "metaserver_id", "token", "address", "pid", "metrics_address", "server")
+    __slots__ = ("cluster_id", "metaserver_id", "token", "address", "pid", "metrics_address", "server", "highest_epoch", "changes_told", "proof")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +161,9 @@ class RegisterMetaserverRequest(_message.Message):
     PID_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_TOLD_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     metaserver_id: int
     token: bytes
@@ -168,7 +171,10 @@ class RegisterMetaserverRequest(_message.Message):
     pid: int
     metrics_address: str
     server: str
-    def __init__(self, cluster_id: _Optional[str] = ..., metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., metrics_address: _Optional[str] = ..., server: _Optional[str] = ...) -> None: ...
+    highest_epoch: int
+    changes_told: int
+    proof: bytes
+    def __init__(self, cluster_id: _Optional[str] = ..., metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., metrics_address: _Optional[str] = ..., server: _Optional[str] = ..., highest_epoch: _Optional[int] = ..., changes_told: _Optional[int] = ..., proof: _Optional[bytes] = ...) -> None: ...
 
 class RegisterMetaserverReply(_message.Message):
     __slots__ = ("epoch", "failure", "cluster_id", "metaserver_id", "token", "session_secret")

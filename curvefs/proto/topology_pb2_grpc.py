@@ -66,8 +66,9 @@ class TopologyServiceServicer:
 
     def RegisterMetaserver(self, request, context):
         """Answers an id and a token, which the metaserver keeps and presents in every heartbeat. A known id at the same
-        address with its token keeps its identity. Errors: PERMISSION_DENIED (wrong token or cluster, another zone),
-        NOT_FOUND (no such server in the topology), ALREADY_EXISTS (another metaserver is alive at this address).
+        address with its token keeps its identity. An MDS in recovery takes one up that it does not know, by its proof.
+        Errors: PERMISSION_DENIED (wrong token or cluster, another zone), NOT_FOUND (no such server in the topology),
+        ALREADY_EXISTS (another metaserver is alive at this address).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

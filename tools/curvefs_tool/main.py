@@ -37,6 +37,7 @@ class _Commands(LazyGroup):
         "undrain": "topology.duties:undrain",
         "retire": "topology.duties:retire",
         "schedule": "schedule:schedule",
+        "recovery": "recovery:recovery",
         "install-helpers": "install_helpers:install_helpers",
     }
 

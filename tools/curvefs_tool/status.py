@@ -107,6 +107,7 @@ def _add_mds(client: BlockingClient, found: _Found) -> None:
         more = _process("mds", me.mds_id, me.pid, me.address, int(me.leading), metrics=me.metrics_address)
         found.processes.append(more)
         found.mds = me.address if me.leading else found.mds or me.leader
+        found.problems += [me.recovery] if me.recovery else []
     if len(unheard) == len(client.addresses):
         raise unheard[0]
     found.problems += [f"an MDS does not answer: {error}" for error in unheard]

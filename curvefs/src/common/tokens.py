@@ -1,4 +1,7 @@
-"""Session tokens: what a mount shows to metaservers. SessionToken, serialised, then its HMAC-SHA256; pure."""
+"""Session tokens: what a mount shows to metaservers. SessionToken, serialised, then its HMAC-SHA256; pure.
+
+Also how a metaserver proves to an MDS that has forgotten it that it belongs to the cluster.
+"""
 
 import hmac
 from hashlib import sha256
@@ -11,6 +14,11 @@ from .errors import TokenRefused
 MAC_SIZE = 32
 
 
+def membership_proof(secret: bytes, metaserver_id: int, token: bytes) -> bytes:
+    """Return what shows that a metaserver with this id and token was registered with the cluster."""
+    return hmac.digest(secret, b"metaserver/%d/" % metaserver_id + token, sha256)
+
+
 def sign(secret: bytes, token: pb.SessionToken) -> bytes:
     """Return a token's bytes under the cluster's secret."""
     said = token.SerializeToString(deterministic=True)
@@ -19,13 +27,18 @@ def sign(secret: bytes, token: pb.SessionToken) -> bytes:
 
 def verify(secret: bytes, token: bytes, now_ns: int) -> pb.SessionToken:
     """Return what a token says. Raises TokenRefused when it is forged or has expired."""
+    decoded = read_signed(secret, token)
+    if decoded.expires_ns <= now_ns:
+        raise TokenRefused("the session token has expired")
+    return decoded
+
+
+def read_signed(secret: bytes, token: bytes) -> pb.SessionToken:
+    """Return what a token says, whether it has expired or not. Raises TokenRefused when it is forged."""
     said, mac = token[:-MAC_SIZE], token[-MAC_SIZE:]
     if not hmac.compare_digest(hmac.digest(secret, said, sha256), mac):
         raise TokenRefused("the session token is not signed by this cluster")
     try:
-        decoded = pb.SessionToken.FromString(said)
+        return pb.SessionToken.FromString(said)
     except DecodeError as error:
         raise TokenRefused("the session token cannot be read") from error
-    if decoded.expires_ns <= now_ns:
-        raise TokenRefused("the session token has expired")
-    return decoded

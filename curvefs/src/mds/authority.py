@@ -5,6 +5,9 @@ has replaced can write nothing. A write that is refused so, or whose outcome sta
 memory may no longer agree with the store, and the MDS must begin anew. The epoch is the number of the term, told with
 every answer and order (rule 25): `cluster/epoch`, raised by the first write of each term, never lowered.
 
+Every write is counted, in the store (`cluster/changes`). Metaservers are told the number and report it: so it is found
+out when a store was restored from an older copy (recovery/).
+
 Cluster id and session secret are made once, by the same write, and never change.
 """
 
@@ -22,6 +25,7 @@ CLUSTER_ID = b"cluster/id"
 MOVED = b"cluster/moved"  # in a store whose state was moved elsewhere: where
 _SECRET = b"cluster/secret"
 _EPOCH = b"cluster/epoch"
+_CHANGES = b"cluster/changes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,16 @@ class Cluster:
 
 
 class Authority:
-    """The right to write, while it lasts."""
+    """The right to write, while it lasts. changes: writes that the store has had; found: when this term began."""
 
-    def __init__(self, store: KeyValueStore, candidacy: Candidacy, cluster: Cluster, epoch: int) -> None:
+    def __init__(
+        self, store: KeyValueStore, candidacy: Candidacy, cluster: Cluster, epoch: int, *, changes_found: int
+    ) -> None:
         self.store = store
         self.cluster = cluster
         self.epoch = epoch
+        self.changes_found = changes_found
+        self.changes = changes_found + 1
         self._candidacy = candidacy
 
     @property
@@ -54,28 +62,47 @@ class Authority:
 
         Raises NoSpace or IOFailure (nothing is written, go on), StaleEpoch or Unavailable (authority is lost).
         """
-        await _write(self.store, self._candidacy, operations)
+        changes = self.changes + 1
+        await _write(self.store, self._candidacy, [*operations, _count(changes)])
+        self.changes = max(changes, self.changes)
+
+    def count_from(self, changes: int) -> None:
+        """Go on counting from a number that is in use already."""
+        self.changes = max(changes, self.changes)
+
+    async def begin_anew(self, operations: Sequence[Operation], epoch: int, reason: str) -> None:
+        """Write, and end the term; the next one's epoch will be above ``epoch``. Raises as write()."""
+        assert epoch >= self.epoch, "epochs are never lowered"
+        await self.write([*operations, Put(_EPOCH, b"%d" % epoch)])
+        self._candidacy.end(reason)
 
     async def lost(self) -> str:
         """Wait until authority is lost and return why."""
         return await self._candidacy.over()
 
 
-async def begin_serving(store: KeyValueStore, candidacy: Candidacy, random_bytes: Callable[[int], bytes]) -> Authority:
+async def begin_serving(
+    store: KeyValueStore,
+    candidacy: Candidacy,
+    random_bytes: Callable[[int], bytes],
+    also: Sequence[Operation] = (),
+) -> Authority:
     """Raise the epoch and return the right to write under it; the first time, make the cluster.
 
-    candidacy: elected. Raises as Authority.write does.
+    candidacy: elected. also: what else is to be written at once. Raises as Authority.write does.
     """
-    stored = {key: await store.get(key) for key in (CLUSTER_ID, _SECRET, _EPOCH)}
+    stored = {key: await store.get(key) for key in (CLUSTER_ID, _SECRET, _EPOCH, _CHANGES)}
     epoch = int(found.value) + 1 if (found := stored[_EPOCH]) else 1
+    changes = int(found.value) if (found := stored[_CHANGES]) else 0
     new = {
         CLUSTER_ID: str(uuid.UUID(bytes=random_bytes(16), version=4)).encode(),
         _SECRET: random_bytes(32),
     }
     missing = [Put(key, value) for key, value in new.items() if stored[key] is None]
-    await _write(store, candidacy, [*missing, Put(_EPOCH, b"%d" % epoch)])
+    await _write(store, candidacy, [*missing, Put(_EPOCH, b"%d" % epoch), _count(changes + 1), *also])
     values = {key: item.value if (item := stored[key]) else new[key] for key in new}
-    return Authority(store, candidacy, Cluster(values[CLUSTER_ID].decode(), values[_SECRET]), epoch)
+    cluster = Cluster(values[CLUSTER_ID].decode(), values[_SECRET])
+    return Authority(store, candidacy, cluster, epoch, changes_found=changes)
 
 
 async def check_cluster(store: KeyValueStore, belongs_to: str) -> str:
@@ -101,6 +128,10 @@ async def check_cluster(store: KeyValueStore, belongs_to: str) -> str:
                 f"the store holds no cluster but other data, such as {other.key[:60]!r}", ExitCode.DATA_FOLDER
             )
     return found
+
+
+def _count(changes: int) -> Put:
+    return Put(_CHANGES, b"%d" % changes)
 
 
 async def _write(store: KeyValueStore, candidacy: Candidacy, operations: Sequence[Operation]) -> None:

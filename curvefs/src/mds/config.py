@@ -18,6 +18,7 @@ class MdsConfig(BaseModel):
     metrics_listen: str = "127.0.0.1:0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False
+    recover: bool = False  # the store was restored from a copy: begin in recovery
 
     replica_count: int = Field(1, ge=1, le=7)
     copysets_per_metaserver: int = Field(1, ge=1, le=64)

@@ -37,6 +37,7 @@ from ..slices.names import filesystem_prefix
 from .fleet import Fleet
 from .object_stores import ObjectStores
 from .parallel import run_all
+from .recovery.recovery import Recovery
 from .retries import RetryQueue
 from .state import FORMAT, Change, State, changed
 from .topology.copysets import Copysets
@@ -70,6 +71,7 @@ class Filesystems:
         fleet: Fleet,
         stores: ObjectStores,
         *,
+        recovery: Recovery,
         clock: Clock,
         count_max: int,
         partition_count: int,
@@ -81,6 +83,7 @@ class Filesystems:
         self._copysets = copysets
         self._fleet = fleet
         self._stores = stores
+        self._recovery = recovery
         self._clock = clock
         self._count_max = count_max
         self._partition_count = partition_count
@@ -102,6 +105,7 @@ class Filesystems:
         fs_id = self._state.fs_names.get(name)
         filesystem = self._state.filesystems.get(fs_id) if fs_id else None
         if filesystem is None:
+            self._recovery.check()
             raise NotFound(f"no filesystem '{name}'")
         return filesystem
 
@@ -127,6 +131,7 @@ class Filesystems:
         metaservers, or one does not answer). After an error nothing of it is left, or what a metaserver that is away
         still holds is being removed; the name is free.
         """
+        self._recovery.check()
         check_fs_name(request.name)
         chunk_size, block_size = check_sizes(request.chunk_size, request.block_size)
         parse_store_url(request.object_store)
@@ -157,6 +162,7 @@ class Filesystems:
     def _reserve(
         self, change: Change, request: pb.CreateFilesystemRequest, chunk_size: int, block_size: int
     ) -> pb.Filesystem:
+        self._recovery.check()
         self._check_free(request.name)
         if len(self._state.filesystems) >= self._count_max:
             raise Overloaded(f"there are {self._count_max} filesystems already", retry_after_ms=5000)
@@ -200,6 +206,8 @@ class Filesystems:
             chunk_size=filesystem.chunk_size,
             block_size=filesystem.block_size,
         )
+        if partition.partition_id == 0:
+            spec.filesystem.CopyFrom(_info(filesystem, len(self._state.partitions_of(filesystem.fs_id))))
         await self._fleet.create_partition(self._views.addresses(partition.group_id), spec)
 
     async def _delete_partition(self, partition: pb.Partition) -> None:
@@ -216,7 +224,7 @@ class Filesystems:
     async def delete(self, name: str) -> pb.Filesystem:
         """Begin to delete a filesystem and return it, DELETING; its name is free at once.
 
-        Raises NotFound, ResourceBusy (mounted, or just being made).
+        Raises NotFound, ResourceBusy (mounted, or just being made), Unavailable (in recovery).
         """
         filesystem = await self._state.change(lambda change: self._mark(change, name))
         _log.info("a filesystem is being deleted", fs=name, fs_id=filesystem.fs_id)
@@ -224,6 +232,7 @@ class Filesystems:
         return filesystem
 
     def _mark(self, change: Change, name: str) -> pb.Filesystem:
+        self._recovery.check()
         filesystem = self.get(name)
         if filesystem.state == pb.CREATING:
             raise ResourceBusy(f"filesystem '{name}' is just being made")
@@ -258,6 +267,22 @@ class Filesystems:
         for partition in self._state.partitions_of(fs_id):
             change.delete(self._state.partitions, (fs_id, partition.partition_id))
         change.delete(self._state.filesystems, fs_id)
+
+
+def _info(filesystem: pb.Filesystem, partition_count: int) -> metaserver_pb2.FilesystemInfo:
+    """Return what is kept with the first partition, should the MDS's store be lost (rule 6)."""
+    return metaserver_pb2.FilesystemInfo(
+        name=filesystem.name,
+        uuid=filesystem.uuid,
+        object_store=filesystem.object_store,
+        created_ns=filesystem.created_ns,
+        capacity_bytes=filesystem.capacity_bytes,
+        capacity_inodes=filesystem.capacity_inodes,
+        block_format=filesystem.block_format,
+        trash_retention_s=filesystem.trash_retention_s,
+        delete_grace_s=filesystem.delete_grace_s,
+        partition_count=partition_count,
+    )
 
 
 def check_sizes(chunk_size: int, block_size: int) -> tuple[int, int]:

@@ -39,6 +39,12 @@ def _ready(address: str) -> None:
 @click.option("--metrics-listen", help="HOST:PORT of the metrics page.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-json/--no-log-json", default=None, help="One JSON object a line.")
+@click.option(
+    "--recover",
+    is_flag=True,
+    default=None,
+    help="The store was restored from a copy: make and remove nothing until every metaserver has said what it has.",
+)
 @click.option("--store", help="'lmdb' (in the data folder), or etcd: HOST:PORT,HOST:PORT.  [default: lmdb]")
 @click.option("--lease-s", type=int, help="Seconds after which another MDS takes over from one that died.")
 @click.option("--etcd-prefix", help="All keys lie below it.  [default: curvefs/]")

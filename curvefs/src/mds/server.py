@@ -24,6 +24,7 @@ from .heartbeat.reports import Reports
 from .heartbeat.service import HeartbeatService
 from .metrics import Metrics
 from .object_stores import ObjectStores
+from .recovery.recovery import Recovery
 from .schedule.controller import Controller
 from .schedule.fleet_view import FleetView
 from .schedule.operators import Limits, Scheduler
@@ -71,6 +72,7 @@ class Mds:
         limits = HealthLimits(config.unstable_after_s, config.offline_after_s, silent_after_s)
         self.places = Places(state, replica_count=config.replica_count)
         self.views = Views(state, self.reports, self.places, clock, limits)
+        self.recovery = Recovery(state, self.reports, clock, lease_ms=config.session_lease_ms)
         self.fleet = Fleet(state.authority.epoch, deadline_s=config.metaserver_deadline_s)
         fleet_view = self._view_fleet(config, clock)
         self.copysets = Copysets(
@@ -89,6 +91,7 @@ class Mds:
             self.reports,
             self.copysets,
             self.places,
+            self.recovery,
             clock=clock,
             limits=limits,
             random_bytes=world.random_bytes,
@@ -98,6 +101,7 @@ class Mds:
             state,
             self.views,
             self.fleet,
+            self.recovery,
             clock=clock,
             lease_ms=config.session_lease_ms,
             count_max=config.sessions_max,
@@ -110,6 +114,7 @@ class Mds:
             self.copysets,
             self.fleet,
             _object_stores(config, world),
+            recovery=self.recovery,
             clock=clock,
             count_max=config.filesystems_max,
             partition_count=config.partition_count,
@@ -124,6 +129,7 @@ class Mds:
             self.registration,
             self.copysets,
             self.views,
+            recovery=self.recovery,
             scheduling=self.scheduling,
             endings=self.sessions.endings,
             clock=clock,
@@ -161,7 +167,14 @@ class Mds:
         """Return the services by name."""
         calls, state = self.calls, self.state
         mds = MdsService(
-            calls, state, self.filesystems, self.sessions, views=self.views, identity=self.identity, clock=clock
+            calls,
+            state,
+            self.filesystems,
+            self.sessions,
+            views=self.views,
+            recovery=self.recovery,
+            identity=self.identity,
+            clock=clock,
         )
         return {
             "MdsService": mds,
@@ -171,21 +184,27 @@ class Mds:
         }
 
     async def run(self) -> None:
-        """Do the background work until cancelled."""
+        """Do the background work until cancelled; in recovery only what learns."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.copysets.creations.run(), name="copysets")
+            group.create_task(self.recovery.run(), name="recovery")
             group.create_task(self.copysets.memberships.run(), name="memberships")
+            group.create_task(self._keep_house(), name="housekeeping")
+            await self.recovery.over()
+            group.create_task(self.copysets.creations.run(), name="copysets")
             group.create_task(self.sessions.endings.run(), name="endings")
             group.create_task(self.filesystems.removals.run(), name="removals")
-            group.create_task(self._keep_house(), name="housekeeping")
             group.create_task(self.scheduling.run(), name="scheduling")
 
     async def tick(self) -> None:
         """Do what time makes necessary; about once a second."""
         try:
-            await self.sessions.expire()
-            await self.copysets.plan()
-            await self.duties.remove_done()
+            await self.recovery.advance()
+            if self.recovery.active:
+                self.sessions.keep_all()
+            else:
+                await self.sessions.expire()
+                await self.copysets.plan()
+                await self.duties.remove_done()
         except CurveFSError as error:
             _log.error("the MDS could not write down what has become due", reason=str(error))
         self.metrics.observe(self.state, self.views)

@@ -11,6 +11,7 @@ from ..common.clock import Clock
 from ..common.errors import NotFound
 from .calls import Calls, answers
 from .filesystems import Filesystems
+from .recovery.recovery import Recovery
 from .sessions import Sessions
 from .state import State
 from .topology.views import Views
@@ -52,6 +53,7 @@ class MdsService(MdsServiceServicer):
         sessions: Sessions,
         *,
         views: Views,
+        recovery: Recovery,
         identity: Identity,
         clock: Clock,
     ) -> None:
@@ -60,6 +62,7 @@ class MdsService(MdsServiceServicer):
         self._filesystems = filesystems
         self._sessions = sessions
         self._views = views
+        self._recovery = recovery
         self._identity = identity
         self._clock = clock
 
@@ -92,7 +95,7 @@ class MdsService(MdsServiceServicer):
 
     @answers(pb.RenewSessionReply)
     async def RenewSession(self, request: pb.RenewSessionRequest) -> pb.RenewSessionReply:
-        token, lease_ms = await self._sessions.renew(request.session_id)
+        token, lease_ms = await self._sessions.renew(request.session_id, request.token, request.session)
         return pb.RenewSessionReply(token=token, lease_ms=lease_ms, mds_time_ns=self._clock.time_ns())
 
     @answers(pb.CloseSessionReply)
@@ -108,12 +111,24 @@ class MdsService(MdsServiceServicer):
     @answers(pb.ListPartitionsReply)
     async def ListPartitions(self, request: pb.ListPartitionsRequest) -> pb.ListPartitionsReply:
         if request.fs_id not in self._state.filesystems:
+            self._recovery.check()
             raise NotFound(f"no filesystem {request.fs_id}")
         return pb.ListPartitionsReply(partitions=self._views.partitions(request.fs_id))
 
     @answers(pb.GetStatusReply)
     async def GetStatus(self, _request: pb.GetStatusRequest) -> pb.GetStatusReply:
-        return self._identity.status(leader=self._identity.address, leading=True)
+        status = self._identity.status(leader=self._identity.address, leading=True)
+        status.recovery = self._recovery.line
+        return status
+
+    @answers(pb.RecoveryReply)
+    async def GetRecovery(self, _request: pb.GetRecoveryRequest) -> pb.RecoveryReply:
+        return self._recovery.status()
+
+    @answers(pb.RecoveryReply)
+    async def EndRecovery(self, _request: pb.EndRecoveryRequest) -> pb.RecoveryReply:
+        await self._recovery.end()
+        return self._recovery.status()
 
     def _shown(self, filesystem: pb.Filesystem) -> pb.FilesystemReply:
         return pb.FilesystemReply(

@@ -11,6 +11,8 @@ Invariants:
 An MDS that did not look for a while (its machine was suspended, its process stopped) could not be reached either: it
 adds that while to every lease, as after a restart.
 
+In recovery no session begins or ends, and a mount that renews one that the store has forgotten has it taken up again.
+
 A token expires with the lease it was issued for, so what a group accepts without asking ends by itself too.
 """
 
@@ -22,9 +24,18 @@ import structlog
 from ...proto import mds_pb2 as pb
 from ..common import tokens
 from ..common.clock import Clock
-from ..common.errors import InvalidArgument, NotFound, Overloaded, ResourceBusy, SessionEnded
+from ..common.errors import (
+    InvalidArgument,
+    NotFound,
+    Overloaded,
+    ResourceBusy,
+    SessionEnded,
+    TokenRefused,
+    Unavailable,
+)
 from ..common.ids import SESSION_ID_SIZE
 from .fleet import Fleet
+from .recovery.recovery import Recovery
 from .retries import RetryQueue
 from .state import FORMAT, Change, State, changed
 from .topology.views import Views
@@ -53,6 +64,7 @@ class Sessions:
         state: State,
         views: Views,
         fleet: Fleet,
+        recovery: Recovery,
         *,
         clock: Clock,
         lease_ms: int,
@@ -63,6 +75,7 @@ class Sessions:
         self._state = state
         self._views = views
         self._fleet = fleet
+        self._recovery = recovery
         self._clock = clock
         self._lease_ms = lease_ms
         self._count_max = count_max
@@ -82,27 +95,36 @@ class Sessions:
         """Begin a session; return it and its token.
 
         Raises NotFound (no such filesystem, or not ready), ResourceBusy (an exclusive mount is or would be broken),
-        Overloaded (too many sessions).
+        Overloaded (too many sessions), Unavailable (in recovery).
         """
+        self._recovery.check()
         session_id = self._random_bytes(SESSION_ID_SIZE)
         session = await self._state.change(lambda change: self._begin(change, request, session_id))
         self._renew(session)
         _log.info("a session began", session=session_id.hex(), fs=request.name, host=session.host)
         return self.shown(session), self._token(session)
 
-    async def renew(self, session_id: bytes) -> tuple[bytes, int]:
+    async def renew(
+        self, session_id: bytes, token: bytes = b"", was: pb.MountSession | None = None
+    ) -> tuple[bytes, int]:
         """Give a session its full lease again; return a new token and the lease in milliseconds.
 
-        Raises SessionEnded.
+        token, was: what the mount has of it; so an MDS in recovery takes up a session that it does not know.
+        Raises SessionEnded; Unavailable (in recovery, if it does not show enough to be taken up; or just begun).
         """
         session = self._state.sessions.get(session_id)
+        if session is None and self._recovery.active:
+            session = await self._take_up(session_id, token, was or pb.MountSession())
+        if session is None:
+            self._recovery.check_settled(unheard=False)
         if session is None or session.ending:
             raise SessionEnded("the session has ended: it was closed, or not renewed in time")
         self._renew(session)
         return self._token(session), session.lease_ms
 
     async def close(self, session_id: bytes) -> None:
-        """End a session because its mount is gone. Idempotent."""
+        """End a session because its mount is gone. Idempotent. Raises Unavailable (in recovery)."""
+        self._recovery.check()
         session = self._state.sessions.get(session_id)
         if session is None:
             return
@@ -119,12 +141,21 @@ class Sessions:
             _log.warning("this MDS was absent, all leases are extended", seconds=round(absent_s))
             for lease in self._leases.values():
                 lease.deadline_s += absent_s
+        if self._recovery.active:
+            return 0
         due = [session_id for session_id, lease in self._leases.items() if lease.deadline_s <= now_s]
         for session_id in due:
             if session := self._state.sessions.get(session_id):
                 _log.warning("a session was not renewed in time", session=session_id.hex(), host=session.host)
             await self._end(session_id, lambda lease: lease is not None and lease.deadline_s <= now_s)
         return len(due)
+
+    def keep_all(self) -> None:
+        """Give every session a full lease: instead of expire(), while none may end."""
+        self._looked_s = self._clock.boottime_s()
+        for session_id, lease in self._leases.items():
+            if session := self._state.sessions.get(session_id):
+                lease.deadline_s = max(lease.deadline_s, self._looked_s + session.lease_ms / 1000)
 
     # --------------------------------------------------------------------------------------- many of them
 
@@ -154,9 +185,7 @@ class Sessions:
             raise NotFound(f"filesystem '{request.name}' is not ready yet")
         if len(self._state.sessions) >= self._count_max:
             raise Overloaded(f"there are {self._count_max} sessions already", retry_after_ms=5000)
-        for field in (request.host, request.mountpoint, request.metrics_address, request.version):
-            if len(field) > 4096:
-                raise InvalidArgument("host, mountpoint, metrics address and version are at most 4096 characters each")
+        _check_sizes(request)
         for other in self._state.sessions_of(filesystem.fs_id):
             # One that is ending may still change things until every group confirmed.
             if request.exclusive or other.exclusive:
@@ -181,6 +210,39 @@ class Sessions:
         )
         change.put(self._state.sessions, session_id, session)
         return session
+
+    async def _take_up(self, session_id: bytes, token: bytes, was: pb.MountSession) -> pb.MountSession:
+        """Return a session that the store has forgotten, stored again.
+
+        Its token may have expired meanwhile: known sessions also outlive the absence of the MDS. Whether the groups
+        have ended it they say themselves.
+        """
+        try:
+            signed = tokens.read_signed(self._state.authority.cluster.secret, token)
+        except TokenRefused as error:
+            raise Unavailable(f"{error}; {self._recovery.line}") from error
+        if signed.session_id != session_id or len(session_id) != SESSION_ID_SIZE:
+            raise Unavailable(f"the token is of another session; {self._recovery.line}")
+        _check_sizes(was)
+        session = changed(
+            was,
+            format=FORMAT,
+            session_id=session_id,
+            fs_id=signed.fs_id,
+            read_only=signed.read_only,
+            lease_ms=self._lease_ms,
+            ending=False,
+        )
+        session.ClearField("ending_groups")
+
+        def decide(change: Change) -> pb.MountSession:
+            known = self._state.sessions.get(session_id)
+            if known is None:
+                change.put(self._state.sessions, session_id, session)
+            return known or session
+
+        _log.warning("a session is known again", session=session_id.hex(), fs_id=session.fs_id, host=session.host)
+        return await self._state.change(decide)
 
     def _renew(self, session: pb.MountSession) -> None:
         self._leases[session.session_id] = _Lease(
@@ -240,6 +302,14 @@ class Sessions:
             change.put(self._state.sessions, session_id, rest)
         else:
             change.delete(self._state.sessions, session_id)
+
+
+def _check_sizes(said: pb.OpenSessionRequest | pb.MountSession) -> None:
+    for field in (said.host, said.mountpoint, said.metrics_address, said.version):
+        if len(field) > 4096:
+            raise InvalidArgument("host, mountpoint, metrics address and version are at most 4096 characters each")
+    if len(said.identity) > 4096:
+        raise InvalidArgument("an identity is at most 4096 bytes")
 
 
 def _told(session: pb.MountSession) -> str:

@@ -10,8 +10,8 @@ Invariants:
     a record out of a table is never modified: copy it, change the copy, put that
 
 Keys: ``fs/<id>``, ``fs-name/<name>``, ``partition/<fs>/<n>``, ``session/<hex>``, ``metaserver/<id>``, ``copyset/<id>``,
-``pool/<id>``, ``zone/<id>``, ``server/<id>``, ``scheduler/<name>``, ``counter/<name>``; numbers are 20 decimal digits,
-so that keys sort as numbers do.
+``pool/<id>``, ``zone/<id>``, ``server/<id>``, ``scheduler/<name>``, ``counter/<name>``, ``cluster/recovery``; numbers
+are 20 decimal digits, so that keys sort as numbers do.
 
 Shared across awaits: the tables; they change between a change's write and its return.
 """
@@ -28,6 +28,8 @@ from .authority import Authority
 from .storage.protocol import Delete, KeyValueStore, Operation, Put, scan
 
 FORMAT = 1
+RECOVERY = b"cluster/recovery"
+ONLY = ""  # the key of the table that this one record is
 _DIGITS = 20
 
 K = TypeVar("K")
@@ -122,6 +124,11 @@ class Change:
         self.put(self._counters, counter, number)
         return number
 
+    def raise_number(self, counter: str, number: int) -> None:
+        """Have a counter go on above a number that is in use."""
+        if number > (self._counters.get(counter) or 0):
+            self.put(self._counters, counter, number)
+
     def operations(self) -> list[Operation]:
         """Return the transaction to write."""
         return [
@@ -159,6 +166,9 @@ class State:
             Codec("scheduler/", str, str, lambda on: b"%d" % on, lambda stored: stored == b"1")
         )
         self.counters: Table[str, int] = Table(Codec("counter/", str, str, lambda number: b"%d" % number, int))
+        self.recovery: Table[str, mds_pb2.RecoveryMark] = Table(
+            Codec(RECOVERY.decode(), str, str, _write_record, _reader(mds_pb2.RecoveryMark))
+        )
         self._lock = asyncio.Lock()
 
     @classmethod
@@ -177,6 +187,7 @@ class State:
             state.servers,
             state.switches,
             state.counters,
+            state.recovery,
         ]
         for table in tables:
             await table.load(authority.store)

@@ -24,6 +24,7 @@ from .config import EMBEDDED, MdsConfig
 from .election import Candidacy
 from .front import Front
 from .metrics import Metrics
+from .recovery.recovery import asked_for
 from .server import Mds, World
 from .service import Identity
 from .state import State
@@ -77,6 +78,7 @@ class _Process:
         self._identity = front.identity
         self._metrics = metrics
         self._ready: Callable[[str], None] | None = ready
+        self._recover = config.recover  # until a term has begun so
 
     async def run(self, stop: asyncio.Event, stack: contextlib.AsyncExitStack) -> None:
         """Go from term to term until ``stop``. stack: closes the port in the end."""
@@ -142,7 +144,9 @@ class _Process:
     async def _serve(self, candidacy: Candidacy, store: KeyValueStore, stop: asyncio.Event) -> None:
         """Serve for one term. Raises CurveFSError when it cannot begin."""
         try:
-            authority = await begin_serving(store, candidacy, self._world.random_bytes)
+            marks = [asked_for(self._world.clock.time_ns())] if self._recover else []
+            authority = await begin_serving(store, candidacy, self._world.random_bytes, marks)
+            self._recover = False
             self._remember_cluster(authority.cluster.id)
             mds = Mds(await State.load(authority), self._config, self._world, self._metrics, self._identity)
         except VersionUnsupported as error:

@@ -1,17 +1,24 @@
-"""The highest epoch of any MDS obeyed: kept on disk, lower ones are refused (rule 25)."""
+"""The highest epoch of any MDS obeyed: kept on disk, lower ones are refused (rule 25).
+
+Beside it, of how many changes of its store an MDS has told: one that has fewer has an older copy (rule 6).
+"""
+
+import asyncio
 
 from ..common.errors import NoSpace, StaleEpoch
 from ..process.data_folder import DataFolder
 
 _NAME = "mds-epoch"
+_CHANGES = "mds-changes"
 
 
 class Epochs:
-    """Remembers the highest epoch. Shared across awaits: ``highest``, which only rises."""
+    """Remembers the highest. Shared across awaits: ``highest`` and ``changes``, which only rise."""
 
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
         self.highest = int(folder.remembered(_NAME) or 0)
+        self.changes = int(folder.remembered(_CHANGES) or 0)
 
     def obey(self, epoch: int) -> None:
         """Note the epoch of somebody who asks for something. Raises StaleEpoch; NoSpace when it cannot be kept."""
@@ -24,3 +31,12 @@ class Epochs:
             except OSError as error:
                 raise NoSpace(f"the epoch of the MDS cannot be kept: {error.strerror}") from error
             self.highest = epoch
+
+    async def note_changes(self, changes: int) -> None:
+        """Note of how many changes an MDS that is obeyed has told. Raises NoSpace when it cannot be kept."""
+        if changes > self.changes:
+            self.changes = changes
+            try:
+                await asyncio.to_thread(self._folder.remember, _CHANGES, str(changes))
+            except OSError as error:
+                raise NoSpace(f"what the MDS told cannot be kept: {error.strerror}") from error

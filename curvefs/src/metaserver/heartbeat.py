@@ -1,7 +1,9 @@
 """What a metaserver says to the MDS: who it is, and, every two seconds, how its groups are. It carries out the orders.
 
 The MDS may be away for any time: registration and heartbeats are tried again, and the metaserver serves meanwhile.
-It never deletes a group because an MDS does not know it (rule 6), and obeys no MDS older than one it obeyed before.
+It never deletes a group because an MDS does not know it (rule 6), and obeys no MDS older than one it obeyed before. To
+one that has forgotten it, because its store was restored, it proves that it belongs to the cluster, and it reports in
+full while it is asked to.
 
 Shared across awaits: `identity`, replaced when the MDS answered a registration.
 """
@@ -15,6 +17,7 @@ import structlog
 
 from ...proto import heartbeat_pb2 as pb
 from ...proto import heartbeat_pb2_grpc, topology_pb2, topology_pb2_grpc
+from ..common import tokens
 from ..common.clock import Clock
 from ..common.errors import AlreadyExists, CurveFSError, NotFound, PermissionDenied, StaleEpoch, StartupError
 from ..common.exits import ExitCode
@@ -57,12 +60,13 @@ class MdsLink:
         clock: Clock,
         server: str,
         peer_clocks: Callable[[], list[int]],
+        know: Callable[[int, str], None],
         interval_ms: int,
         deadline_s: float,
     ) -> None:
         """server: of the topology, by name; empty: found by the address.
 
-        peer_clocks: how far those of peers are ahead, in ns. deadline_s: of one call.
+        peer_clocks: how far those of peers are ahead, in ns. know: notes where one is. deadline_s: of one call.
 
         Raises StartupError for a damaged identity.
         """
@@ -77,6 +81,9 @@ class MdsLink:
         self._interval_s = interval_ms / 1000
         self._deadline_s = deadline_s
         self.identity: Identity = load_identity(folder)
+        self._know = know
+        self._addresses = ("", "")  # where it listens, and its metrics page; as registered
+        self._in_full = False  # whether to report all that an MDS in recovery wants to know
         self._clock_is_off = False
 
     async def register(self, address: str, metrics_address: str) -> None:
@@ -85,11 +92,12 @@ class MdsLink:
         Raises StartupError when it says no: REFUSED, NOT_FOUND (no such server), ADDRESS_IN_USE (by another metaserver;
         it may be the one that ran here until a moment ago, so that is tried for a while).
         """
+        self._addresses = address, metrics_address
         pause_s = _PAUSE_S
         began_s = self._clock.boottime_s()
         while True:
             try:
-                await self._register(address, metrics_address)
+                await self._register()
             except tuple(_REFUSALS) as error:
                 code = _REFUSALS[type(error)]
                 waited_s = self._clock.boottime_s() - began_s
@@ -111,6 +119,9 @@ class MdsLink:
                 if reply.next_heartbeat_ms:
                     self._interval_s = reply.next_heartbeat_ms / 1000
                 await self._carry_out(reply)
+            except PermissionDenied as error:
+                _log.warning("the MDS does not know this metaserver", reason=str(error))
+                await self._register_again()
             except CurveFSError as error:
                 _log.warning("a heartbeat failed", reason=str(error))
             await asyncio.sleep(self._interval_s)
@@ -126,17 +137,30 @@ class MdsLink:
             disk_total_bytes=disk.total,
             disk_used_bytes=disk.used,
             copysets=[
-                *(report(group) for group in self._copysets.all()),
+                *(report(group, in_full=self._in_full) for group in self._copysets.all()),
                 *(pb.CopysetReport(group_id=group_id, damaged=True) for group_id in self._copysets.damaged),
             ],
+            in_full=self._in_full,
+            changes_told=self._epochs.changes,
         )
         stub = heartbeat_pb2_grpc.HeartbeatServiceStub
         reply: pb.HeartbeatReply = await self._client.call(stub, "Heartbeat", request, deadline_s=self._deadline_s)
         self._epochs.obey(reply.epoch)
         self._compare_clocks(reply.mds_time_ns)
+        self._in_full = reply.recovering
+        for peer in reply.moved:
+            self._know(peer.metaserver_id, peer.address)
+        await self._epochs.note_changes(reply.changes)
         return reply
 
-    async def _register(self, address: str, metrics_address: str) -> None:
+    async def _register_again(self) -> None:
+        try:
+            await self._register()
+        except (CurveFSError, OSError) as error:
+            _log.warning("not registered again", reason=str(error))
+
+    async def _register(self) -> None:
+        address, metrics_address = self._addresses
         request = topology_pb2.RegisterMetaserverRequest(
             cluster_id=self.identity.cluster_id,
             metaserver_id=self.identity.metaserver_id,
@@ -145,7 +169,12 @@ class MdsLink:
             pid=os.getpid(),
             metrics_address=metrics_address,
             server=self._server,
+            highest_epoch=self._epochs.highest,
+            changes_told=self._epochs.changes,
         )
+        if self.identity.metaserver_id:
+            known = self.identity
+            request.proof = tokens.membership_proof(known.session_secret, known.metaserver_id, known.token)
         stub = topology_pb2_grpc.TopologyServiceStub
         reply = await self._client.call(stub, "RegisterMetaserver", request, deadline_s=self._deadline_s)
         self._epochs.obey(reply.epoch)
@@ -194,8 +223,11 @@ class MdsLink:
         self._copysets.allow_leading(allowed=not is_off)
 
 
-def report(group: Group) -> pb.CopysetReport:
-    """Return what a heartbeat says of a group; what only the leader knows, from the leader."""
+def report(group: Group, *, in_full: bool = False) -> pb.CopysetReport:
+    """Return what a heartbeat says of a group; what only the leader knows, from the leader.
+
+    in_full: also what an MDS that has forgotten a filesystem needs to know it again.
+    """
     log = group.raft.log
     addresses = dict(log.configuration.addresses)
     said = pb.CopysetReport(
@@ -217,12 +249,15 @@ def report(group: Group) -> pb.CopysetReport:
         partitions = reads.partitions(view)
         sessions = reads.open_sessions(view, SESSIONS_REPORTED_MAX)
     for record in partitions:
-        said.partitions.add(
+        partition = said.partitions.add(
             fs_id=record.spec.fs_id,
             partition_id=record.spec.partition_id,
             inode_count=record.inode_count,
             used_bytes=record.used_bytes,
+            deleting=record.deleting,
         )
+        if in_full and record.spec.partition_id == 0:
+            partition.spec.CopyFrom(record.spec)
     for session_id in sessions:
         said.sessions.add(session_id=session_id)
     return said

@@ -162,7 +162,11 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
         me=lambda: parts.link.identity.metaserver_id,
         peers=peers,
     )
-    membership = Membership(world.clock, peers.know)
+
+    def address_of(metaserver_id: int) -> str:
+        return parts.address if metaserver_id == parts.link.identity.metaserver_id else peers.address_of(metaserver_id)
+
+    membership = Membership(world.clock, peers.know, address_of)
     orders = Orders(copysets, membership)
     mds = AsyncClient(parse_addresses(config.mds), deadline_s=config.mds_deadline_s)
     stack.push_async_callback(mds.close)
@@ -175,6 +179,7 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
         clock=world.clock,
         server=config.server,
         peer_clocks=peers.clock_offsets_ns,
+        know=peers.know,
         interval_ms=config.heartbeat_interval_ms,
         deadline_s=config.mds_deadline_s,
     )

@@ -2,17 +2,19 @@
 
 import asyncio
 import random
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curvefs.proto import mds_pb2 as pb
-from curvefs.src.common.errors import NoSpace, Unavailable
+from curvefs.src.common.errors import CurveFSError, NoSpace, Unavailable
 from curvefs.src.mds.authority import begin_serving
 from curvefs.src.mds.config import MdsConfig
 from curvefs.src.mds.election import Candidacy
 from curvefs.src.mds.front import Front
 from curvefs.src.mds.metrics import Metrics
+from curvefs.src.mds.recovery.recovery import asked_for
 from curvefs.src.mds.server import Mds, World
 from curvefs.src.mds.service import Identity
 from curvefs.src.mds.state import State
@@ -101,13 +103,14 @@ class MdsLab:
         self._background: asyncio.Task[None] | None = None
         self._server: AsyncServer | None = None
 
-    async def start(self, *, background: bool = True) -> Mds:
-        """Begin to serve, as a process would that just started."""
+    async def start(self, *, background: bool = True, recover: bool = False) -> Mds:
+        """Begin to serve, as a process would that just started. recover: as its flag of that name."""
         store = LmdbStore(self.config.data / "kv", self.clock)
         self.kv = FaultyKeyValueStore(store)
         world = World(self.clock, self._open_store, check_store, self._random.randbytes, lambda: 0.0)
         self.candidacy = await self.elect("mds")
-        authority = await begin_serving(self.kv, self.candidacy, world.random_bytes)
+        marks = [asked_for(self.clock.time_ns())] if recover else []
+        authority = await begin_serving(self.kv, self.candidacy, world.random_bytes, marks)
         identity = Identity("mds", self.clock.time_ns(), "127.0.0.1:1", authority.cluster.id)
         self.mds = Mds(await State.load(authority), self.config, world, Metrics(), identity)
         if background:
@@ -161,6 +164,22 @@ class MdsLab:
         await self.stop()
         return await self.start()
 
+    async def copy_store(self) -> Path:
+        """Take a copy of the store, while the MDS is stopped; it goes on."""
+        await self.stop()
+        copy = self.config.data / "copy"
+        shutil.copytree(self.config.data / "kv", copy)
+        await self.start()
+        self.beat_all()
+        return copy
+
+    async def restore(self, copy: Path, *, recover: bool = False) -> Mds:
+        """Put a copy of the store back."""
+        await self.stop()
+        shutil.rmtree(self.config.data / "kv")
+        shutil.copytree(copy, self.config.data / "kv")
+        return await self.start(recover=recover)
+
     async def close(self) -> None:
         """End everything."""
         await self.stop()
@@ -171,9 +190,14 @@ class MdsLab:
         """Have a metaserver join, on a server of the topology, and send its first heartbeat."""
         metaserver = FakeMetaserver()
         metaserver.server = server
-        self.metaservers.append(metaserver)
         await metaserver.start()
-        metaserver.registered(await self.mds.registration.register(metaserver.registration()))
+        try:
+            metaserver.registered(await self.mds.registration.register(metaserver.registration()))
+        except CurveFSError:
+            await metaserver.stop()
+            raise
+        self.metaservers.append(metaserver)
+        metaserver.secret = self.mds.state.authority.cluster.secret
         self.beat(metaserver)
         return metaserver
 
@@ -199,8 +223,12 @@ class MdsLab:
             self.beat(metaserver)
 
     def beat(self, metaserver: FakeMetaserver) -> Any:
-        """Have a metaserver send a heartbeat, and return the reply."""
-        return self.mds.heartbeats.beat(metaserver.heartbeat())
+        """Have a metaserver send a heartbeat, and return the reply; it heeds what is not an order."""
+        reply = self.mds.heartbeats.beat(metaserver.heartbeat())
+        metaserver.highest_epoch = max(metaserver.highest_epoch, self.mds.state.authority.epoch)
+        metaserver.changes_told = max(metaserver.changes_told, reply.changes)
+        metaserver.in_full = reply.recovering
+        return reply
 
     async def create(self, name: str = "demo", **fields: Any) -> pb.Filesystem:
         """Create a filesystem."""

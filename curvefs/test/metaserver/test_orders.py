@@ -52,6 +52,7 @@ async def test_a_replica_is_removed_by_what_its_group_decided_later(tmp_path, or
             clock=SystemClock(),
             server="",
             peer_clocks=list,
+            know=lambda *_: None,
             interval_ms=1,
             deadline_s=1.0,
         )

@@ -15,6 +15,7 @@ from curvefs.proto import (
     metaserver_pb2_grpc,
     topology_pb2,
 )
+from curvefs.src.common import tokens
 from curvefs.src.common.errors import CurveFSError, Redirect, Unavailable, WrongPartition
 from curvefs.src.common.status import failure_of
 from curvefs.src.rpc.asyncio_server import AsyncServer, start_server
@@ -38,6 +39,8 @@ class FakeMetaserver:
         self.configurations: dict[int, int] = {}
         self.committed = 100
         self.partitions: set[tuple[int, int, int]] = set()  # group, filesystem, partition
+        self.specs: dict[tuple[int, int, int], metaserver_pb2.PartitionSpec] = {}
+        self.in_full = False
         self.sessions: set[bytes] = set()
         self.ended: set[tuple[int, bytes]] = set()
         self.failing: dict[str, CurveFSError] = {}
@@ -48,6 +51,8 @@ class FakeMetaserver:
         self.cluster_id = ""
         self.server = ""
         self.highest_epoch = 0
+        self.changes_told = 0
+        self.secret = b""
         self._server: AsyncServer | None = None
         self._happened = asyncio.Event()
 
@@ -79,6 +84,9 @@ class FakeMetaserver:
             address=self.address,
             pid=42,
             server=self.server,
+            highest_epoch=self.highest_epoch,
+            changes_told=self.changes_told,
+            proof=tokens.membership_proof(self.secret, self.metaserver_id, self.token),
         )
 
     def registered(self, reply: Any) -> None:
@@ -96,11 +104,7 @@ class FakeMetaserver:
                 committed_index=self.committed,
                 applied_index=self.committed,
                 peers=self.members.get(group, []),
-                partitions=[
-                    heartbeat_pb2.PartitionReport(fs_id=fs_id, partition_id=partition, inode_count=7, used_bytes=99)
-                    for owner, fs_id, partition in sorted(self.partitions)
-                    if owner == group
-                ],
+                partitions=[self._report(place) for place in sorted(self.partitions) if place[0] == group],
                 sessions=[heartbeat_pb2.SessionReport(session_id=session) for session in sorted(self.sessions)],
             )
             for group in sorted(self.groups)
@@ -109,6 +113,8 @@ class FakeMetaserver:
             metaserver_id=self.metaserver_id,
             token=self.token,
             highest_epoch=self.highest_epoch,
+            changes_told=self.changes_told,
+            in_full=self.in_full,
             disk_total_bytes=1000,
             disk_used_bytes=400,
             copysets=copysets,
@@ -116,6 +122,13 @@ class FakeMetaserver:
         for name, value in fields.items():
             setattr(request, name, value)
         return request
+
+    def _report(self, place: tuple[int, int, int]) -> heartbeat_pb2.PartitionReport:
+        _, fs_id, partition_id = place
+        said = heartbeat_pb2.PartitionReport(fs_id=fs_id, partition_id=partition_id, inode_count=7, used_bytes=99)
+        if self.in_full and partition_id == 0:
+            said.spec.CopyFrom(self.specs[place])
+        return said
 
     # ----------------------------------------------------------------------------------- looking at it
 
@@ -162,7 +175,9 @@ class FakeMetaserver:
     def create_partition(self, spec: metaserver_pb2.PartitionSpec) -> None:
         """Have a partition."""
         self.check_leads(spec.group_id)
-        self.partitions.add((spec.group_id, spec.fs_id, spec.partition_id))
+        place = (spec.group_id, spec.fs_id, spec.partition_id)
+        self.partitions.add(place)
+        self.specs.setdefault(place, spec)
 
     def delete_partition(self, place: tuple[int, int, int]) -> None:
         """Have it no longer."""

@@ -1,7 +1,8 @@
 """The mount's session with the MDS: opened, renewed and closed.
 
 The lease is counted from before a renewal was sent, on the boot-time clock, so that this side gives up first
-(rule 8). A session that the MDS does not know any more is over: the owner opens a new one.
+(rule 8). A renewal says what the session is, so that an MDS whose store was restored can take it up again (rule 6). A
+session that the MDS answers to be over is over: the owner opens a new one.
 
 Shared across awaits: the attributes; they change only in open() and renew(), between awaits.
 """
@@ -38,6 +39,7 @@ class MountSession:
     token: bytes = b""
     lease_s: float = 0.0
     lease_end_s: float = 0.0  # on the boot-time clock
+    _opened_as: mds_pb2.MountSession = field(default_factory=mds_pb2.MountSession)
     _hurry: trio.Event = field(default_factory=trio.Event)
 
     def open_blocking(self) -> None:
@@ -52,7 +54,8 @@ class MountSession:
     async def renew(self) -> None:
         """Renew the lease. Raises SessionEnded when the session is over, Unavailable when nobody answers."""
         sent_s = self.clock.boottime_s()
-        reply = await self._call("RenewSession", mds_pb2.RenewSessionRequest(session_id=self.session_id))
+        request = mds_pb2.RenewSessionRequest(session_id=self.session_id, token=self.token, session=self._opened_as)
+        reply = await self._call("RenewSession", request)
         self.token = reply.token
         self.lease_s = reply.lease_ms / 1000
         self.lease_end_s = sent_s + self.lease_s
@@ -106,6 +109,7 @@ class MountSession:
         self.filesystem = reply.filesystem
         self.partitions = list(reply.partitions)
         self.session_id = reply.session.session_id
+        self._opened_as = reply.session
         self.token = reply.token
         self.lease_s = reply.session.lease_ms / 1000
         self.lease_end_s = sent_s + self.lease_s

@@ -5,9 +5,10 @@ from typing import Any
 
 import structlog
 
+from ....proto import common_pb2, topology_pb2
 from ....proto import heartbeat_pb2 as pb
-from ....proto import topology_pb2
 from ...common.clock import Clock
+from ..recovery.recovery import Recovery
 from ..retries import RetryQueue
 from ..schedule.scheduling import Scheduling
 from ..state import State
@@ -44,6 +45,7 @@ class Heartbeats:
         copysets: Copysets,
         views: Views,
         *,
+        recovery: Recovery,
         scheduling: Scheduling,
         endings: RetryQueue[int],
         clock: Clock,
@@ -56,6 +58,7 @@ class Heartbeats:
         self._registration = registration
         self._copysets = copysets
         self._views = views
+        self._recovery = recovery
         self._scheduling = scheduling
         self._endings = endings
         self._clock = clock
@@ -66,14 +69,27 @@ class Heartbeats:
         self._true_since: dict[int, dict[_Fact, float]] = {}  # by metaserver; boot time
 
     def beat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatReply:
-        """Note a report and answer the orders. Raises PermissionDenied (wrong token)."""
+        """Note a report and answer the orders; in recovery there are none.
+
+        Raises PermissionDenied (wrong token), Unavailable (the metaserver obeyed a newer MDS).
+        """
         self._registration.known(request.metaserver_id, request.token)
+        self._recovery.compare(request.metaserver_id, request.highest_epoch, request.changes_told)
         now_s, now_ns = self._clock.boottime_s(), self._clock.time_ns()
         self._reports.heard(request, now_s, now_ns)
+        self._recovery.heard(request)
         self._look_at(request, now_ns)
         for copyset in request.copysets:
             self._copysets.heard(copyset)
-        reply = pb.HeartbeatReply(mds_time_ns=now_ns, next_heartbeat_ms=self._interval_ms)
+        reply = pb.HeartbeatReply(
+            mds_time_ns=now_ns,
+            next_heartbeat_ms=self._interval_ms,
+            moved=self._moved(request),
+            changes=self._recovery.answered(request.metaserver_id),
+        )
+        if self._recovery.active:
+            reply.recovering = True
+            return reply
         for order in self._orders(request, now_s):
             reply.orders.append(order)
             if len(reply.orders) == _ORDERS_MAX:
@@ -82,6 +98,16 @@ class Heartbeats:
         for copyset in request.copysets:
             self._endings.kick(copyset.group_id)
         return reply
+
+    def _moved(self, request: pb.HeartbeatRequest) -> list[common_pb2.Peer]:
+        """Return the peers of a metaserver's groups that are elsewhere than its configurations say."""
+        said = {peer.metaserver_id: peer.address for copyset in request.copysets for peer in copyset.peers}
+        said.pop(request.metaserver_id, None)
+        return [
+            common_pb2.Peer(metaserver_id=id_, address=found)
+            for id_, address in sorted(said.items())
+            if (found := self._views.address(id_)) and found != address
+        ]
 
     def _orders(self, request: pb.HeartbeatRequest, now_s: float) -> Iterator[pb.Order]:
         missing, left = self._missing(request), self._left_behind(request)
@@ -157,8 +183,6 @@ class Heartbeats:
 
     def _look_at(self, request: pb.HeartbeatRequest, now_ns: int) -> None:
         metaserver_id = request.metaserver_id
-        if request.highest_epoch > self._state.authority.epoch:
-            self._warn_once(metaserver_id, "it obeyed a newer MDS than this one: is this MDS's store an old copy?")
         if request.time_ns and abs(request.time_ns - now_ns) > _CLOCK_OFFSET_NS_MAX:
             self._warn_once(metaserver_id, _CLOCK_IS_OFF)
         else:

@@ -78,6 +78,14 @@ class Reports:
         """Return whether any metaserver has a replica of a group."""
         return group_id in self._reporting
 
+    def groups(self) -> list[int]:
+        """Return the groups of which somebody reports a replica."""
+        return list(self._reporting)
+
+    def reporting(self, group_id: int) -> list[int]:
+        """Return the metaservers that report a replica of a group."""
+        return list(self._reporting.get(group_id, ()))
+
     def leader_of(self, group_id: int, since_s: float = float("-inf")) -> int:
         """Return the metaserver that leads a group: of those that say so, the one with the highest term; 0 if none.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from ....proto import topology_pb2
+from ...common import tokens
 from ...common.addresses import parse_address
 from ...common.clock import Clock
 from ...common.errors import (
@@ -23,6 +24,7 @@ from ...common.errors import (
     Unavailable,
 )
 from ..heartbeat.reports import Reports
+from ..recovery.recovery import Recovery
 from ..state import FORMAT, Change, State, changed
 from .copysets import Copysets
 from .health import HealthLimits
@@ -42,6 +44,7 @@ class Registration:
         reports: Reports,
         copysets: Copysets,
         places: Places,
+        recovery: Recovery,
         *,
         clock: Clock,
         limits: HealthLimits,
@@ -52,13 +55,15 @@ class Registration:
         self._state = state
         self._reports = reports
         self._copysets = copysets
+        self._recovery = recovery
         self._clock = clock
         self._random_bytes = random_bytes
 
     async def register(self, request: topology_pb2.RegisterMetaserverRequest) -> topology_pb2.Metaserver:
         """Return the metaserver's record, with its token.
 
-        An id of 0 joins anew. A known id shows its token; it may have another address than before.
+        An id of 0 joins anew. A known id shows its token; it may have another address than before. In recovery an
+        unknown id is taken up if it proves that it belongs to the cluster, and none is given away.
         Raises PermissionDenied (cluster, id, token, another zone), NotFound (no such server), AlreadyExists (another is
         at this address), Unavailable (may be there), InvalidArgument (address), Overloaded (too many).
         """
@@ -67,12 +72,16 @@ class Registration:
             raise PermissionDenied(f"this metaserver belongs to cluster {request.cluster_id}, this is {cluster_id}")
         check_address(request.address)
         if request.metaserver_id:
+            self._prove(request)
+            self._recovery.compare(request.metaserver_id, request.highest_epoch, request.changes_told)
             record = await self._state.change(lambda change: self._return(change, request))
         else:
             record = await self._state.change(lambda change: self._join(change, request))
             _log.info("a metaserver joined", metaserver_id=record.metaserver_id, address=record.address)
         self._reports.registered(record.metaserver_id, self._clock.boottime_s(), proven=bool(request.metaserver_id))
         self._copysets.take_up(record.metaserver_id)
+        if self._recovery.active:
+            return record
         try:
             await self._copysets.plan()
         except CurveFSError as error:  # it has joined all the same; what is missing is planned again and again
@@ -97,26 +106,43 @@ class Registration:
             raise PermissionDenied(f"metaserver {metaserver_id} is unknown here, or its token is wrong")
         return record
 
+    def _prove(self, request: topology_pb2.RegisterMetaserverRequest) -> None:
+        """Raise PermissionDenied unless a metaserver is known, or shows that it was and could be again."""
+        if request.metaserver_id in self._state.metaservers or not self._is_ours(request):
+            self._with_token(request.metaserver_id, request.token)
+
+    def _is_ours(self, request: topology_pb2.RegisterMetaserverRequest) -> bool:
+        newer = self._recovery.active or self._recovery.is_newer(
+            request.metaserver_id, request.highest_epoch, request.changes_told
+        )
+        secret = self._state.authority.cluster.secret
+        proof = tokens.membership_proof(secret, request.metaserver_id, request.token)
+        return newer and len(request.token) == _TOKEN_SIZE and hmac.compare_digest(proof, request.proof)
+
     def _join(self, change: Change, request: topology_pb2.RegisterMetaserverRequest) -> topology_pb2.Metaserver:
+        self._recovery.check_settled(unheard=True)
         if len(self._state.metaservers) >= _METASERVERS_MAX:
             raise Overloaded(f"there are {_METASERVERS_MAX} metaservers already", retry_after_ms=60_000)
-        server_id = self._places.server_for(request.address, request.server)
         self._check_alone(request.address, 0)
-        metaserver_id = change.next_number("metaserver")
-        record = topology_pb2.Metaserver(
+        record = self._record(request, change.next_number("metaserver"), self._random_bytes(_TOKEN_SIZE))
+        change.put(self._state.metaservers, record.metaserver_id, record)
+        self._supersede(change, request.address, record.metaserver_id)
+        self._drop_stillborn(change, request.address)
+        return record
+
+    def _record(
+        self, request: topology_pb2.RegisterMetaserverRequest, metaserver_id: int, token: bytes
+    ) -> topology_pb2.Metaserver:
+        return topology_pb2.Metaserver(
             format=FORMAT,
             metaserver_id=metaserver_id,
             address=request.address,
-            server_id=server_id,
-            token=self._random_bytes(_TOKEN_SIZE),
+            server_id=self._places.server_for(request.address, request.server),
+            token=token,
             registered_ns=self._clock.time_ns(),
             pid=request.pid,
             metrics_address=request.metrics_address,
         )
-        change.put(self._state.metaservers, metaserver_id, record)
-        self._supersede(change, request.address, metaserver_id)
-        self._drop_stillborn(change, request.address)
-        return record
 
     def _check_alone(self, address: str, metaserver_id: int) -> None:
         """Raise AlreadyExists while another metaserver is heard at an address, Unavailable while one may yet be."""
@@ -153,6 +179,12 @@ class Registration:
                 self._reports.forget(record.metaserver_id)
 
     def _return(self, change: Change, request: topology_pb2.RegisterMetaserverRequest) -> topology_pb2.Metaserver:
+        if request.metaserver_id not in self._state.metaservers and self._is_ours(request):
+            new = self._record(request, request.metaserver_id, request.token)
+            change.put(self._state.metaservers, new.metaserver_id, new)
+            change.raise_number("metaserver", new.metaserver_id)
+            _log.warning("a metaserver is known again", metaserver_id=new.metaserver_id, address=new.address)
+            return new
         record = self._with_token(request.metaserver_id, request.token)
         self._check_alone(request.address, record.metaserver_id)
         new = changed(

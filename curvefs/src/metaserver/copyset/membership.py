@@ -28,11 +28,16 @@ _LAG_ENTRIES_MAX = 64
 
 
 class Membership:
-    """Changes members of the groups that this metaserver leads. know: notes where a metaserver is."""
+    """Changes members of the groups that this metaserver leads.
 
-    def __init__(self, clock: Clock, know: Callable[[int, str], None]) -> None:
+    know: notes where a metaserver is. address_of: where one is, '' when that is unknown; configurations keep the
+    addresses of when they were made, so it goes before them, and what the caller says before both.
+    """
+
+    def __init__(self, clock: Clock, know: Callable[[int, str], None], address_of: Callable[[int], str]) -> None:
         self._clock = clock
         self._know = know
+        self._address_of = address_of
 
     def check(self, group: Group, configuration_index: int) -> None:
         """Raise StaleEpoch when a request was made for another configuration; Redirect from another than the leader."""
@@ -53,7 +58,7 @@ class Membership:
         end = time.monotonic() + deadline_s
         await self._settled(group, end)
         before = _configuration(group)
-        addresses = {**dict(before.addresses), **{id_: address for id_, address in target.items() if address}}
+        addresses = {**self._addresses(before), **{id_: address for id_, address in target.items() if address}}
         for id_, address in addresses.items():
             if address:
                 self._know(id_, address)
@@ -98,19 +103,22 @@ class Membership:
         before = _configuration(group)
         if id_ == group.raft.id:
             raise InvalidArgument("the leader's replica cannot be rebuilt; hand the leadership over first")
-        address = dict(before.addresses).get(id_, "")
+        addresses = self._addresses(before)
+        address = addresses.get(id_, "")
         if not address or id_ not in before.members:
             raise InvalidArgument(f"metaserver {id_} has no replica of group {group.group_id}")
         if len(before.voters) == 1 and id_ in before.voters:
             raise InvalidArgument("there is no other replica to rebuild it from")
-        peers = [
-            common_pb2.Peer(metaserver_id=one, address=dict(before.addresses).get(one, "")) for one in before.voters
-        ]
+        peers = [common_pb2.Peer(metaserver_id=one, address=addresses.get(one, "")) for one in before.voters]
         others = [peer for peer in peers if peer.metaserver_id != id_]
         await self.change(group, others, max(0.0, end - time.monotonic()))
         await throw_away(address)
         everybody = [*others, common_pb2.Peer(metaserver_id=id_, address=address)]
         return await self.change(group, everybody, max(0.0, end - time.monotonic()))
+
+    def _addresses(self, configuration: Configuration) -> dict[int, str]:
+        """Return where the members are now, as far as is known."""
+        return {id_: self._address_of(id_) or address for id_, address in configuration.addresses}
 
     def _propose(
         self,

@@ -20,12 +20,6 @@ async def test_offset_of_the_clock_is_noted(mds, metaserver):
     assert report.clock_offset_ns == -3_000_000_000
 
 
-async def test_metaserver_that_obeyed_a_newer_mds_is_answered_and_lowers_nothing(mds, metaserver):
-    metaserver.highest_epoch = 99
-    mds.beat(metaserver)
-    assert mds.mds.state.authority.epoch == 1
-
-
 async def test_session_lists_are_not_kept(mds, metaserver):
     metaserver.sessions = {b"s" * 16}
     mds.beat(metaserver)

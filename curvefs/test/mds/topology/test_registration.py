@@ -60,7 +60,7 @@ async def test_wrong_token_is_refused(mds, metaserver):
 
 
 async def test_unknown_id_is_refused(mds, metaserver):
-    metaserver.metaserver_id = 77
+    metaserver.metaserver_id, metaserver.secret = 77, b"another"
     with pytest.raises(PermissionDenied):
         await mds.mds.registration.register(metaserver.registration())
 

@@ -142,7 +142,7 @@ def membership(cluster):
         for links in cluster.links.values():
             links.know(peer_id, address)
 
-    return Membership(SystemClock(), know)
+    return Membership(SystemClock(), know, lambda _: "")
 
 
 async def test_a_fourth_server_replaces_a_dead_one(tmp_path):
