@@ -47,6 +47,7 @@ def link(tmp_path, monkeypatch):
             clock=clock,
             server="rack1",
             peer_clocks=list,
+            know=lambda *_: None,
             interval_ms=1,
             deadline_s=1.0,
         )

@@ -236,14 +236,14 @@ async def test_a_copyset_that_was_unused_when_the_copy_was_taken_is_never_made_e
     assert orders(lab.beat(three[2]), "create_copyset") == []
 
 
-async def test_it_waits_for_every_metaserver_but_those_that_retired(lab, three):
+async def test_it_waits_for_every_metaserver_but_those_that_others_replaced(lab, three):
     place(three, 3, three[0], term=2)
     copy = await lab.copy_store()
     await restored(lab, copy, recover=True)
     await complete_without(lab, three[2])
     assert lab.mds.recovery.active
     assert list(lab.mds.recovery.status().silent_metaservers) == [3]
-    lab.mds.state.metaservers.get(3).retired = True
+    lab.mds.state.metaservers.get(3).superseded_by = 1
     await complete_without(lab, three[2])
     assert not lab.mds.recovery.active
 
