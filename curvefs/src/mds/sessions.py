@@ -218,7 +218,7 @@ class Sessions:
         have ended it they say themselves.
         """
         try:
-            signed = tokens.read_signed(self._state.authority.cluster.secret, token)
+            signed = tokens.verify(self._state.authority.cluster.secret, token)
         except TokenRefused as error:
             raise Unavailable(f"{error}; {self._recovery.line}") from error
         if signed.session_id != session_id or len(session_id) != SESSION_ID_SIZE:

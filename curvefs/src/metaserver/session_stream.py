@@ -23,6 +23,7 @@ import structlog
 
 from ...proto import common_pb2, state_pb2
 from ...proto import metaserver_pb2 as pb
+from ...proto.mds_pb2 import SessionToken
 from ..common.clock import Clock
 from ..common.errors import (
     CurveFSError,
@@ -141,7 +142,7 @@ class SessionStream:
     def _greet(self, hello: pb.Hello) -> None:
         """Open the session in groups, beside everything else: one group without a majority must hold no other back."""
         try:
-            self._check_hello(hello)
+            token = self._check_hello(hello)
             if len(self._greeting) >= HELLOS_MAX:
                 raise Overloaded("too many groups are being opened", retry_after_ms=100)
         except CurveFSError as error:
@@ -150,16 +151,17 @@ class SessionStream:
             self._something.set()
             return
         assert self._tasks is not None, "running"
-        task = self._tasks.create_task(self._open_lanes(list(dict.fromkeys(hello.groups))), name="hello")
+        task = self._tasks.create_task(self._open_lanes(token, list(dict.fromkeys(hello.groups))), name="hello")
         self._greeting.add(task)
         task.add_done_callback(self._greeting.discard)
 
-    async def _open_lanes(self, group_ids: list[int]) -> None:
-        lanes = await asyncio.gather(*(self._open_lane(group_id) for group_id in group_ids))
+    async def _open_lanes(self, token: SessionToken, group_ids: list[int]) -> None:
+        lanes = await asyncio.gather(*(self._open_lane(token, group_id) for group_id in group_ids))
         self._welcomes.append(pb.Welcome(lanes=lanes))
         self._something.set()
 
-    def _check_hello(self, hello: pb.Hello) -> None:
+    def _check_hello(self, hello: pb.Hello) -> SessionToken:
+        """Return the token; the session is admitted unless that has expired. Raises CurveFSError."""
         if hello.protocol_version != PROTOCOL_VERSION:
             raise VersionUnsupported(
                 f"the client speaks version {hello.protocol_version}, this metaserver {PROTOCOL_VERSION}"
@@ -167,24 +169,39 @@ class SessionStream:
         secret = self._secret()
         if not secret:
             raise Unavailable("this metaserver has not registered with the MDS yet")
-        token = verify(secret, hello.token, self._clock.time_ns())
+        token = verify(secret, hello.token)
         if (token.fs_id, token.session_id) != (hello.fs_id, hello.session_id) or len(
             hello.session_id
         ) != SESSION_ID_SIZE:
             raise TokenRefused("the session token is for another session or filesystem")
+        if not self._has_expired(token):
+            self._admit(token)
+        return token
+
+    def _admit(self, token: SessionToken) -> None:
         self._fs_id, self._session_id, self._read_only = token.fs_id, token.session_id, token.read_only
 
-    async def _open_lane(self, group_id: int) -> pb.Lane:
-        """Open the session in a group, unless it is open there; say where its lane stands."""
+    def _has_expired(self, token: SessionToken) -> bool:
+        return token.expires_ns <= self._clock.time_ns()
+
+    async def _open_lane(self, token: SessionToken, group_id: int) -> pb.Lane:
+        """Open the session in a group, unless it is open there; say where its lane stands.
+
+        An expired token opens nothing. But what is open in a group stays so until the group hears of its end: so an MDS
+        that is away, and cannot renew tokens, stalls nobody.
+        """
         try:
             group = self._copysets.get(group_id)
-            record = await _session(group, self._session_id)
+            record = await _session(group, token.session_id)
+            if record is None and self._has_expired(token):
+                raise TokenRefused("the session token has expired")
             if record is None or record.ended_ns:  # the entry of an ended one is refused
-                command = state_pb2.OpenSessionCommand(fs_id=self._fs_id, session_id=self._session_id)
+                command = state_pb2.OpenSessionCommand(fs_id=token.fs_id, session_id=token.session_id)
                 check(await awaiting.run(group, state_pb2.Entry(format=1, open_session=command), _LANE_DEADLINE_S))
-                record = await _session(group, self._session_id)
-            if record is None or record.fs_id != self._fs_id:
+                record = await _session(group, token.session_id)
+            if record is None or record.fs_id != token.fs_id:
                 raise TokenRefused("the session belongs to another filesystem")
+            self._admit(token)
             return pb.Lane(group_id=group_id, expected_sequence=record.expected_sequence)
         except CurveFSError as error:
             return pb.Lane(group_id=group_id, failure=failure_of(error))

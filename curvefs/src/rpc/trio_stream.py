@@ -297,6 +297,8 @@ class MetaserverStream:
                 error = error_of(lane.failure) if lane is not None else Unavailable()
                 if isinstance(error, SessionEnded):
                     self._listener.on_session_ended(self._credentials().session_id)
+                elif isinstance(error, TokenRefused):
+                    self._listener.on_token_refused(self._credentials().session_id)
                 self._listener.on_turned_away(self.address, group_id, error)
         self._say_hello()
 

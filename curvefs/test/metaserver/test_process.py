@@ -205,7 +205,6 @@ async def test_tokens_that_are_wrong_are_refused(tmp_path):
         other = b"O" * 16
         for token in (
             mds.token(FS, SESSION, secret=b"forged"),
-            mds.token(FS, SESSION, expires_ns=1),
             mds.token(FS + 1, SESSION),
             mds.token(FS, other),
             b"",
@@ -222,6 +221,27 @@ async def test_tokens_that_are_wrong_are_refused(tmp_path):
                 assert (answer.failure.code, answer.not_appended) == (common_pb2.SESSION_UNKNOWN, True)
                 (read,) = await client.read({"get_attr": pb.GetAttr(inode_id=1)})
                 assert read.failure.code == common_pb2.SESSION_UNKNOWN
+
+
+async def test_an_expired_token_opens_no_session_and_ends_none(tmp_path):
+    async with fake_mds() as mds, running(tmp_path, mds) as (_, address, __):
+        await make_partition(address, FS, GROUP)
+        expired = SessionClient(FS, SESSION, GROUP, mds.token(FS, SESSION, expires_ns=1))
+        async with expired.connected(address):
+            assert expired.welcome.lanes[0].failure.code == common_pb2.TOKEN_REFUSED
+            (read,) = await expired.read({"get_attr": pb.GetAttr(inode_id=1)})
+            assert read.failure.code == common_pb2.SESSION_UNKNOWN
+        client = session(mds)
+        async with client.connected(address):
+            await client.create("a")
+        client.hello.token = mds.token(FS, SESSION, expires_ns=1)
+        async with client.connected(address):
+            await client.create("b")
+            assert sorted(await client.names()) == ["a", "b"]
+        ending = pb.EndSessionRequest(mds_epoch=1, session_id=SESSION, groups=[GROUP])
+        await call(address, "EndSession", ending)
+        async with client.connected(address):
+            assert client.welcome.lanes[0].failure.code == common_pb2.SESSION_ENDED
 
 
 async def test_another_protocol_version_is_refused(tmp_path):

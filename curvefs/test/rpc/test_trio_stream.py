@@ -275,6 +275,14 @@ async def test_a_refused_token_asks_for_another_one_and_leaves_open_groups_alone
     assert connection.sequences == [[1]]
 
 
+async def test_a_token_refused_by_one_group_asks_for_another_one(owner, autojump_clock):
+    connection = await opened(owner, 1)
+    owner.stream.present(2)
+    lane = pb.Lane(group_id=2, failure=common_pb2.Failure(code=common_pb2.TOKEN_REFUSED))
+    connection.deliver(pb.ServerFrame(welcome=pb.Welcome(lanes=[lane])))
+    assert owner.told[1:] == [(TokenRefused, SESSION), (TokenRefused, 2)]
+
+
 async def test_the_end_of_the_session_is_passed_on(owner, autojump_clock):
     connection = await opened(owner, 1)
     owner.create(1)
