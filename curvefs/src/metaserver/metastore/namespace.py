@@ -11,7 +11,7 @@ from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.ids import SYMLINK_TARGET_SIZE_MAX, partition_of
 from ..storage import keys
-from . import ids, locks
+from . import ids, locks, quota_owner, quotas
 from .scope import LINK_COUNT_MAX, Refusal, Scope
 
 DIRECTORY_LENGTH = 4096
@@ -45,6 +45,8 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     is_directory = type_ == stat.S_IFDIR
     if is_directory and parent.nlink >= LINK_COUNT_MAX:
         raise Refusal(common_pb2.TOO_MANY_LINKS)
+    charged = quotas.below(parent)
+    quotas.require(scope, request.parent, charged, 0, 1)
     if request.inode_id:
         leased = ids.check_inode_number(scope, request.inode_id, request.parent)
         inode_id = request.inode_id
@@ -68,6 +70,7 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
         change=1,
         parent=request.parent,
         symlink_target=request.symlink_target,
+        quotas=charged,
     )
     if parent.mode & stat.S_ISGID:
         inode.gid = parent.gid
@@ -78,7 +81,8 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     parent.nlink += is_directory
     parent.entry_count += 1
     scope.touch(parent, content=True)
-    scope.partition(request.parent).inode_count += 1
+    quotas.charge(scope, request.parent, charged, 0, 1)
+    result.limited = scope.partition(request.parent).HasField("share")
     result.inode.CopyFrom(inode)
     result.parent.CopyFrom(parent)
 
@@ -105,6 +109,7 @@ def unlink(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     parent.entry_count -= 1
     scope.touch(parent, content=True)
     target.nlink -= 1
+    lost_a_name(target, request.parent)
     scope.touch(target)
     result.parent.CopyFrom(parent)
     lost_a_link(scope, target, request.held_inode, result)
@@ -187,10 +192,12 @@ def rename(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     gains = _is_directory(moved) - _is_directory(target)
     if parent is not new_parent and new_parent.nlink + gains > LINK_COUNT_MAX:
         raise Refusal(common_pb2.TOO_MANY_LINKS)
+    displaced = target if request.exchange else None
+    _require_moves(scope, parent, new_parent, moved, displaced)
     scope.txn.put(new_key, keys.pack_dentry(moved.inode_id, stat.S_IFMT(moved.mode) >> 12))
     if request.exchange and target is not None:
         scope.txn.put(key, keys.pack_dentry(target.inode_id, stat.S_IFMT(target.mode) >> 12))
-        target.parent = parent.inode_id
+        comes_to(scope, target, parent.inode_id, quotas.below(parent))
         parent.nlink -= gains
     else:
         scope.txn.delete(key)
@@ -198,7 +205,7 @@ def rename(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
         parent.nlink -= _is_directory(moved)
         new_parent.entry_count += target is None
     new_parent.nlink += gains
-    moved.parent = new_parent.inode_id
+    comes_to(scope, moved, new_parent.inode_id, quotas.below(new_parent))
     scope.touch(moved)
     scope.touch(parent, content=True)
     result.parent.CopyFrom(parent)
@@ -210,6 +217,29 @@ def rename(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
         _displaced(scope, target, request, result)
 
 
+def _require_moves(
+    scope: Scope, parent: pb.Inode, new_parent: pb.Inode, moved: pb.Inode, displaced: pb.Inode | None
+) -> None:
+    """Raise Refusal NO_ALLOWANCE, CROSS_DEVICE unless these may be charged where they come to."""
+    if parent is not new_parent or not _is_directory(moved):
+        quotas.require_move(scope, moved, quotas.below(new_parent))
+    if displaced is not None and (parent is not new_parent or not _is_directory(displaced)):
+        quotas.require_move(scope, displaced, quotas.below(parent))
+
+
+def comes_to(scope: Scope, inode: pb.Inode, parent: int, charged: list[int]) -> None:
+    """A name in a directory becomes the inode's primary one. charged: the quotas of what lies there."""
+    if not _is_directory(inode):
+        quotas.move(scope, inode, charged)
+    inode.parent, inode.parent_gone = parent, False
+
+
+def lost_a_name(inode: pb.Inode, parent: int) -> None:
+    """A name in a directory went, and perhaps others are left: the inode stays charged where it was."""
+    if inode.nlink and inode.parent == parent:
+        inode.parent_gone = True
+
+
 def _displaced(scope: Scope, target: pb.Inode, request: pb.Rename, result: pb.OperationResult) -> None:
     """Say what became of the inode that had the new name."""
     if request.exchange:
@@ -217,6 +247,7 @@ def _displaced(scope: Scope, target: pb.Inode, request: pb.Rename, result: pb.Op
         result.replaced.CopyFrom(target)
         return
     target.nlink = 0 if _is_directory(target) else target.nlink - 1
+    lost_a_name(target, request.new_parent)
     scope.touch(target)
     lost_a_link(scope, target, request.held_inode, result)
 
@@ -246,10 +277,10 @@ def purge(scope: Scope, inode: pb.Inode) -> None:
     """Remove an inode that nobody can reach; its slices stay for the delete queue (rule 14)."""
     if not scope.is_served(inode.inode_id):
         return
-    partition = scope.partition(inode.inode_id)
-    partition.inode_count -= 1
+    quotas.charge(scope, inode.inode_id, inode.quotas, -quotas.size_of(inode), -1)
+    if inode.own_quota:
+        quota_owner.abandon(scope, inode.own_quota)
     if stat.S_ISREG(inode.mode):
-        partition.used_bytes -= inode.length
         record = state_pb2.DeleteRecord(queued_ns=scope.time_ns, inode=inode)
         scope.txn.put(
             keys.delete(scope.fs_id, scope.time_ns, scope.next_order()), record.SerializeToString(deterministic=True)
