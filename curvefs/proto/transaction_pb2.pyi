@@ -79,7 +79,7 @@ class SetShareReply(_message.Message):
     def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., share: _Optional[_Union[QuotaShare, _Mapping]] = ...) -> None: ...
 
 class MarkInodesRequest(_message.Message):
-    __slots__ = ("proof", "group_id", "fs_id", "quota_id", "parent", "inodes", "remove", "chain")
+    __slots__ = ("proof", "group_id", "fs_id", "quota_id", "parent", "inodes", "remove")
     PROOF_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     FS_ID_FIELD_NUMBER: _ClassVar[int]
@@ -87,7 +87,6 @@ class MarkInodesRequest(_message.Message):
     PARENT_FIELD_NUMBER: _ClassVar[int]
     INODES_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
-    CHAIN_FIELD_NUMBER: _ClassVar[int]
     proof: bytes
     group_id: int
     fs_id: int
@@ -95,8 +94,7 @@ class MarkInodesRequest(_message.Message):
     parent: int
     inodes: _containers.RepeatedScalarFieldContainer[int]
     remove: bool
-    chain: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., parent: _Optional[int] = ..., inodes: _Optional[_Iterable[int]] = ..., remove: _Optional[bool] = ..., chain: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., parent: _Optional[int] = ..., inodes: _Optional[_Iterable[int]] = ..., remove: _Optional[bool] = ...) -> None: ...
 
 class MarkInodesReply(_message.Message):
     __slots__ = ("failure", "locked")

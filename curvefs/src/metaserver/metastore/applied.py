@@ -10,8 +10,8 @@ from ....proto import metaserver_pb2 as pb
 class Applied:
     """Results of operations, or why the command as a whole was refused.
 
-    facts: of a prepared transaction's parts. conflict: the lock that it met. decided: the decision. quota, share: as they
-    are after a command about them. locked: inodes that could not be marked.
+    facts: of a prepared transaction's parts. conflict: the lock that it met. decided: the decision. quota, share: as
+    they are after a command about them. locked: inodes that could not be marked.
     """
 
     results: pb.OperationResults | None = None

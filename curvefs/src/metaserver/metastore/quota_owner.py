@@ -1,12 +1,12 @@
 """Quotas as their owner has them: the group of the quota's directory; the filesystem's lies with the root directory.
 
-The owner lends allowances to partitions, and what is lent never exceeds the limit. A change of an allowance is said under
-the next version and in three steps: an entry here, which counts the larger of old and new as lent; the partition's; an
-entry here, which counts what the partition has. Each may be done again, and a later owner goes on where one stopped; so
-at no time may partitions use more than is counted as lent here.
+The owner lends allowances to partitions, and what is lent never exceeds the limit. A change of an allowance is said
+under the next version and in three steps: an entry here, which counts the larger of old and new as lent; the
+partition's; an entry here, which counts what the partition has. Each may be done again, and a later owner goes on where
+one stopped; so at no time may partitions use more than is counted as lent here.
 
-A quota begins COUNTING: the inodes below its directory are charged to it one by one, and nothing is refused. It is ACTIVE
-when all are. DELETING, its charges are taken off again.
+A quota begins COUNTING: the inodes below its directory are charged to it one by one, and nothing is refused. It is
+ACTIVE when all are. DELETING, its charges are taken off again.
 """
 
 from collections.abc import Iterator
@@ -150,6 +150,11 @@ def all_here(view: StateReader) -> Iterator[tuple[int, state_pb2.QuotaRecord]]:
 def loans(view: StateReader, fs_id: int, quota_id: int) -> Iterator[tuple[bytes, bytes]]:
     """Return (key, LoanRecord) of what is lent of a quota."""
     return iter(view.scan(keys.loan(fs_id, quota_id, 0), keys.loan(fs_id, quota_id + 1, 0)))
+
+
+def partition_in(key: bytes) -> int:
+    """Return the partition in a loan's key."""
+    return keys.loan_partition(key)
 
 
 def loan_of(view: StateReader, fs_id: int, quota_id: int, partition_id: int) -> state_pb2.LoanRecord:

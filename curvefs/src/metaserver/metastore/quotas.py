@@ -1,14 +1,15 @@
 """What is charged to quotas, in the group of the inode that it is charged for (rule 26).
 
 An inode says which directory quotas it is charged to, and what is taken off again is exactly that: so the counters are
-at all times the sums over the inodes that name the quota. The filesystem's quota counts what the partition counts anyway.
+at all times the sums over the inodes that name the quota. The filesystem's quota counts what the partition counts
+anyway.
 
-A partition has an allowance of each quota, lent by the quota's owner. What grows is refused with NO_ALLOWANCE when it would
-pass that; the client asks the owner then, and sends it again. A share of which nobody told the partition allows nothing.
-What is reserved, by sessions for growth to come and by prepared transactions, counts as used until it is given back.
+A partition has an allowance of each quota, lent by the quota's owner. What grows is refused with NO_ALLOWANCE when it
+would pass that; the client asks the owner then, and sends it again. A share of which nobody told the partition allows
+nothing. What is reserved, by sessions for growth to come and by prepared transactions, counts as used.
 
-An inode is charged one inode, and a regular file its length, at its primary parent: the directory of its first name, or of
-the last one it was renamed to. When that name goes and others are left, the charge stays where it is.
+An inode is charged one inode, and a regular file its length, at its primary parent: the directory of its first name, or
+of the last one it was renamed to. When that name goes and others are left, the charge stays where it is.
 """
 
 import stat
@@ -51,7 +52,7 @@ def require(scope: Scope, inode_id: int, quotas: Sequence[int], bytes_: int, ino
 
 
 def require_growth(scope: Scope, inode: pb.Inode, length: int, reserved: pb.Reservation | None = None) -> None:
-    """Raise Refusal NO_ALLOWANCE or LOCKED unless a file may become this long. reserved: what the session has for it."""
+    """Raise Refusal NO_ALLOWANCE, LOCKED unless a file may become this long. reserved: what the session has for it."""
     growth = length - inode.length
     if growth <= 0:
         return
@@ -66,7 +67,7 @@ def require_growth(scope: Scope, inode: pb.Inode, length: int, reserved: pb.Rese
 
 
 def require_move(scope: Scope, inode: pb.Inode, quotas: Sequence[int]) -> list[int]:
-    """Return the quotas that an inode comes to when it is charged to these. Raises Refusal NO_ALLOWANCE, CROSS_DEVICE."""
+    """Return the quotas that an inode comes to when charged to these. Raises Refusal NO_ALLOWANCE, CROSS_DEVICE."""
     if inode.quotas == quotas:
         return []
     if stat.S_ISDIR(inode.mode):
@@ -123,7 +124,7 @@ def _left(partition: state_pb2.PartitionRecord, quota_id: int, share: transactio
     )
 
 
-def _require(
+def _require(  # noqa: PLR0917 -- one call for all
     scope: Scope,
     partition: state_pb2.PartitionRecord,
     quotas: Iterable[int],
@@ -178,7 +179,7 @@ def held_by(scope: Scope, inode_id: int, quotas: Sequence[int]) -> list[int]:
     return [*_filesystem(scope.partition(inode_id)), *quotas]
 
 
-def _reserve(
+def _reserve(  # noqa: PLR0917 -- as above
     scope: Scope,
     partition: state_pb2.PartitionRecord,
     quota_id: int,
@@ -298,8 +299,8 @@ def set_share(scope: Scope, command: state_pb2.SetShareCommand) -> transaction_p
 def mark(scope: Scope, command: state_pb2.MarkInodesCommand) -> list[int]:
     """MarkInodes: charge what lies in a directory to a quota, or take it off; returns what is locked just now.
 
-    A directory is marked only while no name in it is locked: what comes into it later knows of the quota then. An inode is
-    marked only while the directory is its primary parent; one that has lost that name gets this one as its primary.
+    A directory is marked only while no name in it is locked: what comes into it later knows of the quota then. An inode
+    is marked only while the directory is its primary parent, or it has none any more.
     """
     scope.fs_id = command.fs_id
     if len(command.inodes) > MARKED_MAX:
@@ -313,16 +314,11 @@ def mark(scope: Scope, command: state_pb2.MarkInodesCommand) -> list[int]:
         inode = scope.find(inode_id) if scope.is_served(inode_id) else None
         if inode is None or not inode.nlink:
             continue
-        if inode.parent == command.parent:
-            chain = [one for one in inode.quotas if one != command.quota_id]
-            if not command.remove:
-                chain = sorted((*chain, command.quota_id))
-        elif inode.parent_gone:
-            chain = list(command.chain)
-            inode.parent, inode.parent_gone = command.parent, False
-            scope.keep(inode)
-        else:
+        if inode.parent != command.parent and not inode.parent_gone:
             continue
+        chain = [one for one in inode.quotas if one != command.quota_id]
+        if not command.remove:
+            chain = sorted((*chain, command.quota_id))
         if inode.quotas != chain:
             move(scope, inode, chain)
             scope.keep(inode)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.ids import NAME_SIZE_MAX, partition_of
+from ...common.ids import NAME_SIZE_MAX, ROOT_INODE, partition_of
 from ..storage import keys
 from ..storage.transaction import StateReader
 from . import quota_owner
@@ -165,7 +165,7 @@ def _stat_fs(view: StateReader, fs_id: int, _: pb.Read, result: pb.ReadResult) -
         result.stat_fs.inode_count += record.inode_count
         result.stat_fs.used_bytes += record.used_bytes
     result.stat_fs.SetInParent()
-    quota = quota_owner.find(view, fs_id, quota_owner.FILESYSTEM)
+    quota = quota_owner.find(view, fs_id, ROOT_INODE)
     if quota is not None and quota.state != quota_owner.Status.DELETING:
         result.stat_fs.limit.CopyFrom(quota.limit)
 
