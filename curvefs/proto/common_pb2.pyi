@@ -126,6 +126,22 @@ class QuotaAmount(_message.Message):
     inodes: int
     def __init__(self, bytes: _Optional[int] = ..., inodes: _Optional[int] = ...) -> None: ...
 
+class QuotaShare(_message.Message):
+    __slots__ = ("version", "unlimited", "gone", "allowance", "used", "reserved")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    UNLIMITED_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    ALLOWANCE_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    unlimited: bool
+    gone: bool
+    allowance: QuotaAmount
+    used: QuotaAmount
+    reserved: QuotaAmount
+    def __init__(self, version: _Optional[int] = ..., unlimited: _Optional[bool] = ..., gone: _Optional[bool] = ..., allowance: _Optional[_Union[QuotaAmount, _Mapping]] = ..., used: _Optional[_Union[QuotaAmount, _Mapping]] = ..., reserved: _Optional[_Union[QuotaAmount, _Mapping]] = ...) -> None: ...
+
 class QuotaNeed(_message.Message):
     __slots__ = ("quota_id", "partition_id", "amount")
     QUOTA_ID_FIELD_NUMBER: _ClassVar[int]

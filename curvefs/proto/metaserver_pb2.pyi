@@ -576,7 +576,7 @@ class OperationResult(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., status: _Optional[_Union[_common_pb2.StatusCode, str]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent: _Optional[_Union[Inode, _Mapping]] = ..., new_parent: _Optional[_Union[Inode, _Mapping]] = ..., replaced: _Optional[_Union[Inode, _Mapping]] = ..., existed: _Optional[bool] = ..., held: _Optional[bool] = ..., offset: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[_common_pb2.IdRange, _Mapping]]] = ..., message: _Optional[str] = ..., reserved: _Optional[_Union[Reservation, _Mapping]] = ..., limited: _Optional[bool] = ..., need: _Optional[_Union[_common_pb2.QuotaNeed, _Mapping]] = ...) -> None: ...
 
 class Read(_message.Message):
-    __slots__ = ("read_id", "lookup", "get_attr", "read_dir", "get_slices", "get_xattr", "list_xattr", "stat_fs")
+    __slots__ = ("read_id", "lookup", "get_attr", "read_dir", "get_slices", "get_xattr", "list_xattr", "stat_fs", "get_share")
     READ_ID_FIELD_NUMBER: _ClassVar[int]
     LOOKUP_FIELD_NUMBER: _ClassVar[int]
     GET_ATTR_FIELD_NUMBER: _ClassVar[int]
@@ -585,6 +585,7 @@ class Read(_message.Message):
     GET_XATTR_FIELD_NUMBER: _ClassVar[int]
     LIST_XATTR_FIELD_NUMBER: _ClassVar[int]
     STAT_FS_FIELD_NUMBER: _ClassVar[int]
+    GET_SHARE_FIELD_NUMBER: _ClassVar[int]
     read_id: int
     lookup: Lookup
     get_attr: GetAttr
@@ -593,7 +594,8 @@ class Read(_message.Message):
     get_xattr: GetXattr
     list_xattr: ListXattr
     stat_fs: StatFs
-    def __init__(self, read_id: _Optional[int] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ..., get_attr: _Optional[_Union[GetAttr, _Mapping]] = ..., read_dir: _Optional[_Union[ReadDir, _Mapping]] = ..., get_slices: _Optional[_Union[GetSlices, _Mapping]] = ..., get_xattr: _Optional[_Union[GetXattr, _Mapping]] = ..., list_xattr: _Optional[_Union[ListXattr, _Mapping]] = ..., stat_fs: _Optional[_Union[StatFs, _Mapping]] = ...) -> None: ...
+    get_share: GetShare
+    def __init__(self, read_id: _Optional[int] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ..., get_attr: _Optional[_Union[GetAttr, _Mapping]] = ..., read_dir: _Optional[_Union[ReadDir, _Mapping]] = ..., get_slices: _Optional[_Union[GetSlices, _Mapping]] = ..., get_xattr: _Optional[_Union[GetXattr, _Mapping]] = ..., list_xattr: _Optional[_Union[ListXattr, _Mapping]] = ..., stat_fs: _Optional[_Union[StatFs, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ...) -> None: ...
 
 class Lookup(_message.Message):
     __slots__ = ("parent", "name")
@@ -651,8 +653,16 @@ class StatFs(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class GetShare(_message.Message):
+    __slots__ = ("partition_id", "quota_id")
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    partition_id: int
+    quota_id: int
+    def __init__(self, partition_id: _Optional[int] = ..., quota_id: _Optional[int] = ...) -> None: ...
+
 class ReadResult(_message.Message):
-    __slots__ = ("read_id", "failure", "inode", "parent_change", "entries", "end", "slices", "value", "names", "stat_fs")
+    __slots__ = ("read_id", "failure", "inode", "parent_change", "entries", "end", "slices", "value", "names", "stat_fs", "share")
     READ_ID_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     INODE_FIELD_NUMBER: _ClassVar[int]
@@ -663,6 +673,7 @@ class ReadResult(_message.Message):
     VALUE_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     STAT_FS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     read_id: int
     failure: _common_pb2.Failure
     inode: Inode
@@ -673,7 +684,8 @@ class ReadResult(_message.Message):
     value: bytes
     names: _containers.RepeatedScalarFieldContainer[bytes]
     stat_fs: StatFsResult
-    def __init__(self, read_id: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent_change: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[DirectoryEntry, _Mapping]]] = ..., end: _Optional[bool] = ..., slices: _Optional[_Iterable[_Union[Slice, _Mapping]]] = ..., value: _Optional[bytes] = ..., names: _Optional[_Iterable[bytes]] = ..., stat_fs: _Optional[_Union[StatFsResult, _Mapping]] = ...) -> None: ...
+    share: _common_pb2.QuotaShare
+    def __init__(self, read_id: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent_change: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[DirectoryEntry, _Mapping]]] = ..., end: _Optional[bool] = ..., slices: _Optional[_Iterable[_Union[Slice, _Mapping]]] = ..., value: _Optional[bytes] = ..., names: _Optional[_Iterable[bytes]] = ..., stat_fs: _Optional[_Union[StatFsResult, _Mapping]] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class DirectoryEntry(_message.Message):
     __slots__ = ("name", "hash", "inode_id", "type", "inode")

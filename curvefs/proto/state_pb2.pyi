@@ -153,8 +153,8 @@ class SetShareCommand(_message.Message):
     fs_id: int
     partition_id: int
     quota_id: int
-    share: _transaction_pb2.QuotaShare
-    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., share: _Optional[_Union[_transaction_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
+    share: _common_pb2.QuotaShare
+    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class MarkInodesCommand(_message.Message):
     __slots__ = ("fs_id", "quota_id", "parent", "inodes", "remove")
@@ -203,8 +203,8 @@ class LendCommand(_message.Message):
     fs_id: int
     quota_id: int
     partition_id: int
-    share: _transaction_pb2.QuotaShare
-    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., share: _Optional[_Union[_transaction_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
+    share: _common_pb2.QuotaShare
+    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class LentCommand(_message.Message):
     __slots__ = ("fs_id", "quota_id", "partition_id", "share")
@@ -215,8 +215,8 @@ class LentCommand(_message.Message):
     fs_id: int
     quota_id: int
     partition_id: int
-    share: _transaction_pb2.QuotaShare
-    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., share: _Optional[_Union[_transaction_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
+    share: _common_pb2.QuotaShare
+    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class QuotaRecord(_message.Message):
     __slots__ = ("quota_id", "inode_id", "state", "limit", "limit_version", "settling")
@@ -240,9 +240,9 @@ class LoanRecord(_message.Message):
     SAID_FIELD_NUMBER: _ClassVar[int]
     CONFIRMED_FIELD_NUMBER: _ClassVar[int]
     lent: _common_pb2.QuotaAmount
-    said: _transaction_pb2.QuotaShare
+    said: _common_pb2.QuotaShare
     confirmed: bool
-    def __init__(self, lent: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., said: _Optional[_Union[_transaction_pb2.QuotaShare, _Mapping]] = ..., confirmed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, lent: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., said: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ..., confirmed: _Optional[bool] = ...) -> None: ...
 
 class LockRecord(_message.Message):
     __slots__ = ("kind", "holder", "age")
@@ -309,8 +309,8 @@ class PartitionRecord(_message.Message):
     inode_count: int
     used_bytes: int
     deleting: bool
-    share: _transaction_pb2.QuotaShare
-    def __init__(self, spec: _Optional[_Union[_metaserver_pb2.PartitionSpec, _Mapping]] = ..., next_inode: _Optional[int] = ..., next_chunk: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., deleting: _Optional[bool] = ..., share: _Optional[_Union[_transaction_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
+    share: _common_pb2.QuotaShare
+    def __init__(self, spec: _Optional[_Union[_metaserver_pb2.PartitionSpec, _Mapping]] = ..., next_inode: _Optional[int] = ..., next_chunk: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., deleting: _Optional[bool] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class SessionRecord(_message.Message):
     __slots__ = ("fs_id", "expected_sequence", "acknowledged", "opened_ns", "ended_ns", "transactions_acknowledged")

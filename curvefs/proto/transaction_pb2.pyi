@@ -38,22 +38,6 @@ class ReadReply(_message.Message):
     result: _metaserver_pb2.ReadResult
     def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., result: _Optional[_Union[_metaserver_pb2.ReadResult, _Mapping]] = ...) -> None: ...
 
-class QuotaShare(_message.Message):
-    __slots__ = ("version", "unlimited", "gone", "allowance", "used", "reserved")
-    VERSION_FIELD_NUMBER: _ClassVar[int]
-    UNLIMITED_FIELD_NUMBER: _ClassVar[int]
-    GONE_FIELD_NUMBER: _ClassVar[int]
-    ALLOWANCE_FIELD_NUMBER: _ClassVar[int]
-    USED_FIELD_NUMBER: _ClassVar[int]
-    RESERVED_FIELD_NUMBER: _ClassVar[int]
-    version: int
-    unlimited: bool
-    gone: bool
-    allowance: _common_pb2.QuotaAmount
-    used: _common_pb2.QuotaAmount
-    reserved: _common_pb2.QuotaAmount
-    def __init__(self, version: _Optional[int] = ..., unlimited: _Optional[bool] = ..., gone: _Optional[bool] = ..., allowance: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., used: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., reserved: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ...) -> None: ...
-
 class SetShareRequest(_message.Message):
     __slots__ = ("proof", "group_id", "fs_id", "partition_id", "quota_id", "share")
     PROOF_FIELD_NUMBER: _ClassVar[int]
@@ -67,16 +51,16 @@ class SetShareRequest(_message.Message):
     fs_id: int
     partition_id: int
     quota_id: int
-    share: QuotaShare
-    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., share: _Optional[_Union[QuotaShare, _Mapping]] = ...) -> None: ...
+    share: _common_pb2.QuotaShare
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class SetShareReply(_message.Message):
     __slots__ = ("failure", "share")
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     failure: _common_pb2.Failure
-    share: QuotaShare
-    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., share: _Optional[_Union[QuotaShare, _Mapping]] = ...) -> None: ...
+    share: _common_pb2.QuotaShare
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class MarkInodesRequest(_message.Message):
     __slots__ = ("proof", "group_id", "fs_id", "quota_id", "parent", "inodes", "remove")
@@ -95,6 +79,50 @@ class MarkInodesRequest(_message.Message):
     inodes: _containers.RepeatedScalarFieldContainer[int]
     remove: bool
     def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., parent: _Optional[int] = ..., inodes: _Optional[_Iterable[int]] = ..., remove: _Optional[bool] = ...) -> None: ...
+
+class RecountRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "fs_id", "partition_id")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    fs_id: int
+    partition_id: int
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ...) -> None: ...
+
+class RecountReply(_message.Message):
+    __slots__ = ("failure", "counts", "elsewhere", "wrong_charges")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    ELSEWHERE_FIELD_NUMBER: _ClassVar[int]
+    WRONG_CHARGES_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    counts: _containers.RepeatedCompositeFieldContainer[QuotaCount]
+    elsewhere: _containers.RepeatedCompositeFieldContainer[ElsewhereParent]
+    wrong_charges: int
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[QuotaCount, _Mapping]]] = ..., elsewhere: _Optional[_Iterable[_Union[ElsewhereParent, _Mapping]]] = ..., wrong_charges: _Optional[int] = ...) -> None: ...
+
+class QuotaCount(_message.Message):
+    __slots__ = ("quota_id", "counted", "stored")
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNTED_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    quota_id: int
+    counted: _common_pb2.QuotaAmount
+    stored: _common_pb2.QuotaAmount
+    def __init__(self, quota_id: _Optional[int] = ..., counted: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., stored: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ...) -> None: ...
+
+class ElsewhereParent(_message.Message):
+    __slots__ = ("inode_id", "quotas", "count")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    quotas: _containers.RepeatedScalarFieldContainer[int]
+    count: int
+    def __init__(self, inode_id: _Optional[int] = ..., quotas: _Optional[_Iterable[int]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class MarkInodesReply(_message.Message):
     __slots__ = ("failure", "locked")

@@ -76,6 +76,11 @@ class TransactionServiceStub:
                 request_serializer=curvefs_dot_proto_dot_transaction__pb2.QuotaRequest.SerializeToString,
                 response_deserializer=curvefs_dot_proto_dot_transaction__pb2.QuotaReply.FromString,
                 _registered_method=True)
+        self.Recount = channel.unary_unary(
+                '/curvefs.transaction.TransactionService/Recount',
+                request_serializer=curvefs_dot_proto_dot_transaction__pb2.RecountRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_transaction__pb2.RecountReply.FromString,
+                _registered_method=True)
 
 
 class TransactionServiceServicer:
@@ -137,6 +142,13 @@ class TransactionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Recount(self, request, context):
+        """Counts the inodes of a partition, in one view of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TransactionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -179,6 +191,11 @@ def add_TransactionServiceServicer_to_server(servicer, server):
                     servicer.Quota,
                     request_deserializer=curvefs_dot_proto_dot_transaction__pb2.QuotaRequest.FromString,
                     response_serializer=curvefs_dot_proto_dot_transaction__pb2.QuotaReply.SerializeToString,
+            ),
+            'Recount': grpc.unary_unary_rpc_method_handler(
+                    servicer.Recount,
+                    request_deserializer=curvefs_dot_proto_dot_transaction__pb2.RecountRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_transaction__pb2.RecountReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -399,6 +416,33 @@ class TransactionService:
             '/curvefs.transaction.TransactionService/Quota',
             curvefs_dot_proto_dot_transaction__pb2.QuotaRequest.SerializeToString,
             curvefs_dot_proto_dot_transaction__pb2.QuotaReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Recount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.transaction.TransactionService/Recount',
+            curvefs_dot_proto_dot_transaction__pb2.RecountRequest.SerializeToString,
+            curvefs_dot_proto_dot_transaction__pb2.RecountReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -199,6 +199,8 @@ class Filesystems:
             hash_seed=filesystem.hash_seed,
             chunk_size=filesystem.chunk_size,
             block_size=filesystem.block_size,
+            # It may have a quota, of which those who set it will not tell partitions they never heard of.
+            limited=filesystem.state == pb.ACTIVE,
         )
         await self._fleet.create_partition(self._views.addresses(partition.group_id), spec)
 

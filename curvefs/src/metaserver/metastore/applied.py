@@ -21,5 +21,5 @@ class Applied:
     conflict: state_pb2.LockRecord | None = None
     decided: state_pb2.DecisionRecord | None = None
     quota: state_pb2.QuotaRecord | None = None
-    share: transaction_pb2.QuotaShare | None = None
+    share: common_pb2.QuotaShare | None = None
     locked: list[int] | None = None

@@ -12,6 +12,7 @@ ACTIVE when all are. DELETING, its charges are taken off again.
 from collections.abc import Iterator
 
 from ....proto import common_pb2, state_pb2, transaction_pb2
+from ...common.errors import FilesystemError, NoSpace, QuotaExceeded
 from ...common.ids import make_id, partition_of
 from ..storage import keys
 from ..storage.transaction import StateReader
@@ -170,6 +171,13 @@ def ranges_of_partition(fs_id: int, partition_id: int) -> list[tuple[bytes, byte
         (keys.quota(fs_id, first), keys.quota(fs_id, end)),
         (keys.loan(fs_id, first, 0), keys.loan(fs_id, end, 0)),
     ]
+
+
+def exceeded(quota_id: int) -> FilesystemError:
+    """Return what an application is told when a quota is used up: no space for the filesystem's, as df has it."""
+    if quota_id == FILESYSTEM:
+        return NoSpace("the filesystem's quota is used up")
+    return QuotaExceeded(f"quota {quota_id} is used up")
 
 
 def owner_partition(quota_id: int) -> int:

@@ -19,8 +19,9 @@ from ....proto import common_pb2, state_pb2, transaction_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.ids import ROOT_INODE, make_id, partition_of
 from ..storage import keys
+from ..storage.transaction import StateReader
 from . import locks
-from .scope import Refusal, Scope
+from .scope import Refusal, Scope, read_partition
 
 Lock = state_pb2.LockRecord
 
@@ -109,11 +110,11 @@ def _filesystem(partition: state_pb2.PartitionRecord) -> tuple[int, ...]:
     return (FILESYSTEM,) if partition.HasField("share") else ()
 
 
-def _share(scope: Scope, partition: state_pb2.PartitionRecord, quota_id: int) -> transaction_pb2.QuotaShare:
+def _share(scope: Scope, partition: state_pb2.PartitionRecord, quota_id: int) -> common_pb2.QuotaShare:
     return partition.share if quota_id == FILESYSTEM else scope.share(partition.spec.partition_id, quota_id)
 
 
-def _left(partition: state_pb2.PartitionRecord, quota_id: int, share: transaction_pb2.QuotaShare) -> tuple[int, int]:
+def _left(partition: state_pb2.PartitionRecord, quota_id: int, share: common_pb2.QuotaShare) -> tuple[int, int]:
     """Return the (bytes, inodes) that may still be charged."""
     used_bytes, used_inodes = share.used.bytes, share.used.inodes
     if quota_id == FILESYSTEM:
@@ -183,7 +184,7 @@ def _reserve(  # noqa: PLR0917 -- as above
     scope: Scope,
     partition: state_pb2.PartitionRecord,
     quota_id: int,
-    share: transaction_pb2.QuotaShare,
+    share: common_pb2.QuotaShare,
     bytes_: int,
     inodes: int,
 ) -> None:
@@ -272,7 +273,7 @@ def _add_reserved(scope: Scope, session_id: bytes, partition_id: int, quota_id: 
 # ------------------------------------------------------------------------------------- the owner's commands
 
 
-def set_share(scope: Scope, command: state_pb2.SetShareCommand) -> transaction_pb2.QuotaShare:
+def set_share(scope: Scope, command: state_pb2.SetShareCommand) -> common_pb2.QuotaShare:
     """SetShare: take the owner's word, if it is newer. An allowance is never less than what is used and reserved.
 
     Returns the share. Raises Refusal WRONG_PARTITION, NOT_FOUND.
@@ -289,11 +290,25 @@ def set_share(scope: Scope, command: state_pb2.SetShareCommand) -> transaction_p
         share.allowance.inodes -= min(inodes_left, 0)
         if command.quota_id != FILESYSTEM:
             scope.changed_share(command.partition_id, command.quota_id)
-    answer = transaction_pb2.QuotaShare()
+    answer = common_pb2.QuotaShare()
     answer.CopyFrom(share)
     if command.quota_id == FILESYSTEM:
         answer.used.bytes, answer.used.inodes = partition.used_bytes, partition.inode_count
     return answer
+
+
+def share_in(view: StateReader, fs_id: int, partition_id: int, quota_id: int) -> common_pb2.QuotaShare:
+    """Return what a partition has of a quota, for a read. Raises Refusal WRONG_PARTITION."""
+    record = read_partition(view, fs_id, make_id(partition_id, 0))
+    if record is None:
+        raise Refusal(common_pb2.WRONG_PARTITION, "the partition is not here")
+    if quota_id != FILESYSTEM:
+        return common_pb2.QuotaShare.FromString(view.get(keys.share(fs_id, partition_id, quota_id)) or b"")
+    share = common_pb2.QuotaShare()
+    share.CopyFrom(record.share)
+    share.unlimited = share.unlimited or not record.HasField("share")
+    share.used.bytes, share.used.inodes = record.used_bytes, record.inode_count
+    return share
 
 
 def mark(scope: Scope, command: state_pb2.MarkInodesCommand) -> list[int]:

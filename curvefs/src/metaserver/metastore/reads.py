@@ -9,7 +9,7 @@ from ....proto import metaserver_pb2 as pb
 from ...common.ids import NAME_SIZE_MAX, ROOT_INODE, partition_of
 from ..storage import keys
 from ..storage.transaction import StateReader
-from . import quota_owner
+from . import quota_owner, quotas
 from .data import LENGTH_MAX
 from .locks import is_settled, require_settled_identity, require_settled_inode, require_settled_name
 from .scope import Refusal, has_locks, read_partition
@@ -170,6 +170,11 @@ def _stat_fs(view: StateReader, fs_id: int, _: pb.Read, result: pb.ReadResult) -
         result.stat_fs.limit.CopyFrom(quota.limit)
 
 
+def _get_share(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
+    wanted = request.get_share
+    result.share.CopyFrom(quotas.share_in(view, fs_id, wanted.partition_id, wanted.quota_id))
+
+
 def settled_inode(view: StateReader, fs_id: int, inode_id: int) -> pb.Inode:
     """Return an inode whose identity no transaction is about to change. Raises Refusal LOCKED, NOT_FOUND."""
     require_settled_identity(view, fs_id, inode_id)
@@ -206,4 +211,5 @@ _READS: dict[str, Callable[[StateReader, int, pb.Read, pb.ReadResult], None]] = 
     "get_xattr": _get_xattr,
     "list_xattr": _list_xattr,
     "stat_fs": _stat_fs,
+    "get_share": _get_share,
 }

@@ -10,7 +10,7 @@ Everything here is a function of the entry and the state: no clock, no randomnes
 import stat
 from dataclasses import dataclass, field
 
-from ....proto import common_pb2, state_pb2, transaction_pb2
+from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.errors import CurveFSError
 from ...common.ids import NAME_SIZE_MAX, partition_of
@@ -60,7 +60,7 @@ class Scope:
     _inodes: dict[int, pb.Inode | None] = field(default_factory=dict)
     _changed: set[int] = field(default_factory=set)
     _partitions: dict[int, state_pb2.PartitionRecord] = field(default_factory=dict)
-    _shares: dict[tuple[int, int], transaction_pb2.QuotaShare] = field(default_factory=dict)
+    _shares: dict[tuple[int, int], common_pb2.QuotaShare] = field(default_factory=dict)
     _changed_shares: set[tuple[int, int]] = field(default_factory=set)
     _has_locks: bool | None = None
 
@@ -101,13 +101,13 @@ class Scope:
 
     # ------------------------------------------------------------------------------------------- quotas
 
-    def share(self, partition_id: int, quota_id: int) -> transaction_pb2.QuotaShare:
+    def share(self, partition_id: int, quota_id: int) -> common_pb2.QuotaShare:
         """Return what a partition may use of a directory's quota; one that was not told yet may use nothing."""
         at = partition_id, quota_id
         found = self._shares.get(at)
         if found is None:
             raw = self.txn.get(keys.share(self.fs_id, partition_id, quota_id))
-            found = self._shares[at] = transaction_pb2.QuotaShare.FromString(raw or b"")
+            found = self._shares[at] = common_pb2.QuotaShare.FromString(raw or b"")
         return found
 
     def changed_share(self, partition_id: int, quota_id: int) -> None:

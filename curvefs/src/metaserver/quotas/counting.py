@@ -49,6 +49,10 @@ class Counting:
             await self._walk(remove=False)
         await self._lending.settle()
 
+    async def settle(self) -> None:
+        """Have all partitions keep to a limit that was changed."""
+        await self._lending.settle()
+
     async def remove(self) -> None:
         """Take a quota's charges off, then forget it."""
         await self._lending.release()

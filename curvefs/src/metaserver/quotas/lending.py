@@ -8,15 +8,15 @@ goes to whoever asks, unless a session has it reserved: sessions give back what 
 import asyncio
 from collections.abc import Awaitable, Sequence
 
-from ....proto import common_pb2, state_pb2, transaction_pb2
-from ...common.errors import NoSpace, QuotaExceeded, Skipped
+from ....proto import common_pb2, state_pb2
+from ...common.errors import Skipped
 from ..metastore import quota_owner
 from ..metastore.quota_owner import UNLIMITED, Status
 from ..metastore.quotas import FILESYSTEM
 from ..storage.transaction import StateReader
 from .port import Port
 
-Share = transaction_pb2.QuotaShare
+Share = common_pb2.QuotaShare
 Amount = common_pb2.QuotaAmount
 _KINDS = ("bytes", "inodes")
 
@@ -46,7 +46,7 @@ class Lending:
         if record is None or record.state == Status.DELETING:
             return
         share = allowance(record)
-        await _all([self.lend(one, share) for one in await self._port.partitions()])
+        await _all([self.lend(one, share) for one in await self._port.partitions(fresh=True)])
         command = state_pb2.AdvanceQuotaCommand(
             fs_id=self._fs_id, quota_id=self._quota_id, state=Status.ACTIVE, limit_version=record.limit_version
         )
@@ -58,7 +58,7 @@ class Lending:
         share = Share(unlimited=True)
         if self._quota_id != FILESYSTEM and (record is None or record.state == Status.DELETING):
             share = Share(gone=True)
-        await _all([self._release(one, share) for one in await self._port.partitions()])
+        await _all([self._release(one, share) for one in await self._port.partitions(fresh=True)])
 
     async def _release(self, partition_id: int, share: Share) -> None:
         if share.gone:
@@ -85,7 +85,9 @@ class Lending:
         await self._grant(record, partition_id, need)
 
     async def _grant(self, record: state_pb2.QuotaRecord, partition_id: int, need: Amount) -> None:
-        share = await self._port.set_share(partition_id, self._quota_id, Share())
+        share = await self._port.share(partition_id, self._quota_id)
+        if share.gone or share.unlimited or has_room(share, need):
+            return  # somebody else asked, a moment ago
         used = {kind: getattr(share.used, kind) + getattr(share.reserved, kind) for kind in _KINDS}
         partitions = await self._port.partitions()
         free = await self._free(record, partition_id, used)
@@ -94,9 +96,7 @@ class Lending:
             await _all([self.lend(one, allowance(record)) for one in lenders])
             free = await self._free(record, partition_id, used)
             if _lacks(free, need):
-                if self._quota_id == FILESYSTEM:
-                    raise NoSpace("the filesystem's quota is used up")
-                raise QuotaExceeded(f"quota {self._quota_id} is used up")
+                raise quota_owner.exceeded(self._quota_id)
         part = 2 * (len(partitions) + 1)
         grant = {}
         for kind in _KINDS:  # of what it does not need, and of which too much is used already, it gets no more
@@ -148,6 +148,16 @@ class Lending:
 
     async def _loan(self, partition_id: int) -> state_pb2.LoanRecord:
         return await self._port.view(lambda view: quota_owner.loan_of(view, self._fs_id, self._quota_id, partition_id))
+
+
+def has_room(share: Share, need: Amount) -> bool:
+    """Say whether a partition may use so much more."""
+    return all(
+        not getattr(need, kind)
+        or getattr(share.used, kind) + getattr(share.reserved, kind) + getattr(need, kind)
+        <= getattr(share.allowance, kind)
+        for kind in _KINDS
+    )
 
 
 def _lacks(free: dict[str, int], need: Amount) -> bool:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
-from ....proto import state_pb2, transaction_pb2
 from ..metastore.applied import Applied
 from ..storage.transaction import StateReader
 
@@ -22,14 +22,16 @@ class Port(Protocol):
         """Return what ``look`` makes of the owner's state; linearizable."""
         ...
 
-    async def partitions(self) -> list[int]:
-        """Return the filesystem's partitions, as they are now."""
+    async def partitions(self, *, fresh: bool = False) -> list[int]:
+        """Return the filesystem's partitions, as they were heard of last, or as they are now."""
         ...
 
-    async def set_share(
-        self, partition_id: int, quota_id: int, share: transaction_pb2.QuotaShare
-    ) -> transaction_pb2.QuotaShare:
-        """Tell a partition; returns its share afterwards. A share of version 0 tells nothing."""
+    async def share(self, partition_id: int, quota_id: int) -> common_pb2.QuotaShare:
+        """Return what a partition has and uses; linearizable."""
+        ...
+
+    async def set_share(self, partition_id: int, quota_id: int, share: common_pb2.QuotaShare) -> common_pb2.QuotaShare:
+        """Tell a partition; returns its share afterwards."""
         ...
 
     async def mark(self, command: state_pb2.MarkInodesCommand) -> list[int]:

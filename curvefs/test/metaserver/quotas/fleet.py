@@ -45,8 +45,12 @@ class FleetPort:
         await asyncio.sleep(0)
         return look(self.group.state)
 
-    async def partitions(self):
+    async def partitions(self, *, fresh=False):
         return list(range(len(self.fleet.layout)))
+
+    async def share(self, partition_id, quota_id):
+        read = pb.Read(get_share=pb.GetShare(partition_id=partition_id, quota_id=quota_id))
+        return (await self.read(read, partition_id)).share
 
     async def set_share(self, partition_id, quota_id, share):
         await asyncio.sleep(0)
@@ -315,7 +319,7 @@ class Quotas(Fleet):
                 share = record.share
                 share.used.bytes, share.used.inodes = record.used_bytes, record.inode_count
             else:
-                share = t.QuotaShare.FromString(state.get(keys.share(FS, partition_id, quota_id)) or b"")
+                share = common_pb2.QuotaShare.FromString(state.get(keys.share(FS, partition_id, quota_id)) or b"")
             found[partition_id] = share
         return found
 
