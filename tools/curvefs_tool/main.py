@@ -17,6 +17,7 @@ class _Commands(LazyGroup):
         "query-fs": "query_fs:query_fs",
         "delete-fs": "delete_fs:delete_fs",
         "copyset": "copyset.commands:copyset",
+        "quota": "quota.commands:quota",
         "install-helpers": "install_helpers:install_helpers",
     }
 
