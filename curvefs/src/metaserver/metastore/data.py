@@ -49,7 +49,7 @@ def append_slices(scope: Scope, operation: pb.Operation, result: pb.OperationRes
     if request.mtime_ns:
         inode.mtime_ns = request.mtime_ns
     result.offset = base
-    result.limited = scope.partition(request.inode_id).HasField("share")
+    result.limited = quotas.limits(scope.partition(request.inode_id))
     result.inode.CopyFrom(inode)
 
 

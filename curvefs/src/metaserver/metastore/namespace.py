@@ -82,7 +82,7 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     parent.entry_count += 1
     scope.touch(parent, content=True)
     quotas.charge(scope, request.parent, charged, 0, 1)
-    result.limited = scope.partition(request.parent).HasField("share")
+    result.limited = quotas.limits(scope.partition(request.parent))
     result.inode.CopyFrom(inode)
     result.parent.CopyFrom(parent)
 

@@ -110,6 +110,11 @@ def _filesystem(partition: state_pb2.PartitionRecord) -> tuple[int, ...]:
     return (FILESYSTEM,) if partition.HasField("share") else ()
 
 
+def limits(partition: state_pb2.PartitionRecord) -> bool:
+    """Say whether a partition is under a quota of the filesystem: growth is to be reserved."""
+    return partition.HasField("share") and not partition.share.unlimited
+
+
 def _share(scope: Scope, partition: state_pb2.PartitionRecord, quota_id: int) -> common_pb2.QuotaShare:
     return partition.share if quota_id == FILESYSTEM else scope.share(partition.spec.partition_id, quota_id)
 
@@ -220,7 +225,7 @@ def reserve(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -
         _reserve(scope, partition, quota_id, share, total, 0)
         _add_reserved(scope, scope.session_id, partition.spec.partition_id, quota_id, total)
     result.reserved.bytes = total
-    result.limited = partition.HasField("share")
+    result.limited = limits(partition)
 
 
 def give_back(scope: Scope, operation: pb.Operation, _: pb.OperationResult) -> None:
