@@ -1,8 +1,8 @@
 """Quotas under a random load from two mounts, while limits change and leaders are killed: nothing drifts.
 
 Four processes create, write, cut, link, rename (over files, and between quotas) and remove, and take every answer that
-a full quota may give. Meanwhile an operator sets, changes and removes quotas, and leaders die by kill -9. At the end the
-counters equal a full count of the state, and the filesystem's equals what a fresh mount finds by looking at everything.
+a full quota may give. Meanwhile an operator sets, changes and removes quotas, and leaders die by kill -9. At the end
+the counters equal a full count of the state, and the filesystem's what a fresh mount finds by looking at everything.
 
 As a program: ``python -m curvefs.test.chaos.quotas ROOT COUNT SEED`` does so many operations and says how they ended.
 """
