@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import random
+import signal
 import stat
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curvefs.src.client import mountpoints, runtime
 from curvefs.test.chaos.fleet import Fleet
 from curvefs.test.support.cluster import wait_until
 
@@ -27,8 +29,12 @@ TOPS = ["q0", "q1", "q1/inner", "q2", "free"]
 LIMITED = ["", *TOPS[:4]]
 SIZES = [0, 1, 1000, 5000, 70_000, 300_000]
 NAMES = 40
+TRIES = 8
+MOUNT_KILLED_EVERY = 2  # leaders
 PATIENCE_S = 300.0
-SETTLED_S = 60.0
+REMOUNTED_S = 60.0
+SECOND = "second"  # the mount that is killed, too
+SETTLED_S = 150.0  # a killed mount's session lasts a minute
 # What operations on names that others change, under quotas, may say.
 ANSWERS = {
     errno.ENOENT,
@@ -42,6 +48,8 @@ ANSWERS = {
     errno.EINVAL,
     errno.ESTALE,
 }
+# What it says when its mount was killed in the middle.
+ENDED = {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.EBADF}
 
 
 @dataclass
@@ -52,13 +60,15 @@ class Report:
     answers: Counter = field(default_factory=Counter)
     changes: int = 0
     kills: int = 0
+    mount_kills: int = 0
     counters: list = field(default_factory=list)
     faults: list = field(default_factory=list)
 
     def __str__(self):
         said = ", ".join(f"{count} {name}" for name, count in sorted(self.answers.items()))
+        killed = f"{self.kills} leaders and {self.mount_kills} mounts killed"
         lines = [
-            f"{self.operations} operations ({said}), {self.changes} quota changes, {self.kills} leaders killed",
+            f"{self.operations} operations ({said}), {self.changes} quota changes, {killed}",
             *self.counters,
             f"faults: {len(self.faults)}",
         ]
@@ -73,29 +83,49 @@ def work(root, count, seed):
     rng = random.Random(seed)
     answers = Counter()
     for _ in range(count):
-        kind = rng.choice(KINDS)
+        wait_until(lambda: _is_mounted(root), REMOUNTED_S, "the mount")
+        [kind] = rng.choices(list(KINDS), list(KINDS.values()))
         try:
             kind(root, rng)
         except OSError as error:
             answers[errno.errorcode.get(error.errno, str(error.errno))] += 1
-            if error.errno not in ANSWERS:
+            if error.errno not in ANSWERS and not (root.name == SECOND and error.errno in ENDED):
                 answers[f"wrong: {kind.__name__}: {error}"] += 1
         else:
             answers["done"] += 1
     return answers
 
 
+def _is_mounted(root):
+    with suppress(OSError):
+        return (root / TOPS[0]).is_dir()
+    return False
+
+
 def _place(root, rng):
-    """Return a path that may have a file: about half of them have."""
+    """Return a path that may have a file."""
     directory = root / rng.choice(TOPS)
     if rng.random() < 0.3:
         directory /= f"d{rng.randrange(3)}"
     return directory / f"f{rng.randrange(NAMES)}"
 
 
+def _file(root, rng):
+    """Return a path that had a file a moment ago, if one is found soon."""
+    for _ in range(TRIES):
+        path = _place(root, rng)
+        if path.is_file():
+            break
+    return path
+
+
 def _write(root, rng):
     flags = os.O_WRONLY | os.O_CREAT | rng.choice([0, os.O_TRUNC, os.O_APPEND])
-    descriptor = os.open(_place(root, rng), flags, 0o644)
+    path = _place(root, rng)
+    if path.parent.name not in TOPS and rng.random() < 0.8:
+        with suppress(FileExistsError):
+            path.parent.mkdir()
+    descriptor = os.open(path, flags, 0o644)
     try:
         os.write(descriptor, bytes(rng.choice(SIZES)))
         if rng.random() < 0.3:
@@ -105,26 +135,26 @@ def _write(root, rng):
 
 
 def _truncate(root, rng):
-    os.truncate(_place(root, rng), rng.choice(SIZES))
+    os.truncate(_file(root, rng), rng.choice(SIZES))
 
 
 def _unlink(root, rng):
-    _place(root, rng).unlink()
+    _file(root, rng).unlink()
 
 
 def _unlink_open(root, rng):
-    path = _place(root, rng)
+    path = _file(root, rng)
     with path.open("r+b") as file:
         path.unlink()
         file.write(bytes(rng.choice(SIZES)))
 
 
 def _link(root, rng):
-    os.link(_place(root, rng), _place(root, rng))
+    os.link(_file(root, rng), _place(root, rng))
 
 
 def _rename(root, rng):
-    _place(root, rng).rename(_place(root, rng))
+    _file(root, rng).rename(_place(root, rng))
 
 
 def _mkdir(root, rng):
@@ -140,21 +170,22 @@ def _move(root, rng):
     one.rename(other)
 
 
-KINDS = [
-    _write,
-    _write,
-    _write,
-    _write,
-    _truncate,
-    _unlink,
-    _unlink_open,
-    _link,
-    _rename,
-    _rename,
-    _mkdir,
-    _rmdir,
-    _move,
-]
+def _rename_over(root, rng):
+    _file(root, rng).rename(_file(root, rng))
+
+
+KINDS = {
+    _write: 6,
+    _truncate: 2,
+    _unlink: 2,
+    _unlink_open: 1,
+    _link: 2,
+    _rename: 2,
+    _rename_over: 1,
+    _mkdir: 1,
+    _rmdir: 1,
+    _move: 1,
+}
 
 
 # -------------------------------------------------------------------------------------------- the whole of it
@@ -199,7 +230,7 @@ class Workers:
 def run(cluster, operations, kills, seed, tell=lambda _: None):
     """Do it on a fresh cluster: about so many kills, spread over the operations."""
     cluster.up("--metaservers", "3")
-    second = cluster.mount("second")
+    second = cluster.mount(SECOND)
     for top in TOPS:
         (cluster.mnt / top).mkdir()
     rng, report = random.Random(seed), Report(operations=operations)
@@ -213,6 +244,9 @@ def run(cluster, operations, kills, seed, tell=lambda _: None):
                     _kill_leader(cluster, fleet, rng)
                     report.kills += 1
                     tell(f"{report.kills} leaders killed")
+                    if not report.kills % MOUNT_KILLED_EVERY:
+                        _kill_mount(cluster, second)
+                        report.mount_kills += 1
             report.answers = workers.ended()
         fleet.wait_healthy()
         report.faults += [f"{count} x {said}" for said, count in report.answers.items() if said.startswith("wrong")]
@@ -250,6 +284,15 @@ def _kill_leader(cluster, fleet, rng):
     pid = fleet.kill(leader)
     cluster.wait_restarted(f"metaserver-{leader}", pid)
     fleet.wait_healthy()
+
+
+def _kill_mount(cluster, mount):
+    """kill -9 of a client, with what it has written and reserved; its session ends with its lease."""
+    pid = cluster.client_pid(mount)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: runtime.client_of(str(mount)) is None, REMOUNTED_S, "the client's end")
+    mountpoints.lazy_unmount(str(mount))
+    cluster.mount(mount.name)
 
 
 def _settled(cluster):

@@ -23,15 +23,7 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     request = operation.create
     key = scope.dentry_key(request.parent, request.name)
     parent = scope.directory(request.parent)
-    type_ = stat.S_IFMT(request.mode)
-    if type_ not in _TYPES:
-        raise Refusal(common_pb2.INVALID_ARGUMENT, f"mode {request.mode:o} has no known type")
-    if bool(request.symlink_target) != (type_ == stat.S_IFLNK):
-        raise Refusal(common_pb2.INVALID_ARGUMENT, "a symlink has a target, nothing else has")
-    if len(request.symlink_target) > SYMLINK_TARGET_SIZE_MAX:
-        raise Refusal(common_pb2.NAME_TOO_LONG, "the symlink's target")
-    if request.HasField("partition_id"):
-        raise Refusal(common_pb2.INVALID_ARGUMENT, "a directory is placed elsewhere by a transaction only")
+    type_ = _type_of_new(request)
     locks.require_none(locks.on_name(scope, key), locks.on_inserts(scope, request.parent))
     existing = scope.txn.get(key)
     if existing is not None:
@@ -45,16 +37,10 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     is_directory = type_ == stat.S_IFDIR
     if is_directory and parent.nlink >= LINK_COUNT_MAX:
         raise Refusal(common_pb2.TOO_MANY_LINKS)
-    charged = quotas.below(parent)
-    quotas.require(scope, request.parent, charged, 0, 1)
-    if request.inode_id:
-        leased = ids.check_inode_number(scope, request.inode_id, request.parent)
-        inode_id = request.inode_id
-        ids.use_inode_number(scope, leased, inode_id, result)
-    else:
-        inode_id = ids.take_inode_number(scope, request.parent)
-        if scope.session_id:
-            ids.grant_first(scope, request.parent, result)
+    is_charged = quotas.apply_to(scope, parent)  # all that a create costs without quotas
+    if is_charged:
+        quotas.require(scope, request.parent, quotas.below(parent), 0, 1)
+    inode_id = _number_of_new(scope, request, result)
     inode = pb.Inode(
         inode_id=inode_id,
         mode=request.mode,
@@ -70,7 +56,6 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
         change=1,
         parent=request.parent,
         symlink_target=request.symlink_target,
-        quotas=charged,
     )
     if parent.mode & stat.S_ISGID:
         inode.gid = parent.gid
@@ -81,10 +66,38 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     parent.nlink += is_directory
     parent.entry_count += 1
     scope.touch(parent, content=True)
-    quotas.charge(scope, request.parent, charged, 0, 1)
-    result.limited = quotas.limits(scope.partition(request.parent))
+    if is_charged:
+        quotas.charge_new(scope, parent, inode, result)
+    else:
+        scope.partition(request.parent).inode_count += 1
     result.inode.CopyFrom(inode)
     result.parent.CopyFrom(parent)
+
+
+def _type_of_new(request: pb.Create) -> int:
+    """Return the type of what is to be created. Raises Refusal for what cannot be."""
+    type_ = stat.S_IFMT(request.mode)
+    if type_ not in _TYPES:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, f"mode {request.mode:o} has no known type")
+    if bool(request.symlink_target) != (type_ == stat.S_IFLNK):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "a symlink has a target, nothing else has")
+    if len(request.symlink_target) > SYMLINK_TARGET_SIZE_MAX:
+        raise Refusal(common_pb2.NAME_TOO_LONG, "the symlink's target")
+    if request.HasField("partition_id"):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "a directory is placed elsewhere by a transaction only")
+    return type_
+
+
+def _number_of_new(scope: Scope, request: pb.Create, result: pb.OperationResult) -> int:
+    """Take the number that the session chose, or the next one. Raises Refusal ID_REFUSED."""
+    if request.inode_id:
+        leased = ids.check_inode_number(scope, request.inode_id, request.parent)
+        ids.use_inode_number(scope, leased, request.inode_id, result)
+        return request.inode_id
+    inode_id = ids.take_inode_number(scope, request.parent)
+    if scope.session_id:
+        ids.grant_first(scope, request.parent, result)
+    return inode_id
 
 
 def _found_there(request: pb.Create, type_: int, found: tuple[int, int], result: pb.OperationResult) -> None:

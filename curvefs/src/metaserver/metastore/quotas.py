@@ -37,6 +37,11 @@ def below(directory: pb.Inode) -> list[int]:
     return sorted((*directory.quotas, directory.own_quota))
 
 
+def apply_to(scope: Scope, directory: pb.Inode) -> bool:
+    """Say whether anything limits what is created in a directory."""
+    return scope.partition(directory.inode_id).HasField("share") or bool(directory.quotas) or directory.own_quota > 0
+
+
 def size_of(inode: pb.Inode) -> int:
     """Return the bytes that an inode is charged."""
     return inode.length if stat.S_ISREG(inode.mode) else 0
@@ -84,6 +89,13 @@ def charge(scope: Scope, inode_id: int, quotas: Iterable[int], bytes_: int, inod
     partition.used_bytes += bytes_
     partition.inode_count += inodes
     _charge_directories(scope, inode_id, quotas, bytes_, inodes)
+
+
+def charge_new(scope: Scope, parent: pb.Inode, inode: pb.Inode, result: pb.OperationResult) -> None:
+    """Charge an inode that was just made in a directory, after it was required."""
+    inode.quotas.extend(below(parent))
+    charge(scope, inode.inode_id, inode.quotas, 0, 1)
+    result.limited = limits(scope.partition(inode.inode_id))
 
 
 def move(scope: Scope, inode: pb.Inode, quotas: Sequence[int]) -> None:

@@ -92,10 +92,11 @@ class Lending:
         partitions = await self._port.partitions()
         free = await self._free(record, partition_id, used)
         if _lacks(free, need):
-            lenders = [one for one in partitions if one != partition_id]
-            await _all([self.lend(one, allowance(record)) for one in lenders])
+            others = [self._call_back(record, one, need) for one in partitions if one != partition_id]
+            outcomes = await asyncio.gather(*others, return_exceptions=True)
             free = await self._free(record, partition_id, used)
             if _lacks(free, need):
+                _raise_first(outcomes)  # where nobody answers may be what is missing
                 raise quota_owner.exceeded(self._quota_id)
         part = 2 * (len(partitions) + 1)
         grant = {}
@@ -103,6 +104,16 @@ class Lending:
             wanted = getattr(need, kind)
             grant[kind] = used[kind] + (wanted + (free[kind] - wanted) // part if free[kind] >= wanted else 0)
         await self.lend(partition_id, allowance(record, grant["bytes"], grant["inodes"]))
+
+    async def _call_back(self, record: state_pb2.QuotaRecord, partition_id: int, need: Amount) -> None:
+        """Take back what a partition does not use, if that is any of what is needed."""
+        loan = await self._loan(partition_id)
+        share = await self._port.share(partition_id, self._quota_id)
+        if any(
+            getattr(need, kind) and getattr(loan.lent, kind) > getattr(share.used, kind) + getattr(share.reserved, kind)
+            for kind in _KINDS
+        ):
+            await self.lend(partition_id, allowance(record))
 
     async def _free(self, record: state_pb2.QuotaRecord, partition_id: int, used: dict[str, int]) -> dict[str, int]:
         """Return what the partition could have beyond what it uses."""
@@ -167,6 +178,10 @@ def _lacks(free: dict[str, int], need: Amount) -> bool:
 
 async def _all(works: Sequence[Awaitable[object]]) -> None:
     """Do all of them, whatever becomes of the others; raises the first error."""
-    for outcome in await asyncio.gather(*works, return_exceptions=True):
+    _raise_first(await asyncio.gather(*works, return_exceptions=True))
+
+
+def _raise_first(outcomes: Sequence[object]) -> None:
+    for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome

@@ -1,4 +1,4 @@
-"""A file under a quota: growth is reserved before it is taken, brought along when it is published, and given up else."""
+"""A file under a quota: growth is reserved before it is taken, brought along when published, and given up else."""
 
 import pytest
 
