@@ -8,7 +8,7 @@ import trio
 from ....proto import common_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.errors import NoSpace, QuotaExceeded
-from ...common.ids import partition_of
+from ...common.ids import ROOT_INODE, partition_of
 from .cache import MetadataCache
 from .changes import Changes, Watcher
 from .ids import IdRanges
@@ -28,7 +28,7 @@ class MetadataClient:
         self._changes = Changes(router, cache, ids, watcher)
         self.names = Names(self._changes, self.reads)
         self._router = router
-        self.reservations = Reservations(router.operate)
+        self.reservations = Reservations(router.operate, self._is_limited)
         self._changes.on_limited = self.reservations.heard
         self._allocating = trio.Lock()
 
@@ -46,6 +46,11 @@ class MetadataClient:
         """Publish stored slices. Returns the inode afterwards, and where an append at the end began."""
         result = await self._change(append.inode_id, pb.Operation(append_slices=append))
         return result.inode, result.offset
+
+    async def _is_limited(self) -> bool:
+        """Say whether the filesystem has a quota."""
+        result = await self._router.read(partition_of(ROOT_INODE), pb.Read(stat_fs=pb.StatFs()))
+        return result.stat_fs.HasField("limit")
 
     async def set_xattr(self, change: pb.SetXattr) -> None:
         """Set an extended attribute."""

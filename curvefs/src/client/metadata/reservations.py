@@ -7,6 +7,7 @@ all that is not in use, before a write is refused: so only what other mounts hav
 Shared across awaits: the pools, changed between awaits only. `epoch` moves with the session, whose end gives back all.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,10 @@ WISH_BYTES = 16 << 20
 IDLE_S = 4.0
 TICK_S = 2.0
 
+LOOK_S = 10.0
+
 Operate = Callable[[int, pb.Operation], Awaitable[pb.OperationResult]]
+Look = Callable[[], Awaitable[bool]]
 Key = tuple[int, tuple[int, ...]]  # partition, quotas
 
 
@@ -31,17 +35,19 @@ class _Pool:
 
 
 class Reservations:
-    """See the module. operate: sends an operation to a partition."""
+    """See the module. operate: sends an operation to a partition. look: says whether the filesystem has a quota."""
 
-    def __init__(self, operate: Operate) -> None:
+    def __init__(self, operate: Operate, look: Look) -> None:
         self._operate = operate
+        self._look = look
+        self._is_limited = False  # the filesystem, when it was looked for
         self._pools: dict[Key, _Pool] = {}
         self._limited: set[int] = set()  # partitions under a quota of the filesystem, as far as was heard
         self.epoch = 0
 
     def apply_to(self, inode_id: int, quotas: tuple[int, ...]) -> bool:
         """Say whether the growth of a file is to be reserved."""
-        return bool(quotas) or partition_of(inode_id) in self._limited
+        return bool(quotas) or self._is_limited or partition_of(inode_id) in self._limited
 
     def heard(self, partition_id: int, *, limited: bool) -> None:
         """Take what a result says of a partition."""
@@ -96,8 +102,16 @@ class Reservations:
         return any(bytes_ for _, bytes_ in given)
 
     async def run(self) -> None:
-        """Give back what is idle, until cancelled."""
+        """Give back what is idle, and look whether the filesystem has got a quota, until cancelled.
+
+        Until a mount knows of one, its writes are taken unreserved, and refused when they are published.
+        """
+        look_at = trio.current_time()
         while True:
+            if trio.current_time() >= look_at:
+                look_at = trio.current_time() + LOOK_S
+                with contextlib.suppress(CurveFSError):
+                    self._is_limited = await self._look()
             await trio.sleep(TICK_S)
             await self.give_back(IDLE_S)
 

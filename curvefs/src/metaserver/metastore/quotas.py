@@ -346,6 +346,8 @@ def mark(scope: Scope, command: state_pb2.MarkInodesCommand) -> list[int]:
         inode = scope.find(inode_id) if scope.is_served(inode_id) else None
         if inode is None or not inode.nlink:
             continue
+        if not command.remove and scope.share(partition_of(inode_id), command.quota_id).gone:
+            continue  # from an owner that has been followed by another, which removed the quota
         if inode.parent != command.parent and not inode.parent_gone:
             continue
         chain = [one for one in inode.quotas if one != command.quota_id]

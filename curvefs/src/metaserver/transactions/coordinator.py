@@ -47,7 +47,7 @@ from ..storage.environment import LmdbTransaction
 from .calls import Calls
 from .finishing import Finishing
 from .participant import ENTRY_DEADLINE_S, wait_for_turn
-from .plan import NothingToDo, Parts, Plan, home_of, move_lock, plan
+from .plan import NothingToDo, Parts, Plan, home_of, move_lock, names_first, plan
 
 _log = structlog.get_logger()
 
@@ -335,15 +335,15 @@ class _Attempt:
         by_group: dict[int, list[transaction_pb2.Part]] = {}
         for partition_id, parts in wanted.items():
             place = await self._owner.calls.place(self._request.fs_id, partition_id)
-            by_group.setdefault(place.group_id, []).extend(parts)
+            by_group[place.group_id] = names_first([*by_group.get(place.group_id, []), *parts])
         self._participants |= by_group.keys()
         self._round += 1
         replies = await asyncio.gather(
             *(self._prepare_in(group_id, parts) for group_id, parts in by_group.items()), return_exceptions=True
         )
-        for reply in replies:
-            if isinstance(reply, BaseException):
-                raise _as_outcome(reply)
+        outcomes = [_as_outcome(reply) for reply in replies if isinstance(reply, BaseException)]
+        if outcomes:  # of a plan that is stale another part may be refused for what is not so
+            raise next((one for one in outcomes if isinstance(one, _Again)), outcomes[0])
         more: Parts = {}
         for parts, reply in zip(by_group.values(), replies, strict=True):
             assert isinstance(reply, transaction_pb2.PrepareReply), "errors were raised"

@@ -67,7 +67,7 @@ class Plan:
 
     def decided_parts(self) -> list[Part]:
         """Return the parts for the decision: names first, so that what has become stale is not taken for a refusal."""
-        return sorted(self.home_parts, key=lambda part: _DECIDED.get(part.WhichOneof("part") or "", 2))
+        return names_first(self.home_parts)
 
     def learn(self, operation: pb.Operation, session_id: bytes, part: Part, fact: Fact) -> Parts:
         """Take in what a prepared part found; returns parts of the second round, elsewhere than at home."""
@@ -89,6 +89,11 @@ class Plan:
         chain = QuotaChain(quotas=fact.inode.quotas)
         name = PutName(parent=create.parent, name=create.name, inode_id=fact.inode_id, type=_DIRECTORY, chain=chain)
         self.home_parts.append(Part(put_name=name))
+
+
+def names_first(parts: list[Part]) -> list[Part]:
+    """Return parts in an order in which what has become stale shows before it makes others fail."""
+    return sorted(parts, key=lambda part: _DECIDED.get(part.WhichOneof("part") or "", 2))
 
 
 def plan(scope: Scope, operation: pb.Operation, home: frozenset[int], target_quotas: list[int] | None = None) -> Plan:

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.client.metadata.reservations import IDLE_S, TICK_S, Reservations
+from curvefs.src.client.metadata.reservations import IDLE_S, LOOK_S, TICK_S, Reservations
 from curvefs.src.common.errors import IOFailure, QuotaExceeded
 from curvefs.src.common.ids import make_id
 
@@ -25,6 +25,9 @@ class Partition:
     limited: bool = False
     asked: list = field(default_factory=list)
     failing: int = 0
+
+    async def look(self):
+        return self.limited
 
     async def operate(self, partition_id, operation):
         assert partition_id == 3
@@ -46,7 +49,7 @@ class Partition:
 
 async def test_many_small_files_ask_once():
     partition = Partition(1 << 20)
-    reservations = Reservations(partition.operate)
+    reservations = Reservations(partition.operate, partition.look)
     for _ in range(100):
         taken = await reservations.take(FILE, 1000, QUOTAS)
         assert (tuple(taken.quotas), taken.bytes) == (QUOTAS, 1000)
@@ -55,7 +58,7 @@ async def test_many_small_files_ask_once():
 
 async def test_what_this_mount_has_idle_is_given_back_before_a_write_is_refused():
     partition = Partition(1000)
-    reservations = Reservations(partition.operate)
+    reservations = Reservations(partition.operate, partition.look)
     await reservations.take(FILE, 100, QUOTAS)
     assert partition.left == 450
     assert (await reservations.take(FILE, 900, QUOTAS)).bytes == 900
@@ -65,7 +68,7 @@ async def test_what_this_mount_has_idle_is_given_back_before_a_write_is_refused(
 
 async def test_idle_reservations_go_back_after_a_while(autojump_clock):
     partition = Partition(1000)
-    reservations = Reservations(partition.operate)
+    reservations = Reservations(partition.operate, partition.look)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reservations.run)
         await reservations.take(FILE, 100, QUOTAS)
@@ -77,7 +80,7 @@ async def test_idle_reservations_go_back_after_a_while(autojump_clock):
 
 async def test_what_a_file_does_not_need_serves_the_next():
     partition = Partition(200)
-    reservations = Reservations(partition.operate)
+    reservations = Reservations(partition.operate, partition.look)
     taken = await reservations.take(FILE, 150, QUOTAS)
     reservations.put_back(FILE, taken)
     await reservations.take(FILE, 170, QUOTAS)
@@ -86,7 +89,7 @@ async def test_what_a_file_does_not_need_serves_the_next():
 
 async def test_a_new_session_has_nothing_reserved():
     partition = Partition(1000)
-    reservations = Reservations(partition.operate)
+    reservations = Reservations(partition.operate, partition.look)
     await reservations.take(FILE, 10, QUOTAS)
     epoch = reservations.epoch
     reservations.clear()
@@ -97,7 +100,7 @@ async def test_a_new_session_has_nothing_reserved():
 
 async def test_giving_back_in_vain_is_left_to_the_end_of_the_session():
     partition = Partition(1000)
-    reservations = Reservations(partition.operate)
+    reservations = Reservations(partition.operate, partition.look)
     await reservations.take(FILE, 10, QUOTAS)
     partition.failing = 1
     assert await reservations.give_back(0.0)
@@ -106,7 +109,7 @@ async def test_giving_back_in_vain_is_left_to_the_end_of_the_session():
 
 async def test_only_files_under_quotas_reserve():
     partition = Partition(1000, quotas=(), limited=True)
-    reservations = Reservations(partition.operate)
+    reservations = Reservations(partition.operate, partition.look)
     assert not reservations.apply_to(FILE, ())
     assert reservations.apply_to(FILE, QUOTAS)
     reservations.heard(3, limited=True)
@@ -115,3 +118,16 @@ async def test_only_files_under_quotas_reserve():
     assert not reservations.apply_to(FILE, ())
     assert not (await reservations.take(FILE, 10, QUOTAS)).quotas, "the quota is gone; nothing limits the file"
     assert reservations.apply_to(FILE, ()), "the answer said that the partition is limited"
+
+
+async def test_a_quota_of_the_filesystem_is_found_without_any_change_of_ones_own(autojump_clock):
+    partition = Partition(1000, quotas=())
+    reservations = Reservations(partition.operate, partition.look)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reservations.run)
+        await trio.sleep(1)
+        assert not reservations.apply_to(FILE, ())
+        partition.limited = True
+        await trio.sleep(LOOK_S + TICK_S)
+        assert reservations.apply_to(FILE, ())
+        nursery.cancel_scope.cancel()
