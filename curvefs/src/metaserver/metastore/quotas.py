@@ -62,12 +62,12 @@ def require_growth(scope: Scope, inode: pb.Inode, length: int, reserved: pb.Rese
     growth = length - inode.length
     if growth <= 0:
         return
-    partition = scope.partition(inode.inode_id)
-    if not inode.quotas and not partition.HasField("share"):
-        return
     lock = locks.on_identity(scope, inode.inode_id)
     if lock is not None and lock.kind == Lock.CHARGE:
         raise Refusal(common_pb2.LOCKED, "the file comes to another quota")
+    partition = scope.partition(inode.inode_id)
+    if not inode.quotas and not partition.HasField("share"):
+        return
     quotas = (*_filesystem(partition), *inode.quotas)
     _require(scope, partition, quotas, (growth, 0), scope.session_id, reserved or pb.Reservation())
 
