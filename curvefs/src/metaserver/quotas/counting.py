@@ -8,6 +8,7 @@ Marking twice changes nothing: a walk that was cut short begins anew.
 Memory: a page of names for each level of the tree.
 """
 
+import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -33,9 +34,10 @@ class _Level:
 
 
 class Counting:
-    """Of one quota."""
+    """Of one quota. lock: held while allowances change, not while the tree is walked: others ask for them meanwhile."""
 
-    def __init__(self, port: Port, fs_id: int, quota_id: int, inode_id: int) -> None:
+    def __init__(self, port: Port, fs_id: int, quota_id: int, inode_id: int, lock: asyncio.Lock) -> None:
+        self._lock = lock
         self._port = port
         self._fs_id = fs_id
         self._quota_id = quota_id
@@ -45,17 +47,20 @@ class Counting:
     async def count(self) -> None:
         """Bring a new quota to where it limits."""
         if self._quota_id != FILESYSTEM:
-            await self._lending.release()
+            async with self._lock:
+                await self._lending.release()
             await self._walk(remove=False)
-        await self._lending.settle()
+        await self.settle()
 
     async def settle(self) -> None:
         """Have all partitions keep to a limit that was changed."""
-        await self._lending.settle()
+        async with self._lock:
+            await self._lending.settle()
 
     async def remove(self) -> None:
         """Take a quota's charges off, then forget it."""
-        await self._lending.release()
+        async with self._lock:
+            await self._lending.release()
         if self._quota_id != FILESYSTEM:
             await self._walk(remove=True)
         command = state_pb2.AdvanceQuotaCommand(

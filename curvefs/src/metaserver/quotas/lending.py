@@ -77,6 +77,9 @@ class Lending:
                 partition_id, Share(unlimited=True) if self._quota_id == FILESYSTEM else Share(gone=True)
             )
             return
+        share = await self._port.share(partition_id, self._quota_id)
+        if share.gone or share.unlimited or has_room(share, need):
+            return  # somebody else asked, a moment ago
         if record.state == Status.COUNTING and self._quota_id != FILESYSTEM:
             await self.lend(partition_id, Share(unlimited=True))
             return
@@ -86,8 +89,6 @@ class Lending:
 
     async def _grant(self, record: state_pb2.QuotaRecord, partition_id: int, need: Amount) -> None:
         share = await self._port.share(partition_id, self._quota_id)
-        if share.gone or share.unlimited or has_room(share, need):
-            return  # somebody else asked, a moment ago
         used = {kind: getattr(share.used, kind) + getattr(share.reserved, kind) for kind in _KINDS}
         partitions = await self._port.partitions()
         free = await self._free(record, partition_id, used)

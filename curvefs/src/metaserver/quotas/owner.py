@@ -157,15 +157,15 @@ class QuotaOwner:
 
     async def _work(self, group: Group, fs_id: int, record: state_pb2.QuotaRecord) -> None:
         key = fs_id, record.quota_id
-        counting = Counting(GroupPort(group, self._calls, fs_id), fs_id, record.quota_id, record.inode_id)
+        port, lock = GroupPort(group, self._calls, fs_id), self._lock(*key)
+        counting = Counting(port, fs_id, record.quota_id, record.inode_id, lock)
         try:
-            async with self._lock(*key):
-                if record.state == Status.DELETING:
-                    await counting.remove()
-                elif record.state == Status.COUNTING:
-                    await counting.count()
-                else:
-                    await counting.settle()
+            if record.state == Status.DELETING:
+                await counting.remove()
+            elif record.state == Status.COUNTING:
+                await counting.count()
+            else:
+                await counting.settle()
         except CurveFSError as error:
             if group.is_leader and key not in self._failing:
                 _log.warning("a quota's work is not done yet", quota=record.quota_id, fs=fs_id, reason=str(error))

@@ -266,13 +266,15 @@ class Quotas(Fleet):
                     self.tasks[record.quota_id] = asyncio.ensure_future(self.work(group_id, record))
 
     async def work(self, group_id, record):
-        counting = Counting(FleetPort(self, group_id), FS, record.quota_id, record.inode_id)
+        port, lock = FleetPort(self, group_id), self.locks[record.quota_id]
+        counting = Counting(port, FS, record.quota_id, record.inode_id, lock)
         try:
-            async with self.locks[record.quota_id]:
-                if record.state == quota_owner.Status.DELETING:
-                    await counting.remove()
-                else:
-                    await counting.count()
+            if record.state == quota_owner.Status.DELETING:
+                await counting.remove()
+            elif record.state == quota_owner.Status.COUNTING:
+                await counting.count()
+            else:
+                await counting.settle()
         except CurveFSError:
             return  # it is begun again
 

@@ -89,6 +89,23 @@ def test_a_subdirectory_with_a_name_about_to_come_is_counted_after_it_came():
     asyncio.run(run())
 
 
+def test_who_creates_where_a_quota_is_being_counted_does_not_wait_for_the_count():
+    async def run():
+        tree = Tree()
+        top = tree.fleet.mkdir(1, b"top", 1)
+        tree.b = tree.fleet.mkdir(top, b"inner", 2)
+        assert not tree.rename(commit=False).status  # the count waits for its end
+        tree.fleet.set_quota(top, 1000, 0)
+        request = pb.Operation(create=pb.Create(parent=top, name=b"new", mode=REG))
+        assert tree.fleet.once(request, top).status == common_pb2.NO_ALLOWANCE
+        tree.fleet.begin_work()
+        assert not (await tree.fleet.run(request)).status
+        await tree.fleet.finish_all()
+        tree.check()
+
+    asyncio.run(run())
+
+
 def test_a_file_that_comes_to_a_quota_does_not_grow_until_it_is_there():
     async def run():
         tree = Tree()
