@@ -181,18 +181,20 @@ class SetQuotaCommand(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., inode_id: _Optional[int] = ..., limit: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ...) -> None: ...
 
 class AdvanceQuotaCommand(_message.Message):
-    __slots__ = ("fs_id", "quota_id", "state", "forget", "limit_version")
+    __slots__ = ("fs_id", "quota_id", "state", "forget", "limit_version", "progress")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
     LIMIT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     quota_id: int
     state: _transaction_pb2.QuotaStatus.State
     forget: bool
     limit_version: int
-    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., state: _Optional[_Union[_transaction_pb2.QuotaStatus.State, str]] = ..., forget: _Optional[bool] = ..., limit_version: _Optional[int] = ...) -> None: ...
+    progress: QuotaProgress
+    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., state: _Optional[_Union[_transaction_pb2.QuotaStatus.State, str]] = ..., forget: _Optional[bool] = ..., limit_version: _Optional[int] = ..., progress: _Optional[_Union[QuotaProgress, _Mapping]] = ...) -> None: ...
 
 class LendCommand(_message.Message):
     __slots__ = ("fs_id", "quota_id", "partition_id", "share")
@@ -219,20 +221,42 @@ class LentCommand(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class QuotaRecord(_message.Message):
-    __slots__ = ("quota_id", "inode_id", "state", "limit", "limit_version", "settling")
+    __slots__ = ("quota_id", "inode_id", "state", "limit", "limit_version", "settling", "progress")
     QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     LIMIT_VERSION_FIELD_NUMBER: _ClassVar[int]
     SETTLING_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     quota_id: int
     inode_id: int
     state: _transaction_pb2.QuotaStatus.State
     limit: _common_pb2.QuotaAmount
     limit_version: int
     settling: bool
-    def __init__(self, quota_id: _Optional[int] = ..., inode_id: _Optional[int] = ..., state: _Optional[_Union[_transaction_pb2.QuotaStatus.State, str]] = ..., limit: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., limit_version: _Optional[int] = ..., settling: _Optional[bool] = ...) -> None: ...
+    progress: QuotaProgress
+    def __init__(self, quota_id: _Optional[int] = ..., inode_id: _Optional[int] = ..., state: _Optional[_Union[_transaction_pb2.QuotaStatus.State, str]] = ..., limit: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., limit_version: _Optional[int] = ..., settling: _Optional[bool] = ..., progress: _Optional[_Union[QuotaProgress, _Mapping]] = ...) -> None: ...
+
+class QuotaProgress(_message.Message):
+    __slots__ = ("levels",)
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    levels: _containers.RepeatedCompositeFieldContainer[QuotaLevel]
+    def __init__(self, levels: _Optional[_Iterable[_Union[QuotaLevel, _Mapping]]] = ...) -> None: ...
+
+class QuotaLevel(_message.Message):
+    __slots__ = ("inode_id", "after_hash", "after_name", "end", "below")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_HASH_FIELD_NUMBER: _ClassVar[int]
+    AFTER_NAME_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    BELOW_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    after_hash: int
+    after_name: bytes
+    end: bool
+    below: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, inode_id: _Optional[int] = ..., after_hash: _Optional[int] = ..., after_name: _Optional[bytes] = ..., end: _Optional[bool] = ..., below: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class LoanRecord(_message.Message):
     __slots__ = ("lent", "said", "confirmed")

@@ -63,6 +63,10 @@ def advance(scope: Scope, command: state_pb2.AdvanceQuotaCommand) -> state_pb2.Q
     record = find(scope.txn, command.fs_id, command.quota_id)
     if record is None:
         raise Refusal(common_pb2.NOT_FOUND, "there is no such quota")
+    if command.state != record.state:
+        record.ClearField("progress")
+    elif command.HasField("progress"):
+        record.progress.CopyFrom(command.progress)
     if command.state == Status.DELETING and record.state != Status.DELETING:
         _detach(scope, record)
         record.state = Status.DELETING
@@ -95,6 +99,7 @@ def abandon(scope: Scope, quota_id: int) -> None:
     record = find(scope.txn, scope.fs_id, quota_id)
     if record is not None:
         record.state = Status.DELETING
+        record.ClearField("progress")
         _put(scope, record)
 
 

@@ -3,7 +3,7 @@
 First no partition refuses anything for the quota's sake. Then the tree is walked from the directory down: what lies in
 a directory is charged, directories with it, before what lies in those. Whatever comes into a directory that is charged
 is charged itself, and directories never move between quotas; so what the walk does not meet has been charged already.
-Marking twice changes nothing: a walk that was cut short begins anew.
+Marking twice changes nothing: how far it is, is written down now and then, and a new leader goes on from there.
 
 Memory: a page of names for each level of the tree.
 """
@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 
 from ....proto import metaserver_pb2 as pb
 from ....proto import state_pb2
-from ...common.errors import Locked, NotADirectory, NotFound
+from ...common.errors import Locked, NotADirectory, NotFound, Skipped
 from ...common.ids import partition_of
 from ..metastore.quota_owner import Status
 from ..metastore.quotas import FILESYSTEM, MARKED_MAX
 from .lending import Lending
 from .port import Port
+
+PAGE = MARKED_MAX  # names
+SAVED_EVERY = 32  # pages
 
 
 @dataclass(slots=True)
@@ -69,7 +72,8 @@ class Counting:
         await self._port.own(state_pb2.Entry(format=1, advance_quota=command))
 
     async def _walk(self, *, remove: bool) -> None:
-        levels = [_Level(self._inode_id)]
+        levels = await self._begun() or [_Level(self._inode_id)]
+        pages = 0
         while levels:
             level = levels[-1]
             if level.below:
@@ -78,6 +82,37 @@ class Counting:
                 levels.pop()
             else:
                 await self._page(level, remove=remove)
+                pages += 1
+                if not pages % SAVED_EVERY:
+                    await self._save(levels, remove=remove)
+
+    async def _begun(self) -> list[_Level]:
+        """Return where an earlier walk was."""
+        record = await self._lending.record()
+        if record is None:
+            return []
+        return [
+            _Level(one.inode_id, one.after_hash, one.after_name, end=one.end, below=list(one.below))
+            for one in record.progress.levels
+        ]
+
+    async def _save(self, levels: list[_Level], *, remove: bool) -> None:
+        progress = state_pb2.QuotaProgress()
+        for one in levels:
+            progress.levels.add(
+                inode_id=one.inode_id,
+                after_hash=one.after_hash,
+                after_name=one.after_name,
+                end=one.end,
+                below=one.below,
+            )
+        state = Status.DELETING if remove else Status.COUNTING
+        command = state_pb2.AdvanceQuotaCommand(
+            fs_id=self._fs_id, quota_id=self._quota_id, state=state, progress=progress
+        )
+        applied = await self._port.own(state_pb2.Entry(format=1, advance_quota=command))
+        if applied.quota is None or applied.quota.state != state:
+            raise Skipped("the quota was removed meanwhile")
 
     async def _page(self, level: _Level, *, remove: bool) -> None:
         """Mark the next names of a directory."""
@@ -106,7 +141,7 @@ class Counting:
     async def _list(self, level: _Level) -> pb.ReadResult | None:
         """Return the next page of a directory, or None when it is gone."""
         wanted = pb.ReadDir(
-            inode_id=level.inode_id, after_hash=level.after_hash, after_name=level.after_name, limit=MARKED_MAX
+            inode_id=level.inode_id, after_hash=level.after_hash, after_name=level.after_name, limit=PAGE
         )
         tries = 0
         while True:

@@ -6,11 +6,13 @@ import asyncio
 import random
 import stat
 from collections import Counter
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.metaserver.quotas import counting
 
 from .fleet import Quotas
 
@@ -50,6 +52,10 @@ class Steps:
         self.reserved = {}  # inode -> what the second session has for it
 
     async def run(self, steps):
+        with patch.multiple(counting, PAGE=2, SAVED_EVERY=1):
+            await self._run(steps)
+
+    async def _run(self, steps):
         for kind, *arguments in steps:
             await getattr(self, "_" + kind.replace(" ", "_"))(*arguments)
             self.fleet.check_counters()

@@ -2,15 +2,17 @@
 
 import asyncio
 import stat
+from unittest.mock import patch
 
 from curvefs.proto import common_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.proto import transaction_pb2 as t
 from curvefs.src.metaserver.metastore import quotas
+from curvefs.src.metaserver.quotas import counting
 from curvefs.test.metaserver.metastore.fleet import code_of, prepare
 from curvefs.test.metaserver.metastore.lab import FS
 
-from .fleet import Quotas
+from .fleet import FleetPort, Quotas, needs_work
 
 REG = stat.S_IFREG | 0o644
 
@@ -172,3 +174,37 @@ def test_a_late_mark_of_a_quota_that_was_removed_marks_nothing():
         tree.check()
 
     asyncio.run(run())
+
+
+def test_a_count_goes_on_where_an_owner_that_died_had_come():
+    async def run():
+        tree = Tree()
+        for number in range(40):
+            tree.fleet.create(tree.a, b"%d" % number)
+        tree.fleet.set_quota(tree.a, 0, 100)
+        tree.fleet.begin_work()
+        quota_id = tree.fleet.inode(tree.a).own_quota
+        while not tree.fleet.records()[quota_id].progress.levels:
+            await asyncio.sleep(0)
+        await tree.fleet.stop()
+        [level] = tree.fleet.records()[quota_id].progress.levels
+        names = []
+
+        async def seen(port, read, partition_id, its=FleetPort.read):
+            result = await its(port, read, partition_id)
+            names.extend(entry.name for entry in result.entries)
+            return result
+
+        with patch.object(FleetPort, "read", seen):
+            tree.fleet.begin_work()
+            await tree.fleet.finish_all()
+        assert level.after_hash
+        assert 0 < len(names) < 40
+        record = tree.fleet.records()[quota_id]
+        assert not needs_work(record)
+        assert not record.HasField("progress")
+        assert sum(share.used.inodes for share in tree.fleet.shares(quota_id).values()) == 41
+        tree.check()
+
+    with patch.multiple(counting, PAGE=5, SAVED_EVERY=2):
+        asyncio.run(run())
