@@ -31,8 +31,9 @@ sim: setup ## Seeded simulation of replicated groups (SCHEDULES=1000 FIRST=0); S
 sim-faults: setup ## Plant faults in that code and see the simulation find each (FAULTS: names, else all)
 	@$(BIN)/python -m curvefs.test.sim.plant $(FAULTS)
 
-chaos: setup ## Real clusters: leaders killed under load (KILLS=20), histories under faults (HISTORIES=1000, SEED=n)
+chaos: setup ## Real clusters: leaders killed under load (KILLS=20), quotas (OPERATIONS=10000), histories under faults (HISTORIES=1000, SEED=n)
 	@$(BIN)/python -m curvefs.test.chaos kills --kills $(or $(KILLS),20)
+	@$(BIN)/python -m curvefs.test.chaos quotas --operations $(or $(OPERATIONS),10000) $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m curvefs.test.chaos histories --count $(or $(HISTORIES),1000) $(if $(SEED),--seed $(SEED))
 
 check: setup ## Lint, format, types, layers, fresh protobuf, tidiness

@@ -1,6 +1,7 @@
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -48,6 +49,7 @@ class StatusCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOT_APPENDED: _ClassVar[StatusCode]
     CROSS_PARTITION: _ClassVar[StatusCode]
     OBJECT_STORE_UNAVAILABLE: _ClassVar[StatusCode]
+    NO_ALLOWANCE: _ClassVar[StatusCode]
     INTERNAL: _ClassVar[StatusCode]
 
 class IdKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -95,23 +97,60 @@ VERSION_UNSUPPORTED: StatusCode
 NOT_APPENDED: StatusCode
 CROSS_PARTITION: StatusCode
 OBJECT_STORE_UNAVAILABLE: StatusCode
+NO_ALLOWANCE: StatusCode
 INTERNAL: StatusCode
 INODE: IdKind
 CHUNK: IdKind
 
 class Failure(_message.Message):
-    __slots__ = ("code", "message", "leader", "expected_sequence", "retry_after_ms")
+    __slots__ = ("code", "message", "leader", "expected_sequence", "retry_after_ms", "need")
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    NEED_FIELD_NUMBER: _ClassVar[int]
     code: StatusCode
     message: str
     leader: str
     expected_sequence: int
     retry_after_ms: int
-    def __init__(self, code: _Optional[_Union[StatusCode, str]] = ..., message: _Optional[str] = ..., leader: _Optional[str] = ..., expected_sequence: _Optional[int] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+    need: QuotaNeed
+    def __init__(self, code: _Optional[_Union[StatusCode, str]] = ..., message: _Optional[str] = ..., leader: _Optional[str] = ..., expected_sequence: _Optional[int] = ..., retry_after_ms: _Optional[int] = ..., need: _Optional[_Union[QuotaNeed, _Mapping]] = ...) -> None: ...
+
+class QuotaAmount(_message.Message):
+    __slots__ = ("bytes", "inodes")
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    INODES_FIELD_NUMBER: _ClassVar[int]
+    bytes: int
+    inodes: int
+    def __init__(self, bytes: _Optional[int] = ..., inodes: _Optional[int] = ...) -> None: ...
+
+class QuotaShare(_message.Message):
+    __slots__ = ("version", "unlimited", "gone", "allowance", "used", "reserved")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    UNLIMITED_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    ALLOWANCE_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    unlimited: bool
+    gone: bool
+    allowance: QuotaAmount
+    used: QuotaAmount
+    reserved: QuotaAmount
+    def __init__(self, version: _Optional[int] = ..., unlimited: _Optional[bool] = ..., gone: _Optional[bool] = ..., allowance: _Optional[_Union[QuotaAmount, _Mapping]] = ..., used: _Optional[_Union[QuotaAmount, _Mapping]] = ..., reserved: _Optional[_Union[QuotaAmount, _Mapping]] = ...) -> None: ...
+
+class QuotaNeed(_message.Message):
+    __slots__ = ("quota_id", "partition_id", "amount")
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    quota_id: int
+    partition_id: int
+    amount: QuotaAmount
+    def __init__(self, quota_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., amount: _Optional[_Union[QuotaAmount, _Mapping]] = ...) -> None: ...
 
 class IdRange(_message.Message):
     __slots__ = ("kind", "first", "end")

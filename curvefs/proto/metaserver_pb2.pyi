@@ -194,7 +194,7 @@ class NoticeAnswer(_message.Message):
     def __init__(self, notice_id: _Optional[int] = ..., held_inodes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Inode(_message.Message):
-    __slots__ = ("inode_id", "mode", "nlink", "uid", "gid", "rdev", "length", "atime_ns", "mtime_ns", "ctime_ns", "change", "parent", "symlink_target", "xattr_count", "btime_ns", "allocated", "entry_count")
+    __slots__ = ("inode_id", "mode", "nlink", "uid", "gid", "rdev", "length", "atime_ns", "mtime_ns", "ctime_ns", "change", "parent", "symlink_target", "xattr_count", "btime_ns", "allocated", "entry_count", "quotas", "own_quota", "parent_gone")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     NLINK_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +212,9 @@ class Inode(_message.Message):
     BTIME_NS_FIELD_NUMBER: _ClassVar[int]
     ALLOCATED_FIELD_NUMBER: _ClassVar[int]
     ENTRY_COUNT_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    OWN_QUOTA_FIELD_NUMBER: _ClassVar[int]
+    PARENT_GONE_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     mode: int
     nlink: int
@@ -229,7 +232,10 @@ class Inode(_message.Message):
     btime_ns: int
     allocated: int
     entry_count: int
-    def __init__(self, inode_id: _Optional[int] = ..., mode: _Optional[int] = ..., nlink: _Optional[int] = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ..., rdev: _Optional[int] = ..., length: _Optional[int] = ..., atime_ns: _Optional[int] = ..., mtime_ns: _Optional[int] = ..., ctime_ns: _Optional[int] = ..., change: _Optional[int] = ..., parent: _Optional[int] = ..., symlink_target: _Optional[bytes] = ..., xattr_count: _Optional[int] = ..., btime_ns: _Optional[int] = ..., allocated: _Optional[int] = ..., entry_count: _Optional[int] = ...) -> None: ...
+    quotas: _containers.RepeatedScalarFieldContainer[int]
+    own_quota: int
+    parent_gone: bool
+    def __init__(self, inode_id: _Optional[int] = ..., mode: _Optional[int] = ..., nlink: _Optional[int] = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ..., rdev: _Optional[int] = ..., length: _Optional[int] = ..., atime_ns: _Optional[int] = ..., mtime_ns: _Optional[int] = ..., ctime_ns: _Optional[int] = ..., change: _Optional[int] = ..., parent: _Optional[int] = ..., symlink_target: _Optional[bytes] = ..., xattr_count: _Optional[int] = ..., btime_ns: _Optional[int] = ..., allocated: _Optional[int] = ..., entry_count: _Optional[int] = ..., quotas: _Optional[_Iterable[int]] = ..., own_quota: _Optional[int] = ..., parent_gone: _Optional[bool] = ...) -> None: ...
 
 class Dentry(_message.Message):
     __slots__ = ("name", "inode_id", "type")
@@ -272,7 +278,7 @@ class ObjectLocation(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., block_format: _Optional[int] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("preconditions", "credential", "noop", "create", "unlink", "rmdir", "link", "rename", "set_attr", "append_slices", "set_xattr", "remove_xattr", "release_inode", "allocate_ids", "fallocate")
+    __slots__ = ("preconditions", "credential", "noop", "create", "unlink", "rmdir", "link", "rename", "set_attr", "append_slices", "set_xattr", "remove_xattr", "release_inode", "allocate_ids", "fallocate", "reserve", "give_back", "ask")
     PRECONDITIONS_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     NOOP_FIELD_NUMBER: _ClassVar[int]
@@ -288,6 +294,9 @@ class Operation(_message.Message):
     RELEASE_INODE_FIELD_NUMBER: _ClassVar[int]
     ALLOCATE_IDS_FIELD_NUMBER: _ClassVar[int]
     FALLOCATE_FIELD_NUMBER: _ClassVar[int]
+    RESERVE_FIELD_NUMBER: _ClassVar[int]
+    GIVE_BACK_FIELD_NUMBER: _ClassVar[int]
+    ASK_FIELD_NUMBER: _ClassVar[int]
     preconditions: _containers.RepeatedCompositeFieldContainer[Precondition]
     credential: Credential
     noop: NoOperation
@@ -303,7 +312,10 @@ class Operation(_message.Message):
     release_inode: ReleaseInode
     allocate_ids: AllocateIds
     fallocate: Fallocate
-    def __init__(self, preconditions: _Optional[_Iterable[_Union[Precondition, _Mapping]]] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., noop: _Optional[_Union[NoOperation, _Mapping]] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., rmdir: _Optional[_Union[Rmdir, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., rename: _Optional[_Union[Rename, _Mapping]] = ..., set_attr: _Optional[_Union[SetAttr, _Mapping]] = ..., append_slices: _Optional[_Union[AppendSlices, _Mapping]] = ..., set_xattr: _Optional[_Union[SetXattr, _Mapping]] = ..., remove_xattr: _Optional[_Union[RemoveXattr, _Mapping]] = ..., release_inode: _Optional[_Union[ReleaseInode, _Mapping]] = ..., allocate_ids: _Optional[_Union[AllocateIds, _Mapping]] = ..., fallocate: _Optional[_Union[Fallocate, _Mapping]] = ...) -> None: ...
+    reserve: Reserve
+    give_back: GiveBack
+    ask: _common_pb2.QuotaNeed
+    def __init__(self, preconditions: _Optional[_Iterable[_Union[Precondition, _Mapping]]] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., noop: _Optional[_Union[NoOperation, _Mapping]] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., rmdir: _Optional[_Union[Rmdir, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., rename: _Optional[_Union[Rename, _Mapping]] = ..., set_attr: _Optional[_Union[SetAttr, _Mapping]] = ..., append_slices: _Optional[_Union[AppendSlices, _Mapping]] = ..., set_xattr: _Optional[_Union[SetXattr, _Mapping]] = ..., remove_xattr: _Optional[_Union[RemoveXattr, _Mapping]] = ..., release_inode: _Optional[_Union[ReleaseInode, _Mapping]] = ..., allocate_ids: _Optional[_Union[AllocateIds, _Mapping]] = ..., fallocate: _Optional[_Union[Fallocate, _Mapping]] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., give_back: _Optional[_Union[GiveBack, _Mapping]] = ..., ask: _Optional[_Union[_common_pb2.QuotaNeed, _Mapping]] = ...) -> None: ...
 
 class Credential(_message.Message):
     __slots__ = ("uid", "gid")
@@ -436,20 +448,22 @@ class SetAttr(_message.Message):
     def __init__(self, inode_id: _Optional[int] = ..., mode: _Optional[int] = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ..., length: _Optional[int] = ..., atime_ns: _Optional[int] = ..., mtime_ns: _Optional[int] = ..., atime_now: _Optional[bool] = ..., mtime_now: _Optional[bool] = ...) -> None: ...
 
 class AppendSlices(_message.Message):
-    __slots__ = ("inode_id", "slices", "length", "mtime_ns", "at_end", "clear_suid")
+    __slots__ = ("inode_id", "slices", "length", "mtime_ns", "at_end", "clear_suid", "reserved")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     SLICES_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     MTIME_NS_FIELD_NUMBER: _ClassVar[int]
     AT_END_FIELD_NUMBER: _ClassVar[int]
     CLEAR_SUID_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     slices: _containers.RepeatedCompositeFieldContainer[Slice]
     length: int
     mtime_ns: int
     at_end: bool
     clear_suid: bool
-    def __init__(self, inode_id: _Optional[int] = ..., slices: _Optional[_Iterable[_Union[Slice, _Mapping]]] = ..., length: _Optional[int] = ..., mtime_ns: _Optional[int] = ..., at_end: _Optional[bool] = ..., clear_suid: _Optional[bool] = ...) -> None: ...
+    reserved: Reservation
+    def __init__(self, inode_id: _Optional[int] = ..., slices: _Optional[_Iterable[_Union[Slice, _Mapping]]] = ..., length: _Optional[int] = ..., mtime_ns: _Optional[int] = ..., at_end: _Optional[bool] = ..., clear_suid: _Optional[bool] = ..., reserved: _Optional[_Union[Reservation, _Mapping]] = ...) -> None: ...
 
 class SetXattr(_message.Message):
     __slots__ = ("inode_id", "name", "value", "create", "replace")
@@ -503,8 +517,34 @@ class Fallocate(_message.Message):
     keep_size: bool
     def __init__(self, inode_id: _Optional[int] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., punch_hole: _Optional[bool] = ..., zero_range: _Optional[bool] = ..., keep_size: _Optional[bool] = ...) -> None: ...
 
+class Reservation(_message.Message):
+    __slots__ = ("quotas", "bytes")
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    quotas: _containers.RepeatedScalarFieldContainer[int]
+    bytes: int
+    def __init__(self, quotas: _Optional[_Iterable[int]] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class Reserve(_message.Message):
+    __slots__ = ("inode_id", "bytes", "wish")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    WISH_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    bytes: int
+    wish: int
+    def __init__(self, inode_id: _Optional[int] = ..., bytes: _Optional[int] = ..., wish: _Optional[int] = ...) -> None: ...
+
+class GiveBack(_message.Message):
+    __slots__ = ("partition_id", "reserved")
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
+    partition_id: int
+    reserved: Reservation
+    def __init__(self, partition_id: _Optional[int] = ..., reserved: _Optional[_Union[Reservation, _Mapping]] = ...) -> None: ...
+
 class OperationResult(_message.Message):
-    __slots__ = ("sequence", "status", "inode", "parent", "new_parent", "replaced", "existed", "held", "offset", "ranges", "message")
+    __slots__ = ("sequence", "status", "inode", "parent", "new_parent", "replaced", "existed", "held", "offset", "ranges", "message", "reserved", "limited", "need")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     INODE_FIELD_NUMBER: _ClassVar[int]
@@ -516,6 +556,9 @@ class OperationResult(_message.Message):
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     RANGES_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
+    LIMITED_FIELD_NUMBER: _ClassVar[int]
+    NEED_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     status: _common_pb2.StatusCode
     inode: Inode
@@ -527,10 +570,13 @@ class OperationResult(_message.Message):
     offset: int
     ranges: _containers.RepeatedCompositeFieldContainer[_common_pb2.IdRange]
     message: str
-    def __init__(self, sequence: _Optional[int] = ..., status: _Optional[_Union[_common_pb2.StatusCode, str]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent: _Optional[_Union[Inode, _Mapping]] = ..., new_parent: _Optional[_Union[Inode, _Mapping]] = ..., replaced: _Optional[_Union[Inode, _Mapping]] = ..., existed: _Optional[bool] = ..., held: _Optional[bool] = ..., offset: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[_common_pb2.IdRange, _Mapping]]] = ..., message: _Optional[str] = ...) -> None: ...
+    reserved: Reservation
+    limited: bool
+    need: _common_pb2.QuotaNeed
+    def __init__(self, sequence: _Optional[int] = ..., status: _Optional[_Union[_common_pb2.StatusCode, str]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent: _Optional[_Union[Inode, _Mapping]] = ..., new_parent: _Optional[_Union[Inode, _Mapping]] = ..., replaced: _Optional[_Union[Inode, _Mapping]] = ..., existed: _Optional[bool] = ..., held: _Optional[bool] = ..., offset: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[_common_pb2.IdRange, _Mapping]]] = ..., message: _Optional[str] = ..., reserved: _Optional[_Union[Reservation, _Mapping]] = ..., limited: _Optional[bool] = ..., need: _Optional[_Union[_common_pb2.QuotaNeed, _Mapping]] = ...) -> None: ...
 
 class Read(_message.Message):
-    __slots__ = ("read_id", "lookup", "get_attr", "read_dir", "get_slices", "get_xattr", "list_xattr", "stat_fs")
+    __slots__ = ("read_id", "lookup", "get_attr", "read_dir", "get_slices", "get_xattr", "list_xattr", "stat_fs", "get_share")
     READ_ID_FIELD_NUMBER: _ClassVar[int]
     LOOKUP_FIELD_NUMBER: _ClassVar[int]
     GET_ATTR_FIELD_NUMBER: _ClassVar[int]
@@ -539,6 +585,7 @@ class Read(_message.Message):
     GET_XATTR_FIELD_NUMBER: _ClassVar[int]
     LIST_XATTR_FIELD_NUMBER: _ClassVar[int]
     STAT_FS_FIELD_NUMBER: _ClassVar[int]
+    GET_SHARE_FIELD_NUMBER: _ClassVar[int]
     read_id: int
     lookup: Lookup
     get_attr: GetAttr
@@ -547,7 +594,8 @@ class Read(_message.Message):
     get_xattr: GetXattr
     list_xattr: ListXattr
     stat_fs: StatFs
-    def __init__(self, read_id: _Optional[int] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ..., get_attr: _Optional[_Union[GetAttr, _Mapping]] = ..., read_dir: _Optional[_Union[ReadDir, _Mapping]] = ..., get_slices: _Optional[_Union[GetSlices, _Mapping]] = ..., get_xattr: _Optional[_Union[GetXattr, _Mapping]] = ..., list_xattr: _Optional[_Union[ListXattr, _Mapping]] = ..., stat_fs: _Optional[_Union[StatFs, _Mapping]] = ...) -> None: ...
+    get_share: GetShare
+    def __init__(self, read_id: _Optional[int] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ..., get_attr: _Optional[_Union[GetAttr, _Mapping]] = ..., read_dir: _Optional[_Union[ReadDir, _Mapping]] = ..., get_slices: _Optional[_Union[GetSlices, _Mapping]] = ..., get_xattr: _Optional[_Union[GetXattr, _Mapping]] = ..., list_xattr: _Optional[_Union[ListXattr, _Mapping]] = ..., stat_fs: _Optional[_Union[StatFs, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ...) -> None: ...
 
 class Lookup(_message.Message):
     __slots__ = ("parent", "name")
@@ -605,8 +653,16 @@ class StatFs(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class GetShare(_message.Message):
+    __slots__ = ("partition_id", "quota_id")
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    partition_id: int
+    quota_id: int
+    def __init__(self, partition_id: _Optional[int] = ..., quota_id: _Optional[int] = ...) -> None: ...
+
 class ReadResult(_message.Message):
-    __slots__ = ("read_id", "failure", "inode", "parent_change", "entries", "end", "slices", "value", "names", "stat_fs")
+    __slots__ = ("read_id", "failure", "inode", "parent_change", "entries", "end", "slices", "value", "names", "stat_fs", "share")
     READ_ID_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     INODE_FIELD_NUMBER: _ClassVar[int]
@@ -617,6 +673,7 @@ class ReadResult(_message.Message):
     VALUE_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     STAT_FS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     read_id: int
     failure: _common_pb2.Failure
     inode: Inode
@@ -627,7 +684,8 @@ class ReadResult(_message.Message):
     value: bytes
     names: _containers.RepeatedScalarFieldContainer[bytes]
     stat_fs: StatFsResult
-    def __init__(self, read_id: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent_change: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[DirectoryEntry, _Mapping]]] = ..., end: _Optional[bool] = ..., slices: _Optional[_Iterable[_Union[Slice, _Mapping]]] = ..., value: _Optional[bytes] = ..., names: _Optional[_Iterable[bytes]] = ..., stat_fs: _Optional[_Union[StatFsResult, _Mapping]] = ...) -> None: ...
+    share: _common_pb2.QuotaShare
+    def __init__(self, read_id: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent_change: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[DirectoryEntry, _Mapping]]] = ..., end: _Optional[bool] = ..., slices: _Optional[_Iterable[_Union[Slice, _Mapping]]] = ..., value: _Optional[bytes] = ..., names: _Optional[_Iterable[bytes]] = ..., stat_fs: _Optional[_Union[StatFsResult, _Mapping]] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class DirectoryEntry(_message.Message):
     __slots__ = ("name", "hash", "inode_id", "type", "inode")
@@ -644,21 +702,24 @@ class DirectoryEntry(_message.Message):
     def __init__(self, name: _Optional[bytes] = ..., hash: _Optional[int] = ..., inode_id: _Optional[int] = ..., type: _Optional[_Union[FileType, str]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ...) -> None: ...
 
 class StatFsResult(_message.Message):
-    __slots__ = ("inode_count", "used_bytes")
+    __slots__ = ("inode_count", "used_bytes", "limit")
     INODE_COUNT_FIELD_NUMBER: _ClassVar[int]
     USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
     inode_count: int
     used_bytes: int
-    def __init__(self, inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ...) -> None: ...
+    limit: _common_pb2.QuotaAmount
+    def __init__(self, inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., limit: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ...) -> None: ...
 
 class PartitionSpec(_message.Message):
-    __slots__ = ("fs_id", "partition_id", "group_id", "hash_seed", "chunk_size", "block_size", "filesystem")
+    __slots__ = ("fs_id", "partition_id", "group_id", "hash_seed", "chunk_size", "block_size", "limited", "filesystem")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     HASH_SEED_FIELD_NUMBER: _ClassVar[int]
     CHUNK_SIZE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LIMITED_FIELD_NUMBER: _ClassVar[int]
     FILESYSTEM_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     partition_id: int
@@ -666,8 +727,9 @@ class PartitionSpec(_message.Message):
     hash_seed: bytes
     chunk_size: int
     block_size: int
+    limited: bool
     filesystem: FilesystemInfo
-    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., filesystem: _Optional[_Union[FilesystemInfo, _Mapping]] = ...) -> None: ...
+    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., limited: _Optional[bool] = ..., filesystem: _Optional[_Union[FilesystemInfo, _Mapping]] = ...) -> None: ...
 
 class FilesystemInfo(_message.Message):
     __slots__ = ("name", "uuid", "object_store", "created_ns", "capacity_bytes", "capacity_inodes", "block_format", "trash_retention_s", "delete_grace_s", "partition_count")

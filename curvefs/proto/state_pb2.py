@@ -27,7 +27,7 @@ from curvefs.proto import metaserver_pb2 as curvefs_dot_proto_dot_metaserver__pb
 from curvefs.proto import transaction_pb2 as curvefs_dot_proto_dot_transaction__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63urvefs/proto/state.proto\x12\rcurvefs.state\x1a\x1a\x63urvefs/proto/common.proto\x1a\x1e\x63urvefs/proto/metaserver.proto\x1a\x1f\x63urvefs/proto/transaction.proto\"\xde\x04\n\x05\x45ntry\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0f\n\x07time_ns\x18\x02 \x01(\x03\x12\x36\n\noperations\x18\n \x01(\x0b\x32 .curvefs.state.OperationsCommandH\x00\x12\x39\n\x0copen_session\x18\x0b \x01(\x0b\x32!.curvefs.state.OpenSessionCommandH\x00\x12\x37\n\x0b\x65nd_session\x18\x0c \x01(\x0b\x32 .curvefs.state.EndSessionCommandH\x00\x12\x41\n\x10\x63reate_partition\x18\r \x01(\x0b\x32%.curvefs.state.CreatePartitionCommandH\x00\x12\x41\n\x10\x64\x65lete_partition\x18\x0e \x01(\x0b\x32%.curvefs.state.DeletePartitionCommandH\x00\x12\x35\n\nfinish_cut\x18\x0f \x01(\x0b\x32\x1f.curvefs.state.FinishCutCommandH\x00\x12\x30\n\x07prepare\x18\x10 \x01(\x0b\x32\x1d.curvefs.state.PrepareCommandH\x00\x12.\n\x06\x64\x65\x63ide\x18\x11 \x01(\x0b\x32\x1c.curvefs.state.DecideCommandH\x00\x12.\n\x06\x66inish\x18\x12 \x01(\x0b\x32\x1c.curvefs.state.FinishCommandH\x00\x12.\n\x06\x66orget\x18\x13 \x01(\x0b\x32\x1c.curvefs.state.ForgetCommandH\x00\x42\t\n\x07\x63ommand\"F\n\x11OperationsCommand\x12\x31\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\".curvefs.metaserver.OperationBatch\"7\n\x12OpenSessionCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\x0c\"\'\n\x11\x45ndSessionCommand\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\"N\n\x16\x43reatePartitionCommand\x12\x34\n\tpartition\x18\x01 \x01(\x0b\x32!.curvefs.metaserver.PartitionSpec\"=\n\x16\x44\x65letePartitionCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x14\n\x0cpartition_id\x18\x02 \x01(\r\"B\n\x10\x46inishCutCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x10\n\x08inode_id\x18\x02 \x01(\x04\x12\r\n\x05order\x18\x03 \x01(\x04\"\xaf\x01\n\x0ePrepareCommand\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x03 \x01(\r\x12(\n\x05parts\x18\x04 \x03(\x0b\x32\x19.curvefs.transaction.Part\x12\r\n\x05round\x18\x05 \x01(\r\"\xa4\x02\n\rDecideCommand\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x03 \x01(\r\x12\x12\n\nsession_id\x18\x04 \x01(\x0c\x12\x0e\n\x06number\x18\x05 \x01(\x04\x12\x14\n\x0c\x61\x63knowledged\x18\x06 \x01(\x04\x12(\n\x05parts\x18\x07 \x03(\x0b\x32\x19.curvefs.transaction.Part\x12\x14\n\x0cparticipants\x18\x08 \x03(\x04\x12\x33\n\x06result\x18\t \x01(\x0b\x32#.curvefs.metaserver.OperationResult\"O\n\rFinishCommand\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\x08\"@\n\rForgetCommand\x12/\n\x03ids\x18\x01 \x03(\x0b\x32\".curvefs.transaction.TransactionId\"\xcc\x01\n\nLockRecord\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.curvefs.state.LockRecord.Kind\x12\x32\n\x06holder\x18\x02 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x03 \x01(\x0b\x32\x18.curvefs.transaction.Age\"5\n\x04Kind\x12\x08\n\x04NAME\x10\x00\x12\x0c\n\x08IDENTITY\x10\x01\x12\x0b\n\x07REMOVAL\x10\x02\x12\x08\n\x04MOVE\x10\x03\"\xac\x01\n\x11TransactionRecord\x12%\n\x03\x61ge\x18\x01 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x02 \x01(\r\x12(\n\x05parts\x18\x03 \x03(\x0b\x32\x19.curvefs.transaction.Part\x12(\n\x05\x66\x61\x63ts\x18\x04 \x03(\x0b\x32\x19.curvefs.transaction.Fact\x12\r\n\x05locks\x18\x05 \x03(\x0c\"\xb0\x01\n\x0e\x44\x65\x63isionRecord\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12\r\n\x05\x66s_id\x18\x02 \x01(\r\x12\x14\n\x0cparticipants\x18\x03 \x03(\x04\x12\x33\n\x06result\x18\x04 \x01(\x0b\x32#.curvefs.metaserver.OperationResult\x12\x14\n\x0c\x61\x63knowledged\x18\x05 \x01(\x08\"\xa5\x01\n\x0fPartitionRecord\x12/\n\x04spec\x18\x01 \x01(\x0b\x32!.curvefs.metaserver.PartitionSpec\x12\x12\n\nnext_inode\x18\x02 \x01(\x04\x12\x12\n\nnext_chunk\x18\x03 \x01(\x04\x12\x13\n\x0binode_count\x18\x04 \x01(\x04\x12\x12\n\nused_bytes\x18\x05 \x01(\x04\x12\x10\n\x08\x64\x65leting\x18\x06 \x01(\x08\"\x97\x01\n\rSessionRecord\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x19\n\x11\x65xpected_sequence\x18\x02 \x01(\x04\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\x04\x12\x11\n\topened_ns\x18\x04 \x01(\x03\x12\x10\n\x08\x65nded_ns\x18\x05 \x01(\x03\x12!\n\x19transactions_acknowledged\x18\x06 \x01(\x04\"V\n\x0bRangeRecord\x12&\n\x05range\x18\x01 \x01(\x0b\x32\x17.curvefs.common.IdRange\x12\x0c\n\x04next\x18\x02 \x01(\x04\x12\x11\n\tpublished\x18\x03 \x01(\x0c\"=\n\tCutRecord\x12\r\n\x05start\x18\x01 \x01(\x04\x12\r\n\x05order\x18\x02 \x01(\x04\x12\x12\n\nold_length\x18\x03 \x01(\x04\"\xf4\x01\n\x0c\x44\x65leteRecord\x12\x11\n\tqueued_ns\x18\x01 \x01(\x03\x12*\n\x05inode\x18\x02 \x01(\x0b\x32\x19.curvefs.metaserver.InodeH\x00\x12*\n\x05slice\x18\x03 \x01(\x0b\x32\x19.curvefs.metaserver.SliceH\x00\x12\x32\n\x0fnever_published\x18\x04 \x01(\x0b\x32\x17.curvefs.common.IdRangeH\x00\x12*\n\x07release\x18\x06 \x01(\x0b\x32\x17.curvefs.common.IdRangeH\x00\x12\x11\n\tpublished\x18\x05 \x01(\x0c\x42\x06\n\x04whatb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63urvefs/proto/state.proto\x12\rcurvefs.state\x1a\x1a\x63urvefs/proto/common.proto\x1a\x1e\x63urvefs/proto/metaserver.proto\x1a\x1f\x63urvefs/proto/transaction.proto\"\x96\x07\n\x05\x45ntry\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0f\n\x07time_ns\x18\x02 \x01(\x03\x12\x36\n\noperations\x18\n \x01(\x0b\x32 .curvefs.state.OperationsCommandH\x00\x12\x39\n\x0copen_session\x18\x0b \x01(\x0b\x32!.curvefs.state.OpenSessionCommandH\x00\x12\x37\n\x0b\x65nd_session\x18\x0c \x01(\x0b\x32 .curvefs.state.EndSessionCommandH\x00\x12\x41\n\x10\x63reate_partition\x18\r \x01(\x0b\x32%.curvefs.state.CreatePartitionCommandH\x00\x12\x41\n\x10\x64\x65lete_partition\x18\x0e \x01(\x0b\x32%.curvefs.state.DeletePartitionCommandH\x00\x12\x35\n\nfinish_cut\x18\x0f \x01(\x0b\x32\x1f.curvefs.state.FinishCutCommandH\x00\x12\x30\n\x07prepare\x18\x10 \x01(\x0b\x32\x1d.curvefs.state.PrepareCommandH\x00\x12.\n\x06\x64\x65\x63ide\x18\x11 \x01(\x0b\x32\x1c.curvefs.state.DecideCommandH\x00\x12.\n\x06\x66inish\x18\x12 \x01(\x0b\x32\x1c.curvefs.state.FinishCommandH\x00\x12.\n\x06\x66orget\x18\x13 \x01(\x0b\x32\x1c.curvefs.state.ForgetCommandH\x00\x12\x33\n\tset_share\x18\x14 \x01(\x0b\x32\x1e.curvefs.state.SetShareCommandH\x00\x12\x37\n\x0bmark_inodes\x18\x15 \x01(\x0b\x32 .curvefs.state.MarkInodesCommandH\x00\x12\x33\n\tset_quota\x18\x16 \x01(\x0b\x32\x1e.curvefs.state.SetQuotaCommandH\x00\x12;\n\radvance_quota\x18\x17 \x01(\x0b\x32\".curvefs.state.AdvanceQuotaCommandH\x00\x12*\n\x04lend\x18\x18 \x01(\x0b\x32\x1a.curvefs.state.LendCommandH\x00\x12*\n\x04lent\x18\x19 \x01(\x0b\x32\x1a.curvefs.state.LentCommandH\x00\x42\t\n\x07\x63ommand\"F\n\x11OperationsCommand\x12\x31\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\".curvefs.metaserver.OperationBatch\"7\n\x12OpenSessionCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x12\n\nsession_id\x18\x02 \x01(\x0c\"\'\n\x11\x45ndSessionCommand\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\"N\n\x16\x43reatePartitionCommand\x12\x34\n\tpartition\x18\x01 \x01(\x0b\x32!.curvefs.metaserver.PartitionSpec\"=\n\x16\x44\x65letePartitionCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x14\n\x0cpartition_id\x18\x02 \x01(\r\"B\n\x10\x46inishCutCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x10\n\x08inode_id\x18\x02 \x01(\x04\x12\r\n\x05order\x18\x03 \x01(\x04\"\xaf\x01\n\x0ePrepareCommand\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x03 \x01(\r\x12(\n\x05parts\x18\x04 \x03(\x0b\x32\x19.curvefs.transaction.Part\x12\r\n\x05round\x18\x05 \x01(\r\"\xa4\x02\n\rDecideCommand\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x02 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x03 \x01(\r\x12\x12\n\nsession_id\x18\x04 \x01(\x0c\x12\x0e\n\x06number\x18\x05 \x01(\x04\x12\x14\n\x0c\x61\x63knowledged\x18\x06 \x01(\x04\x12(\n\x05parts\x18\x07 \x03(\x0b\x32\x19.curvefs.transaction.Part\x12\x14\n\x0cparticipants\x18\x08 \x03(\x04\x12\x33\n\x06result\x18\t \x01(\x0b\x32#.curvefs.metaserver.OperationResult\"O\n\rFinishCommand\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12\x0e\n\x06\x63ommit\x18\x02 \x01(\x08\"@\n\rForgetCommand\x12/\n\x03ids\x18\x01 \x03(\x0b\x32\".curvefs.transaction.TransactionId\"s\n\x0fSetShareCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x14\n\x0cpartition_id\x18\x02 \x01(\r\x12\x10\n\x08quota_id\x18\x03 \x01(\x04\x12)\n\x05share\x18\x04 \x01(\x0b\x32\x1a.curvefs.common.QuotaShare\"d\n\x11MarkInodesCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x10\n\x08quota_id\x18\x02 \x01(\x04\x12\x0e\n\x06parent\x18\x03 \x01(\x04\x12\x0e\n\x06inodes\x18\x04 \x03(\x04\x12\x0e\n\x06remove\x18\x05 \x01(\x08\"^\n\x0fSetQuotaCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x10\n\x08inode_id\x18\x02 \x01(\x04\x12*\n\x05limit\x18\x03 \x01(\x0b\x32\x1b.curvefs.common.QuotaAmount\"\xc4\x01\n\x13\x41\x64vanceQuotaCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x10\n\x08quota_id\x18\x02 \x01(\x04\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32&.curvefs.transaction.QuotaStatus.State\x12\x0e\n\x06\x66orget\x18\x04 \x01(\x08\x12\x15\n\rlimit_version\x18\x05 \x01(\x04\x12.\n\x08progress\x18\x06 \x01(\x0b\x32\x1c.curvefs.state.QuotaProgress\"o\n\x0bLendCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x10\n\x08quota_id\x18\x02 \x01(\x04\x12\x14\n\x0cpartition_id\x18\x03 \x01(\r\x12)\n\x05share\x18\x04 \x01(\x0b\x32\x1a.curvefs.common.QuotaShare\"o\n\x0bLentCommand\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x10\n\x08quota_id\x18\x02 \x01(\x04\x12\x14\n\x0cpartition_id\x18\x03 \x01(\r\x12)\n\x05share\x18\x04 \x01(\x0b\x32\x1a.curvefs.common.QuotaShare\"\xed\x01\n\x0bQuotaRecord\x12\x10\n\x08quota_id\x18\x01 \x01(\x04\x12\x10\n\x08inode_id\x18\x02 \x01(\x04\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32&.curvefs.transaction.QuotaStatus.State\x12*\n\x05limit\x18\x04 \x01(\x0b\x32\x1b.curvefs.common.QuotaAmount\x12\x15\n\rlimit_version\x18\x05 \x01(\x04\x12\x10\n\x08settling\x18\x06 \x01(\x08\x12.\n\x08progress\x18\x07 \x01(\x0b\x32\x1c.curvefs.state.QuotaProgress\":\n\rQuotaProgress\x12)\n\x06levels\x18\x01 \x03(\x0b\x32\x19.curvefs.state.QuotaLevel\"b\n\nQuotaLevel\x12\x10\n\x08inode_id\x18\x01 \x01(\x04\x12\x12\n\nafter_hash\x18\x02 \x01(\x04\x12\x12\n\nafter_name\x18\x03 \x01(\x0c\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x08\x12\r\n\x05\x62\x65low\x18\x05 \x03(\x04\"t\n\nLoanRecord\x12)\n\x04lent\x18\x01 \x01(\x0b\x32\x1b.curvefs.common.QuotaAmount\x12(\n\x04said\x18\x02 \x01(\x0b\x32\x1a.curvefs.common.QuotaShare\x12\x11\n\tconfirmed\x18\x03 \x01(\x08\"\xd8\x01\n\nLockRecord\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.curvefs.state.LockRecord.Kind\x12\x32\n\x06holder\x18\x02 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12%\n\x03\x61ge\x18\x03 \x01(\x0b\x32\x18.curvefs.transaction.Age\"A\n\x04Kind\x12\x08\n\x04NAME\x10\x00\x12\x0c\n\x08IDENTITY\x10\x01\x12\x0b\n\x07REMOVAL\x10\x02\x12\x08\n\x04MOVE\x10\x03\x12\n\n\x06\x43HARGE\x10\x04\"\xac\x01\n\x11TransactionRecord\x12%\n\x03\x61ge\x18\x01 \x01(\x0b\x32\x18.curvefs.transaction.Age\x12\r\n\x05\x66s_id\x18\x02 \x01(\r\x12(\n\x05parts\x18\x03 \x03(\x0b\x32\x19.curvefs.transaction.Part\x12(\n\x05\x66\x61\x63ts\x18\x04 \x03(\x0b\x32\x19.curvefs.transaction.Fact\x12\r\n\x05locks\x18\x05 \x03(\x0c\"\xb0\x01\n\x0e\x44\x65\x63isionRecord\x12.\n\x02id\x18\x01 \x01(\x0b\x32\".curvefs.transaction.TransactionId\x12\r\n\x05\x66s_id\x18\x02 \x01(\r\x12\x14\n\x0cparticipants\x18\x03 \x03(\x04\x12\x33\n\x06result\x18\x04 \x01(\x0b\x32#.curvefs.metaserver.OperationResult\x12\x14\n\x0c\x61\x63knowledged\x18\x05 \x01(\x08\"\xd0\x01\n\x0fPartitionRecord\x12/\n\x04spec\x18\x01 \x01(\x0b\x32!.curvefs.metaserver.PartitionSpec\x12\x12\n\nnext_inode\x18\x02 \x01(\x04\x12\x12\n\nnext_chunk\x18\x03 \x01(\x04\x12\x13\n\x0binode_count\x18\x04 \x01(\x04\x12\x12\n\nused_bytes\x18\x05 \x01(\x04\x12\x10\n\x08\x64\x65leting\x18\x06 \x01(\x08\x12)\n\x05share\x18\x07 \x01(\x0b\x32\x1a.curvefs.common.QuotaShare\"\x97\x01\n\rSessionRecord\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x19\n\x11\x65xpected_sequence\x18\x02 \x01(\x04\x12\x14\n\x0c\x61\x63knowledged\x18\x03 \x01(\x04\x12\x11\n\topened_ns\x18\x04 \x01(\x03\x12\x10\n\x08\x65nded_ns\x18\x05 \x01(\x03\x12!\n\x19transactions_acknowledged\x18\x06 \x01(\x04\"V\n\x0bRangeRecord\x12&\n\x05range\x18\x01 \x01(\x0b\x32\x17.curvefs.common.IdRange\x12\x0c\n\x04next\x18\x02 \x01(\x04\x12\x11\n\tpublished\x18\x03 \x01(\x0c\"=\n\tCutRecord\x12\r\n\x05start\x18\x01 \x01(\x04\x12\r\n\x05order\x18\x02 \x01(\x04\x12\x12\n\nold_length\x18\x03 \x01(\x04\"\xf4\x01\n\x0c\x44\x65leteRecord\x12\x11\n\tqueued_ns\x18\x01 \x01(\x03\x12*\n\x05inode\x18\x02 \x01(\x0b\x32\x19.curvefs.metaserver.InodeH\x00\x12*\n\x05slice\x18\x03 \x01(\x0b\x32\x19.curvefs.metaserver.SliceH\x00\x12\x32\n\x0fnever_published\x18\x04 \x01(\x0b\x32\x17.curvefs.common.IdRangeH\x00\x12*\n\x07release\x18\x06 \x01(\x0b\x32\x17.curvefs.common.IdRangeH\x00\x12\x11\n\tpublished\x18\x05 \x01(\x0c\x42\x06\n\x04whatb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,43 +35,63 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'curvefs.proto.state_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENTRY']._serialized_start=138
-  _globals['_ENTRY']._serialized_end=744
-  _globals['_OPERATIONSCOMMAND']._serialized_start=746
-  _globals['_OPERATIONSCOMMAND']._serialized_end=816
-  _globals['_OPENSESSIONCOMMAND']._serialized_start=818
-  _globals['_OPENSESSIONCOMMAND']._serialized_end=873
-  _globals['_ENDSESSIONCOMMAND']._serialized_start=875
-  _globals['_ENDSESSIONCOMMAND']._serialized_end=914
-  _globals['_CREATEPARTITIONCOMMAND']._serialized_start=916
-  _globals['_CREATEPARTITIONCOMMAND']._serialized_end=994
-  _globals['_DELETEPARTITIONCOMMAND']._serialized_start=996
-  _globals['_DELETEPARTITIONCOMMAND']._serialized_end=1057
-  _globals['_FINISHCUTCOMMAND']._serialized_start=1059
-  _globals['_FINISHCUTCOMMAND']._serialized_end=1125
-  _globals['_PREPARECOMMAND']._serialized_start=1128
-  _globals['_PREPARECOMMAND']._serialized_end=1303
-  _globals['_DECIDECOMMAND']._serialized_start=1306
-  _globals['_DECIDECOMMAND']._serialized_end=1598
-  _globals['_FINISHCOMMAND']._serialized_start=1600
-  _globals['_FINISHCOMMAND']._serialized_end=1679
-  _globals['_FORGETCOMMAND']._serialized_start=1681
-  _globals['_FORGETCOMMAND']._serialized_end=1745
-  _globals['_LOCKRECORD']._serialized_start=1748
-  _globals['_LOCKRECORD']._serialized_end=1952
-  _globals['_LOCKRECORD_KIND']._serialized_start=1899
-  _globals['_LOCKRECORD_KIND']._serialized_end=1952
-  _globals['_TRANSACTIONRECORD']._serialized_start=1955
-  _globals['_TRANSACTIONRECORD']._serialized_end=2127
-  _globals['_DECISIONRECORD']._serialized_start=2130
-  _globals['_DECISIONRECORD']._serialized_end=2306
-  _globals['_PARTITIONRECORD']._serialized_start=2309
-  _globals['_PARTITIONRECORD']._serialized_end=2474
-  _globals['_SESSIONRECORD']._serialized_start=2477
-  _globals['_SESSIONRECORD']._serialized_end=2628
-  _globals['_RANGERECORD']._serialized_start=2630
-  _globals['_RANGERECORD']._serialized_end=2716
-  _globals['_CUTRECORD']._serialized_start=2718
-  _globals['_CUTRECORD']._serialized_end=2779
-  _globals['_DELETERECORD']._serialized_start=2782
-  _globals['_DELETERECORD']._serialized_end=3026
+  _globals['_ENTRY']._serialized_end=1056
+  _globals['_OPERATIONSCOMMAND']._serialized_start=1058
+  _globals['_OPERATIONSCOMMAND']._serialized_end=1128
+  _globals['_OPENSESSIONCOMMAND']._serialized_start=1130
+  _globals['_OPENSESSIONCOMMAND']._serialized_end=1185
+  _globals['_ENDSESSIONCOMMAND']._serialized_start=1187
+  _globals['_ENDSESSIONCOMMAND']._serialized_end=1226
+  _globals['_CREATEPARTITIONCOMMAND']._serialized_start=1228
+  _globals['_CREATEPARTITIONCOMMAND']._serialized_end=1306
+  _globals['_DELETEPARTITIONCOMMAND']._serialized_start=1308
+  _globals['_DELETEPARTITIONCOMMAND']._serialized_end=1369
+  _globals['_FINISHCUTCOMMAND']._serialized_start=1371
+  _globals['_FINISHCUTCOMMAND']._serialized_end=1437
+  _globals['_PREPARECOMMAND']._serialized_start=1440
+  _globals['_PREPARECOMMAND']._serialized_end=1615
+  _globals['_DECIDECOMMAND']._serialized_start=1618
+  _globals['_DECIDECOMMAND']._serialized_end=1910
+  _globals['_FINISHCOMMAND']._serialized_start=1912
+  _globals['_FINISHCOMMAND']._serialized_end=1991
+  _globals['_FORGETCOMMAND']._serialized_start=1993
+  _globals['_FORGETCOMMAND']._serialized_end=2057
+  _globals['_SETSHARECOMMAND']._serialized_start=2059
+  _globals['_SETSHARECOMMAND']._serialized_end=2174
+  _globals['_MARKINODESCOMMAND']._serialized_start=2176
+  _globals['_MARKINODESCOMMAND']._serialized_end=2276
+  _globals['_SETQUOTACOMMAND']._serialized_start=2278
+  _globals['_SETQUOTACOMMAND']._serialized_end=2372
+  _globals['_ADVANCEQUOTACOMMAND']._serialized_start=2375
+  _globals['_ADVANCEQUOTACOMMAND']._serialized_end=2571
+  _globals['_LENDCOMMAND']._serialized_start=2573
+  _globals['_LENDCOMMAND']._serialized_end=2684
+  _globals['_LENTCOMMAND']._serialized_start=2686
+  _globals['_LENTCOMMAND']._serialized_end=2797
+  _globals['_QUOTARECORD']._serialized_start=2800
+  _globals['_QUOTARECORD']._serialized_end=3037
+  _globals['_QUOTAPROGRESS']._serialized_start=3039
+  _globals['_QUOTAPROGRESS']._serialized_end=3097
+  _globals['_QUOTALEVEL']._serialized_start=3099
+  _globals['_QUOTALEVEL']._serialized_end=3197
+  _globals['_LOANRECORD']._serialized_start=3199
+  _globals['_LOANRECORD']._serialized_end=3315
+  _globals['_LOCKRECORD']._serialized_start=3318
+  _globals['_LOCKRECORD']._serialized_end=3534
+  _globals['_LOCKRECORD_KIND']._serialized_start=3469
+  _globals['_LOCKRECORD_KIND']._serialized_end=3534
+  _globals['_TRANSACTIONRECORD']._serialized_start=3537
+  _globals['_TRANSACTIONRECORD']._serialized_end=3709
+  _globals['_DECISIONRECORD']._serialized_start=3712
+  _globals['_DECISIONRECORD']._serialized_end=3888
+  _globals['_PARTITIONRECORD']._serialized_start=3891
+  _globals['_PARTITIONRECORD']._serialized_end=4099
+  _globals['_SESSIONRECORD']._serialized_start=4102
+  _globals['_SESSIONRECORD']._serialized_end=4253
+  _globals['_RANGERECORD']._serialized_start=4255
+  _globals['_RANGERECORD']._serialized_end=4341
+  _globals['_CUTRECORD']._serialized_start=4343
+  _globals['_CUTRECORD']._serialized_end=4404
+  _globals['_DELETERECORD']._serialized_start=4407
+  _globals['_DELETERECORD']._serialized_end=4651
 # @@protoc_insertion_point(module_scope)

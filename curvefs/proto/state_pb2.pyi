@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Entry(_message.Message):
-    __slots__ = ("format", "time_ns", "operations", "open_session", "end_session", "create_partition", "delete_partition", "finish_cut", "prepare", "decide", "finish", "forget")
+    __slots__ = ("format", "time_ns", "operations", "open_session", "end_session", "create_partition", "delete_partition", "finish_cut", "prepare", "decide", "finish", "forget", "set_share", "mark_inodes", "set_quota", "advance_quota", "lend", "lent")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     TIME_NS_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,12 @@ class Entry(_message.Message):
     DECIDE_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
+    SET_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MARK_INODES_FIELD_NUMBER: _ClassVar[int]
+    SET_QUOTA_FIELD_NUMBER: _ClassVar[int]
+    ADVANCE_QUOTA_FIELD_NUMBER: _ClassVar[int]
+    LEND_FIELD_NUMBER: _ClassVar[int]
+    LENT_FIELD_NUMBER: _ClassVar[int]
     format: int
     time_ns: int
     operations: OperationsCommand
@@ -36,7 +42,13 @@ class Entry(_message.Message):
     decide: DecideCommand
     finish: FinishCommand
     forget: ForgetCommand
-    def __init__(self, format: _Optional[int] = ..., time_ns: _Optional[int] = ..., operations: _Optional[_Union[OperationsCommand, _Mapping]] = ..., open_session: _Optional[_Union[OpenSessionCommand, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionCommand, _Mapping]] = ..., create_partition: _Optional[_Union[CreatePartitionCommand, _Mapping]] = ..., delete_partition: _Optional[_Union[DeletePartitionCommand, _Mapping]] = ..., finish_cut: _Optional[_Union[FinishCutCommand, _Mapping]] = ..., prepare: _Optional[_Union[PrepareCommand, _Mapping]] = ..., decide: _Optional[_Union[DecideCommand, _Mapping]] = ..., finish: _Optional[_Union[FinishCommand, _Mapping]] = ..., forget: _Optional[_Union[ForgetCommand, _Mapping]] = ...) -> None: ...
+    set_share: SetShareCommand
+    mark_inodes: MarkInodesCommand
+    set_quota: SetQuotaCommand
+    advance_quota: AdvanceQuotaCommand
+    lend: LendCommand
+    lent: LentCommand
+    def __init__(self, format: _Optional[int] = ..., time_ns: _Optional[int] = ..., operations: _Optional[_Union[OperationsCommand, _Mapping]] = ..., open_session: _Optional[_Union[OpenSessionCommand, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionCommand, _Mapping]] = ..., create_partition: _Optional[_Union[CreatePartitionCommand, _Mapping]] = ..., delete_partition: _Optional[_Union[DeletePartitionCommand, _Mapping]] = ..., finish_cut: _Optional[_Union[FinishCutCommand, _Mapping]] = ..., prepare: _Optional[_Union[PrepareCommand, _Mapping]] = ..., decide: _Optional[_Union[DecideCommand, _Mapping]] = ..., finish: _Optional[_Union[FinishCommand, _Mapping]] = ..., forget: _Optional[_Union[ForgetCommand, _Mapping]] = ..., set_share: _Optional[_Union[SetShareCommand, _Mapping]] = ..., mark_inodes: _Optional[_Union[MarkInodesCommand, _Mapping]] = ..., set_quota: _Optional[_Union[SetQuotaCommand, _Mapping]] = ..., advance_quota: _Optional[_Union[AdvanceQuotaCommand, _Mapping]] = ..., lend: _Optional[_Union[LendCommand, _Mapping]] = ..., lent: _Optional[_Union[LentCommand, _Mapping]] = ...) -> None: ...
 
 class OperationsCommand(_message.Message):
     __slots__ = ("batch",)
@@ -132,6 +144,130 @@ class ForgetCommand(_message.Message):
     ids: _containers.RepeatedCompositeFieldContainer[_transaction_pb2.TransactionId]
     def __init__(self, ids: _Optional[_Iterable[_Union[_transaction_pb2.TransactionId, _Mapping]]] = ...) -> None: ...
 
+class SetShareCommand(_message.Message):
+    __slots__ = ("fs_id", "partition_id", "quota_id", "share")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    partition_id: int
+    quota_id: int
+    share: _common_pb2.QuotaShare
+    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
+
+class MarkInodesCommand(_message.Message):
+    __slots__ = ("fs_id", "quota_id", "parent", "inodes", "remove")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    INODES_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    quota_id: int
+    parent: int
+    inodes: _containers.RepeatedScalarFieldContainer[int]
+    remove: bool
+    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., parent: _Optional[int] = ..., inodes: _Optional[_Iterable[int]] = ..., remove: _Optional[bool] = ...) -> None: ...
+
+class SetQuotaCommand(_message.Message):
+    __slots__ = ("fs_id", "inode_id", "limit")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    inode_id: int
+    limit: _common_pb2.QuotaAmount
+    def __init__(self, fs_id: _Optional[int] = ..., inode_id: _Optional[int] = ..., limit: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ...) -> None: ...
+
+class AdvanceQuotaCommand(_message.Message):
+    __slots__ = ("fs_id", "quota_id", "state", "forget", "limit_version", "progress")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    FORGET_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    quota_id: int
+    state: _transaction_pb2.QuotaStatus.State
+    forget: bool
+    limit_version: int
+    progress: QuotaProgress
+    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., state: _Optional[_Union[_transaction_pb2.QuotaStatus.State, str]] = ..., forget: _Optional[bool] = ..., limit_version: _Optional[int] = ..., progress: _Optional[_Union[QuotaProgress, _Mapping]] = ...) -> None: ...
+
+class LendCommand(_message.Message):
+    __slots__ = ("fs_id", "quota_id", "partition_id", "share")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    quota_id: int
+    partition_id: int
+    share: _common_pb2.QuotaShare
+    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
+
+class LentCommand(_message.Message):
+    __slots__ = ("fs_id", "quota_id", "partition_id", "share")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    quota_id: int
+    partition_id: int
+    share: _common_pb2.QuotaShare
+    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
+
+class QuotaRecord(_message.Message):
+    __slots__ = ("quota_id", "inode_id", "state", "limit", "limit_version", "settling", "progress")
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SETTLING_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    quota_id: int
+    inode_id: int
+    state: _transaction_pb2.QuotaStatus.State
+    limit: _common_pb2.QuotaAmount
+    limit_version: int
+    settling: bool
+    progress: QuotaProgress
+    def __init__(self, quota_id: _Optional[int] = ..., inode_id: _Optional[int] = ..., state: _Optional[_Union[_transaction_pb2.QuotaStatus.State, str]] = ..., limit: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., limit_version: _Optional[int] = ..., settling: _Optional[bool] = ..., progress: _Optional[_Union[QuotaProgress, _Mapping]] = ...) -> None: ...
+
+class QuotaProgress(_message.Message):
+    __slots__ = ("levels",)
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    levels: _containers.RepeatedCompositeFieldContainer[QuotaLevel]
+    def __init__(self, levels: _Optional[_Iterable[_Union[QuotaLevel, _Mapping]]] = ...) -> None: ...
+
+class QuotaLevel(_message.Message):
+    __slots__ = ("inode_id", "after_hash", "after_name", "end", "below")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_HASH_FIELD_NUMBER: _ClassVar[int]
+    AFTER_NAME_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    BELOW_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    after_hash: int
+    after_name: bytes
+    end: bool
+    below: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, inode_id: _Optional[int] = ..., after_hash: _Optional[int] = ..., after_name: _Optional[bytes] = ..., end: _Optional[bool] = ..., below: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class LoanRecord(_message.Message):
+    __slots__ = ("lent", "said", "confirmed")
+    LENT_FIELD_NUMBER: _ClassVar[int]
+    SAID_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMED_FIELD_NUMBER: _ClassVar[int]
+    lent: _common_pb2.QuotaAmount
+    said: _common_pb2.QuotaShare
+    confirmed: bool
+    def __init__(self, lent: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., said: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ..., confirmed: _Optional[bool] = ...) -> None: ...
+
 class LockRecord(_message.Message):
     __slots__ = ("kind", "holder", "age")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -140,10 +276,12 @@ class LockRecord(_message.Message):
         IDENTITY: _ClassVar[LockRecord.Kind]
         REMOVAL: _ClassVar[LockRecord.Kind]
         MOVE: _ClassVar[LockRecord.Kind]
+        CHARGE: _ClassVar[LockRecord.Kind]
     NAME: LockRecord.Kind
     IDENTITY: LockRecord.Kind
     REMOVAL: LockRecord.Kind
     MOVE: LockRecord.Kind
+    CHARGE: LockRecord.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     HOLDER_FIELD_NUMBER: _ClassVar[int]
     AGE_FIELD_NUMBER: _ClassVar[int]
@@ -181,20 +319,22 @@ class DecisionRecord(_message.Message):
     def __init__(self, id: _Optional[_Union[_transaction_pb2.TransactionId, _Mapping]] = ..., fs_id: _Optional[int] = ..., participants: _Optional[_Iterable[int]] = ..., result: _Optional[_Union[_metaserver_pb2.OperationResult, _Mapping]] = ..., acknowledged: _Optional[bool] = ...) -> None: ...
 
 class PartitionRecord(_message.Message):
-    __slots__ = ("spec", "next_inode", "next_chunk", "inode_count", "used_bytes", "deleting")
+    __slots__ = ("spec", "next_inode", "next_chunk", "inode_count", "used_bytes", "deleting", "share")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     NEXT_INODE_FIELD_NUMBER: _ClassVar[int]
     NEXT_CHUNK_FIELD_NUMBER: _ClassVar[int]
     INODE_COUNT_FIELD_NUMBER: _ClassVar[int]
     USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     DELETING_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     spec: _metaserver_pb2.PartitionSpec
     next_inode: int
     next_chunk: int
     inode_count: int
     used_bytes: int
     deleting: bool
-    def __init__(self, spec: _Optional[_Union[_metaserver_pb2.PartitionSpec, _Mapping]] = ..., next_inode: _Optional[int] = ..., next_chunk: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., deleting: _Optional[bool] = ...) -> None: ...
+    share: _common_pb2.QuotaShare
+    def __init__(self, spec: _Optional[_Union[_metaserver_pb2.PartitionSpec, _Mapping]] = ..., next_inode: _Optional[int] = ..., next_chunk: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., deleting: _Optional[bool] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class SessionRecord(_message.Message):
     __slots__ = ("fs_id", "expected_sequence", "acknowledged", "opened_ns", "ended_ns", "transactions_acknowledged")

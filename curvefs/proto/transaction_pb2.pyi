@@ -18,6 +18,180 @@ PENDING: Outcome
 COMMITTED: Outcome
 ABORTED: Outcome
 
+class ReadRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "fs_id", "read")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    READ_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    fs_id: int
+    read: _metaserver_pb2.Read
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., read: _Optional[_Union[_metaserver_pb2.Read, _Mapping]] = ...) -> None: ...
+
+class ReadReply(_message.Message):
+    __slots__ = ("failure", "result")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    result: _metaserver_pb2.ReadResult
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., result: _Optional[_Union[_metaserver_pb2.ReadResult, _Mapping]] = ...) -> None: ...
+
+class SetShareRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "fs_id", "partition_id", "quota_id", "share")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    fs_id: int
+    partition_id: int
+    quota_id: int
+    share: _common_pb2.QuotaShare
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
+
+class SetShareReply(_message.Message):
+    __slots__ = ("failure", "share")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    share: _common_pb2.QuotaShare
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
+
+class MarkInodesRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "fs_id", "quota_id", "parent", "inodes", "remove")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    INODES_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    fs_id: int
+    quota_id: int
+    parent: int
+    inodes: _containers.RepeatedScalarFieldContainer[int]
+    remove: bool
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., parent: _Optional[int] = ..., inodes: _Optional[_Iterable[int]] = ..., remove: _Optional[bool] = ...) -> None: ...
+
+class RecountRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "fs_id", "partition_id")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    fs_id: int
+    partition_id: int
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ...) -> None: ...
+
+class RecountReply(_message.Message):
+    __slots__ = ("failure", "counts", "elsewhere", "wrong_charges")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    ELSEWHERE_FIELD_NUMBER: _ClassVar[int]
+    WRONG_CHARGES_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    counts: _containers.RepeatedCompositeFieldContainer[QuotaCount]
+    elsewhere: _containers.RepeatedCompositeFieldContainer[ElsewhereParent]
+    wrong_charges: int
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[QuotaCount, _Mapping]]] = ..., elsewhere: _Optional[_Iterable[_Union[ElsewhereParent, _Mapping]]] = ..., wrong_charges: _Optional[int] = ...) -> None: ...
+
+class QuotaCount(_message.Message):
+    __slots__ = ("quota_id", "counted", "stored")
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNTED_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    quota_id: int
+    counted: _common_pb2.QuotaAmount
+    stored: _common_pb2.QuotaAmount
+    def __init__(self, quota_id: _Optional[int] = ..., counted: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., stored: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ...) -> None: ...
+
+class ElsewhereParent(_message.Message):
+    __slots__ = ("inode_id", "quotas", "count")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    quotas: _containers.RepeatedScalarFieldContainer[int]
+    count: int
+    def __init__(self, inode_id: _Optional[int] = ..., quotas: _Optional[_Iterable[int]] = ..., count: _Optional[int] = ...) -> None: ...
+
+class MarkInodesReply(_message.Message):
+    __slots__ = ("failure", "locked")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    LOCKED_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    locked: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., locked: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class QuotaRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "fs_id", "set", "get", "delete", "list")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    GET_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    LIST_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    fs_id: int
+    set: SetQuota
+    get: int
+    delete: int
+    list: int
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., set: _Optional[_Union[SetQuota, _Mapping]] = ..., get: _Optional[int] = ..., delete: _Optional[int] = ..., list: _Optional[int] = ...) -> None: ...
+
+class SetQuota(_message.Message):
+    __slots__ = ("inode_id", "limit")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    limit: _common_pb2.QuotaAmount
+    def __init__(self, inode_id: _Optional[int] = ..., limit: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ...) -> None: ...
+
+class QuotaReply(_message.Message):
+    __slots__ = ("failure", "quotas")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    quotas: _containers.RepeatedCompositeFieldContainer[QuotaStatus]
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., quotas: _Optional[_Iterable[_Union[QuotaStatus, _Mapping]]] = ...) -> None: ...
+
+class QuotaStatus(_message.Message):
+    __slots__ = ("quota_id", "inode_id", "state", "limit", "used", "reserved", "settling")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        COUNTING: _ClassVar[QuotaStatus.State]
+        ACTIVE: _ClassVar[QuotaStatus.State]
+        DELETING: _ClassVar[QuotaStatus.State]
+    COUNTING: QuotaStatus.State
+    ACTIVE: QuotaStatus.State
+    DELETING: QuotaStatus.State
+    QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
+    SETTLING_FIELD_NUMBER: _ClassVar[int]
+    quota_id: int
+    inode_id: int
+    state: QuotaStatus.State
+    limit: _common_pb2.QuotaAmount
+    used: _common_pb2.QuotaAmount
+    reserved: _common_pb2.QuotaAmount
+    settling: bool
+    def __init__(self, quota_id: _Optional[int] = ..., inode_id: _Optional[int] = ..., state: _Optional[_Union[QuotaStatus.State, str]] = ..., limit: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., used: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., reserved: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., settling: _Optional[bool] = ...) -> None: ...
+
 class TransactionId(_message.Message):
     __slots__ = ("group_id", "term", "number")
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
@@ -67,7 +241,7 @@ class RemoveName(_message.Message):
     def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., is_directory: _Optional[bool] = ...) -> None: ...
 
 class PutName(_message.Message):
-    __slots__ = ("parent", "name", "inode_id", "type", "rule", "expected", "is_new_parent")
+    __slots__ = ("parent", "name", "inode_id", "type", "rule", "expected", "is_new_parent", "chain")
     class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ABSENT: _ClassVar[PutName.Rule]
@@ -83,6 +257,7 @@ class PutName(_message.Message):
     RULE_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_FIELD_NUMBER: _ClassVar[int]
     IS_NEW_PARENT_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
     parent: int
     name: bytes
     inode_id: int
@@ -90,7 +265,14 @@ class PutName(_message.Message):
     rule: PutName.Rule
     expected: int
     is_new_parent: bool
-    def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., type: _Optional[_Union[_metaserver_pb2.FileType, str]] = ..., rule: _Optional[_Union[PutName.Rule, str]] = ..., expected: _Optional[int] = ..., is_new_parent: _Optional[bool] = ...) -> None: ...
+    chain: QuotaChain
+    def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., type: _Optional[_Union[_metaserver_pb2.FileType, str]] = ..., rule: _Optional[_Union[PutName.Rule, str]] = ..., expected: _Optional[int] = ..., is_new_parent: _Optional[bool] = ..., chain: _Optional[_Union[QuotaChain, _Mapping]] = ...) -> None: ...
+
+class QuotaChain(_message.Message):
+    __slots__ = ("quotas",)
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    quotas: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, quotas: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class AddLink(_message.Message):
     __slots__ = ("inode_id",)
@@ -99,56 +281,66 @@ class AddLink(_message.Message):
     def __init__(self, inode_id: _Optional[int] = ...) -> None: ...
 
 class DropLink(_message.Message):
-    __slots__ = ("inode_id", "is_directory", "session_id", "held")
+    __slots__ = ("inode_id", "is_directory", "session_id", "held", "parent")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     IS_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     is_directory: bool
     session_id: bytes
     held: bool
-    def __init__(self, inode_id: _Optional[int] = ..., is_directory: _Optional[bool] = ..., session_id: _Optional[bytes] = ..., held: _Optional[bool] = ...) -> None: ...
+    parent: int
+    def __init__(self, inode_id: _Optional[int] = ..., is_directory: _Optional[bool] = ..., session_id: _Optional[bytes] = ..., held: _Optional[bool] = ..., parent: _Optional[int] = ...) -> None: ...
 
 class MoveInode(_message.Message):
-    __slots__ = ("inode_id", "new_parent", "is_directory", "displaced")
+    __slots__ = ("inode_id", "new_parent", "is_directory", "displaced", "quotas")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     NEW_PARENT_FIELD_NUMBER: _ClassVar[int]
     IS_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     DISPLACED_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     new_parent: int
     is_directory: bool
     displaced: bool
-    def __init__(self, inode_id: _Optional[int] = ..., new_parent: _Optional[int] = ..., is_directory: _Optional[bool] = ..., displaced: _Optional[bool] = ...) -> None: ...
+    quotas: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, inode_id: _Optional[int] = ..., new_parent: _Optional[int] = ..., is_directory: _Optional[bool] = ..., displaced: _Optional[bool] = ..., quotas: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class NewDirectory(_message.Message):
-    __slots__ = ("partition_id", "parent", "mode", "uid", "gid")
+    __slots__ = ("partition_id", "parent", "mode", "uid", "gid", "quotas")
     PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     GID_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
     partition_id: int
     parent: int
     mode: int
     uid: int
     gid: int
-    def __init__(self, partition_id: _Optional[int] = ..., parent: _Optional[int] = ..., mode: _Optional[int] = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ...) -> None: ...
+    quotas: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, partition_id: _Optional[int] = ..., parent: _Optional[int] = ..., mode: _Optional[int] = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ..., quotas: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class MoveLock(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class Fact(_message.Message):
-    __slots__ = ("inode_id", "type", "inode")
+    __slots__ = ("inode_id", "type", "inode", "charge", "charged")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     INODE_FIELD_NUMBER: _ClassVar[int]
+    CHARGE_FIELD_NUMBER: _ClassVar[int]
+    CHARGED_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     type: _metaserver_pb2.FileType
     inode: _metaserver_pb2.Inode
-    def __init__(self, inode_id: _Optional[int] = ..., type: _Optional[_Union[_metaserver_pb2.FileType, str]] = ..., inode: _Optional[_Union[_metaserver_pb2.Inode, _Mapping]] = ...) -> None: ...
+    charge: _common_pb2.QuotaAmount
+    charged: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, inode_id: _Optional[int] = ..., type: _Optional[_Union[_metaserver_pb2.FileType, str]] = ..., inode: _Optional[_Union[_metaserver_pb2.Inode, _Mapping]] = ..., charge: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ..., charged: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Conflict(_message.Message):
     __slots__ = ("holder", "age")

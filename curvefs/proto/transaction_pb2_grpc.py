@@ -56,6 +56,31 @@ class TransactionServiceStub:
                 request_serializer=curvefs_dot_proto_dot_transaction__pb2.ReadInodesRequest.SerializeToString,
                 response_deserializer=curvefs_dot_proto_dot_transaction__pb2.ReadInodesReply.FromString,
                 _registered_method=True)
+        self.Read = channel.unary_unary(
+                '/curvefs.transaction.TransactionService/Read',
+                request_serializer=curvefs_dot_proto_dot_transaction__pb2.ReadRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_transaction__pb2.ReadReply.FromString,
+                _registered_method=True)
+        self.SetShare = channel.unary_unary(
+                '/curvefs.transaction.TransactionService/SetShare',
+                request_serializer=curvefs_dot_proto_dot_transaction__pb2.SetShareRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_transaction__pb2.SetShareReply.FromString,
+                _registered_method=True)
+        self.MarkInodes = channel.unary_unary(
+                '/curvefs.transaction.TransactionService/MarkInodes',
+                request_serializer=curvefs_dot_proto_dot_transaction__pb2.MarkInodesRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_transaction__pb2.MarkInodesReply.FromString,
+                _registered_method=True)
+        self.Quota = channel.unary_unary(
+                '/curvefs.transaction.TransactionService/Quota',
+                request_serializer=curvefs_dot_proto_dot_transaction__pb2.QuotaRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_transaction__pb2.QuotaReply.FromString,
+                _registered_method=True)
+        self.Recount = channel.unary_unary(
+                '/curvefs.transaction.TransactionService/Recount',
+                request_serializer=curvefs_dot_proto_dot_transaction__pb2.RecountRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_transaction__pb2.RecountReply.FromString,
+                _registered_method=True)
 
 
 class TransactionServiceServicer:
@@ -89,6 +114,41 @@ class TransactionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Read(self, request, context):
+        """Quotas. A linearizable read in a group.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetShare(self, request, context):
+        """From a quota's owner: what a partition may use of it from now on. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkInodes(self, request, context):
+        """From a quota's owner: these are to be charged to it, or no longer. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Quota(self, request, context):
+        """To a quota's owner, the group of its directory.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Recount(self, request, context):
+        """Counts the inodes of a partition, in one view of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TransactionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +171,31 @@ def add_TransactionServiceServicer_to_server(servicer, server):
                     servicer.ReadInodes,
                     request_deserializer=curvefs_dot_proto_dot_transaction__pb2.ReadInodesRequest.FromString,
                     response_serializer=curvefs_dot_proto_dot_transaction__pb2.ReadInodesReply.SerializeToString,
+            ),
+            'Read': grpc.unary_unary_rpc_method_handler(
+                    servicer.Read,
+                    request_deserializer=curvefs_dot_proto_dot_transaction__pb2.ReadRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_transaction__pb2.ReadReply.SerializeToString,
+            ),
+            'SetShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetShare,
+                    request_deserializer=curvefs_dot_proto_dot_transaction__pb2.SetShareRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_transaction__pb2.SetShareReply.SerializeToString,
+            ),
+            'MarkInodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkInodes,
+                    request_deserializer=curvefs_dot_proto_dot_transaction__pb2.MarkInodesRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_transaction__pb2.MarkInodesReply.SerializeToString,
+            ),
+            'Quota': grpc.unary_unary_rpc_method_handler(
+                    servicer.Quota,
+                    request_deserializer=curvefs_dot_proto_dot_transaction__pb2.QuotaRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_transaction__pb2.QuotaReply.SerializeToString,
+            ),
+            'Recount': grpc.unary_unary_rpc_method_handler(
+                    servicer.Recount,
+                    request_deserializer=curvefs_dot_proto_dot_transaction__pb2.RecountRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_transaction__pb2.RecountReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +308,141 @@ class TransactionService:
             '/curvefs.transaction.TransactionService/ReadInodes',
             curvefs_dot_proto_dot_transaction__pb2.ReadInodesRequest.SerializeToString,
             curvefs_dot_proto_dot_transaction__pb2.ReadInodesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Read(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.transaction.TransactionService/Read',
+            curvefs_dot_proto_dot_transaction__pb2.ReadRequest.SerializeToString,
+            curvefs_dot_proto_dot_transaction__pb2.ReadReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.transaction.TransactionService/SetShare',
+            curvefs_dot_proto_dot_transaction__pb2.SetShareRequest.SerializeToString,
+            curvefs_dot_proto_dot_transaction__pb2.SetShareReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkInodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.transaction.TransactionService/MarkInodes',
+            curvefs_dot_proto_dot_transaction__pb2.MarkInodesRequest.SerializeToString,
+            curvefs_dot_proto_dot_transaction__pb2.MarkInodesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Quota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.transaction.TransactionService/Quota',
+            curvefs_dot_proto_dot_transaction__pb2.QuotaRequest.SerializeToString,
+            curvefs_dot_proto_dot_transaction__pb2.QuotaReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Recount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.transaction.TransactionService/Recount',
+            curvefs_dot_proto_dot_transaction__pb2.RecountRequest.SerializeToString,
+            curvefs_dot_proto_dot_transaction__pb2.RecountReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,7 @@ class _Commands(LazyGroup):
         "retire": "topology.duties:retire",
         "schedule": "schedule:schedule",
         "recovery": "recovery:recovery",
+        "quota": "quota.commands:quota",
         "install-helpers": "install_helpers:install_helpers",
     }
 

@@ -61,6 +61,7 @@ class _Parts:
     session: MountSession
     store: ObjectStore
     router: Router
+    metadata: MetadataClient
     data: DataPath
     vfs: Vfs
     binding: binding.Binding
@@ -156,7 +157,12 @@ def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, re
     registry.register(CacheCollector(cache))
     view = KernelView()
     ids = IdRanges()
-    router = Router(session, timeout_s=config.metadata_timeout, on_new_session=ids.clear)
+
+    def on_new_session() -> None:
+        ids.clear()
+        metadata.reservations.clear()
+
+    router = Router(session, timeout_s=config.metadata_timeout, on_new_session=on_new_session)
     metadata = MetadataClient(router, cache, ids, lambda inode: view.own_change(inode.inode_id, inode.change))
     data = DataPath(
         DataConfig(
@@ -184,13 +190,14 @@ def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, re
         negative_timeout_s=config.negative_timeout,
     )
     vfs.drop_inode = data.drop_inode = bound.drop_inode
-    return _Parts(session, store, router, data, vfs, bound)
+    return _Parts(session, store, router, metadata, data, vfs, bound)
 
 
 async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) -> None:
     async with trio.open_nursery() as background:
         await background.start(parts.router.run)
         await background.start(parts.data.run)
+        background.start_soon(parts.metadata.reservations.run)
         await _check_metadata(parts)
         async with trio.open_nursery() as serving:
             serving.start_soon(_stop_on_signal)

@@ -41,6 +41,18 @@ def mounted_type(mountpoint: str) -> str | None:
     return found
 
 
+def mount_of(path: str) -> tuple[str, str] | None:
+    """Return (mountpoint, filesystem's name) of the mount of ours that a path lies in, or None."""
+    found: tuple[str, str] | None = None
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        place = _OCTAL.sub(lambda match: chr(int(match[1], 8)), before.split(" ")[4])
+        type_, source = after.split(" ")[:2]
+        if _is_below(path, place) and (found is None or len(place) >= len(found[0])):
+            found = place, source if type_ == FSTYPE else ""
+    return found if found is not None and found[1] else None
+
+
 def is_dead(mountpoint: str) -> bool:
     """True for a mount of ours that nobody serves any more."""
     if mounted_type(mountpoint) != FSTYPE or runtime.client_of(mountpoint) is not None:

@@ -208,6 +208,19 @@ class CrossPartition(ClusterError):
     """It concerns several partitions; nothing was done. Send it as a transaction."""
 
 
+class NoAllowance(ClusterError):
+    """A partition's allowance of a quota is used up; applied as a no-op. Its owner may have more."""
+
+    def __init__(
+        self, message: str = "", *, quota_id: int = 0, partition_id: int = 0, bytes_: int = 0, inodes: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.quota_id = quota_id
+        self.partition_id = partition_id
+        self.bytes = bytes_
+        self.inodes = inodes
+
+
 class InternalError(ClusterError):
     """A bug of ours, on the other side."""
 

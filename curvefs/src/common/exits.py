@@ -9,7 +9,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1  # anything without a code of its own
     USAGE = 2  # wrong flags, a name that breaks the rules
-    NOT_FOUND = 3  # no such filesystem, server, metaserver
+    NOT_FOUND = 3  # no such filesystem, file, quota, server, metaserver
     UNREACHABLE = 4  # the MDS does not answer
     OBJECT_STORE = 5  # credentials refused, no such bucket, store unreachable
     MOUNTPOINT = 6  # missing, no directory, or already a mountpoint

@@ -50,6 +50,7 @@ _ERROR_OF: dict[int, type[e.CurveFSError]] = {
     pb.NOT_APPENDED: e.NotAppended,
     pb.CROSS_PARTITION: e.CrossPartition,
     pb.OBJECT_STORE_UNAVAILABLE: e.ObjectStoreUnavailable,
+    pb.NO_ALLOWANCE: e.NoAllowance,
     pb.INTERNAL: e.InternalError,
 }
 _CODE_OF = {error: code for code, error in _ERROR_OF.items()}
@@ -100,6 +101,15 @@ def error_of(failure: pb.Failure) -> e.CurveFSError:
             return e.Overloaded(failure.message, retry_after_ms=failure.retry_after_ms)
         case pb.SEQUENCE_GAP:
             return e.SequenceGap(failure.message, expected_sequence=failure.expected_sequence)
+        case pb.NO_ALLOWANCE:
+            need = failure.need
+            return e.NoAllowance(
+                failure.message,
+                quota_id=need.quota_id,
+                partition_id=need.partition_id,
+                bytes_=need.amount.bytes,
+                inodes=need.amount.inodes,
+            )
         case code:
             return _ERROR_OF.get(code, e.InternalError)(failure.message)
 
@@ -119,6 +129,9 @@ def failure_of(error: e.CurveFSError) -> pb.Failure:
             failure.retry_after_ms = error.retry_after_ms
         case e.SequenceGap():
             failure.expected_sequence = error.expected_sequence
+        case e.NoAllowance():
+            failure.need.quota_id, failure.need.partition_id = error.quota_id, error.partition_id
+            failure.need.amount.bytes, failure.need.amount.inodes = error.bytes, error.inodes
         case _:
             pass
     return failure

@@ -205,6 +205,8 @@ class Filesystems:
             hash_seed=filesystem.hash_seed,
             chunk_size=filesystem.chunk_size,
             block_size=filesystem.block_size,
+            # It may have a quota, of which those who set it will not tell partitions they never heard of.
+            limited=filesystem.state == pb.ACTIVE,
         )
         if partition.partition_id == 0:
             spec.filesystem.CopyFrom(_info(filesystem, len(self._state.partitions_of(filesystem.fs_id))))

@@ -120,6 +120,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             partial(add_MetaServerServiceServicer_to_server, service),
             partial(add_CopysetServiceServicer_to_server, groups),
             parts.transactions.servicer,
+            parts.transactions.quota_servicer,
             parts.peers.servicer,
         ]
         server = await start_server(parts.folder.address_to_listen(config.listen), services)

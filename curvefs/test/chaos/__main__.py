@@ -1,4 +1,4 @@
-"""The command: python -m curvefs.test.chaos kills | histories | drill | recheck FILE."""
+"""The command: python -m curvefs.test.chaos kills | histories | quotas | drill | recheck FILE."""
 
 import argparse
 import secrets
@@ -23,11 +23,15 @@ def main():
         "--folder", type=Path, default=Path(tempfile.gettempdir()) / "curvefs-chaos", help="for those that fail"
     )
     commands.add_parser("drill", help="metaservers and zones lost for good: what the fleet does about it")
+    quotas = commands.add_parser("quotas", help="random operations under quotas that change, leaders killed meanwhile")
+    quotas.add_argument("--operations", type=int, default=10_000)
+    quotas.add_argument("--kills", type=int, default=10)
+    quotas.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     recheck = commands.add_parser("recheck", help="check a saved history again")
     recheck.add_argument("file", type=Path)
     said = parser.parse_args()
     logs.configure(level="error", program="chaos")  # of clients in this process: they tell of each fault
-    return {"kills": _kills, "histories": _histories, "drill": _drill, "recheck": _recheck}[said.command](said)
+    return COMMANDS[said.command](said)
 
 
 def _kills(said):
@@ -57,6 +61,16 @@ def _drill(_):
     return 1 if report.faults else 0
 
 
+def _quotas(said):
+    from curvefs.test.chaos import quotas
+
+    print(f"seed {said.seed}")
+    with Cluster() as cluster:
+        report = quotas.run(cluster, said.operations, said.kills, said.seed, tell=_tell)
+    print(report)
+    return 1 if report.faults else 0
+
+
 def _recheck(said):
     from curvefs.test.chaos import histories
 
@@ -67,6 +81,9 @@ def _recheck(said):
 
 def _tell(line):
     print(line, flush=True)
+
+
+COMMANDS = {"kills": _kills, "histories": _histories, "quotas": _quotas, "drill": _drill, "recheck": _recheck}
 
 
 if __name__ == "__main__":

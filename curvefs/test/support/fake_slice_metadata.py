@@ -11,7 +11,7 @@ from typing import TypeVar
 import trio
 
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import AlreadyDone, CurveFSError, IdRefused, NotFound
+from curvefs.src.common.errors import AlreadyDone, CurveFSError, IdRefused, NotFound, QuotaExceeded
 from curvefs.src.object.protocol import ObjectStore
 from curvefs.src.slices import framing
 from curvefs.src.slices.geometry import Geometry
@@ -52,9 +52,27 @@ class FakeSliceMetadata:
     publications: list[Publication] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    room: int | None = None  # bytes that may still be reserved; None: nothing limits
+    room_used: int = 0
+    epoch: int = 0
     _next_id: int = 1000
     _leased: set[int] = field(default_factory=set)
     _published: set[int] = field(default_factory=set)
+
+    def limits(self, inode_id: int, quotas: tuple[int, ...]) -> bool:
+        return self.room is not None
+
+    async def take_room(self, inode_id: int, size: int, quotas: tuple[int, ...]) -> pb.Reservation:
+        await trio.sleep(self.delay_s)
+        assert self.room is not None
+        if size > self.room:
+            raise QuotaExceeded
+        self.room -= size
+        return pb.Reservation(quotas=[7], bytes=size)
+
+    def put_room_back(self, inode_id: int, reserved: pb.Reservation) -> None:
+        assert self.room is not None
+        self.room += reserved.bytes
 
     # ---------------------------------------------------------------------------------- SliceMetadata
 
@@ -66,7 +84,10 @@ class FakeSliceMetadata:
         mtime_ns: int,
         *,
         at_end: bool = False,
+        reserved: pb.Reservation | None = None,
     ) -> tuple[pb.Inode, int]:
+        if reserved is not None:
+            self.room_used += reserved.bytes
         lost = await self._begin("append_slices")
         inode = self._inode(inode_id)
         ids = {one.chunk_id for one in slices}

@@ -18,6 +18,7 @@ from ...common.errors import CurveFSError, FileTooLarge, SessionEnded
 from ...slices.geometry import Geometry
 from .budget import MemoryBudget
 from .dirty import DirtyRuns, Run
+from .growth import Growth
 from .interfaces import SliceMetadata
 from .publishing import Publisher, Shifted
 from .read_cache import ReadCache
@@ -59,10 +60,12 @@ class FileData:
         self._budget = services.budget
         self._lists = SliceLists(inode, services.metadata, services.clock.boottime_s)
         self._runs = DirtyRuns(services.geometry.chunk_size, services.geometry.block_size)
+        self._growth = Growth(inode, services.metadata)
         self._publisher = Publisher(
             inode.inode_id,
             self._runs,
             self._lists,
+            self._growth,
             geometry=services.geometry,
             metadata=services.metadata,
             calls=services.calls,
@@ -121,6 +124,7 @@ class FileData:
     def revalidate(self, inode: pb.Inode) -> None:
         """Take fresh attributes: if somebody else changed the file, its slice lists are read again."""
         self._lists.revalidate(inode)
+        self._growth.quotas = tuple(inode.quotas)
 
     # -------------------------------------------------------------------------------------------- write
 
@@ -132,8 +136,7 @@ class FileData:
         while view:
             step = min(len(view), WRITE_STEP, self._geometry.chunk_size - offset % self._geometry.chunk_size)
             room = self._runs.room_for(step)
-            if len(self._runs.runs) >= RUNS_DRAINED or not self._budget.take_dirty(room):
-                await self._make_room(room)
+            await self._admit(offset + step, room)
             before = self._runs.memory
             run = self._runs.write(offset, view[:step], self._services.clock.boottime_s())
             self._settle(room, before, run)
@@ -149,8 +152,7 @@ class FileData:
         while view:
             step = min(len(view), WRITE_STEP, self._geometry.chunk_size)
             room = self._runs.room_for(step)
-            if len(self._runs.runs) >= RUNS_DRAINED or not self._budget.take_dirty(room):
-                await self._make_room(room)
+            await self._admit(self.length + step, room)
             before = self._runs.memory
             run = self._runs.append(self.length, view[:step], self._services.clock.boottime_s())
             self._settle(room, before, run)
@@ -168,6 +170,7 @@ class FileData:
             raise FileTooLarge
         async with self._publisher.lock:
             self._budget.give_dirty(self._runs.trim(length))
+            self._growth.trim(self._runs.end() - self._lists.length)
             if self._runs:
                 await self._publisher.drain_locked(self._runs.last_number, self._deadline())
             inode = await self._set_length(length)
@@ -187,6 +190,24 @@ class FileData:
     def discard(self) -> None:
         """Drop what is not published: nobody can reach the file any more."""
         self._budget.give_dirty(self._runs.remove(self._runs.runs))
+        self._growth.trim(0)
+
+    async def _admit(self, end: int, room: int) -> None:
+        """Take room in the quotas and in memory for a write. Raises QuotaExceeded, NoSpace, IOFailure."""
+        await self._reserve(end)
+        if len(self._runs.runs) < RUNS_DRAINED and self._budget.take_dirty(room):
+            return
+        await self._make_room(room)
+        try:
+            await self._reserve(end)  # what was reserved may have gone back with what was published meanwhile
+        except BaseException:
+            self._budget.give_dirty(room)
+            raise
+
+    async def _reserve(self, end: int) -> None:
+        """Reserve what the file grows by, if it is to end there. Raises QuotaExceeded, NoSpace."""
+        while not self._growth.suffices(end - self._lists.length):
+            await self._growth.reserve(end - self._lists.length)
 
     async def _make_room(self, room: int) -> None:
         """Take memory for a write, after seeing to it that the file has not too many runs."""

@@ -22,8 +22,12 @@ class SliceMetadata(Protocol):
         mtime_ns: int,
         *,
         at_end: bool = False,
+        reserved: pb.Reservation | None = None,
     ) -> tuple[pb.Inode, int]:
-        """Publish slices whose bytes are stored. Returns the inode afterwards, and where an append began."""
+        """Publish slices whose bytes are stored. Returns the inode afterwards, and where an append began.
+
+        reserved: what was reserved for the growth.
+        """
         ...
 
     async def read_slices(self, inode_id: int, first_chunk: int, count: int) -> tuple[pb.Inode, list[pb.Slice]]:
@@ -36,4 +40,21 @@ class SliceMetadata(Protocol):
 
     async def set_length(self, inode_id: int, length: int) -> pb.Inode:
         """Set the length: cut, or leave a hole."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Return a number that is another one when everything reserved before is void."""
+        ...
+
+    def limits(self, inode_id: int, quotas: tuple[int, ...]) -> bool:
+        """Say whether the growth of a file is to be reserved."""
+        ...
+
+    async def take_room(self, inode_id: int, size: int, quotas: tuple[int, ...]) -> pb.Reservation:
+        """Reserve bytes for a file's growth. Raises QuotaExceeded, NoSpace."""
+        ...
+
+    def put_room_back(self, inode_id: int, reserved: pb.Reservation) -> None:
+        """Give back what was reserved."""
         ...

@@ -28,6 +28,7 @@ from ...slices.geometry import Geometry
 from ...slices.names import block_name
 from .budget import MemoryBudget
 from .dirty import DirtyRuns, Run
+from .growth import Growth
 from .interfaces import SliceMetadata
 from .slice_lists import SliceLists
 from .store_calls import StoreCalls
@@ -49,6 +50,7 @@ class Publisher:
         inode_id: int,
         dirty: DirtyRuns,
         lists: SliceLists,
+        growth: Growth,
         *,
         geometry: Geometry,
         metadata: SliceMetadata,
@@ -63,6 +65,7 @@ class Publisher:
         self._inode_id = inode_id
         self._dirty = dirty
         self._lists = lists
+        self._growth = growth
         self._geometry = geometry
         self._metadata = metadata
         self._calls = calls
@@ -191,9 +194,12 @@ class Publisher:
         slices = [self._slice(run) for run in batch]
         at_end = batch[0].at_end
         length = batch[0].length if at_end else max(run.end for run in batch)
+        brought = self._growth.brought(self._longer_by(batch))
         inode, offset = await self._metadata.append_slices(
-            self._inode_id, slices, length, self._mtime_ns(), at_end=at_end
+            self._inode_id, slices, length, self._mtime_ns(), at_end=at_end, reserved=brought
         )
+        self._growth.used(brought)
+        self._growth.quotas = tuple(inode.quotas)
         if not at_end:
             self._lists.published(inode, slices, self._geometry.chunk_size)
         else:
@@ -205,12 +211,17 @@ class Publisher:
 
     async def _take_as_published(self, batch: list[Run]) -> None:
         """The batch was published, by a call whose answer never came."""
+        self._growth.used(self._growth.brought(self._longer_by(batch)))
         inode, _ = await self._metadata.read_slices(self._inode_id, 0, 1)
         self._lists.drop()
         self._lists.revalidate(inode)
         if batch[0].at_end:
             self._shifted(self._inode_id)
         self._forget(batch)
+
+    def _longer_by(self, batch: list[Run]) -> int:
+        """Return by how much a publication makes the file longer, as far as is known here."""
+        return batch[0].length if batch[0].at_end else max(run.end for run in batch) - self._lists.length
 
     async def _was_published(self, run: Run) -> bool:
         """Look for an append whose outcome is unknown, so that it is not appended twice."""
@@ -239,6 +250,7 @@ class Publisher:
     def _forget(self, batch: list[Run]) -> int:
         memory = self._dirty.remove(batch)
         self._budget.give_dirty(memory)
+        self._growth.trim(self._dirty.end() - self._lists.length)
         return memory
 
     def _lose(self, batch: list[Run], error: CurveFSError) -> None:

@@ -8,6 +8,7 @@ forgotten, so that the next look asks the server. So is all that a failed change
 """
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import trio
 
@@ -25,14 +26,26 @@ Name = tuple[int, bytes]  # parent, name
 Watcher = Callable[[pb.Inode], None]
 
 
+class Limited(Protocol):
+    """Told whether a partition is under a quota of the filesystem."""
+
+    def __call__(self, partition_id: int, *, limited: bool) -> None:
+        """Take it."""
+        ...
+
+
 class Changes:
-    """See the module. ``watcher`` is told of every own change to an inode whose outcome is exactly known."""
+    """See the module. ``watcher`` is told of every own change to an inode whose outcome is exactly known.
+
+    ``on_limited``: told of partitions whose growth is to be reserved.
+    """
 
     def __init__(self, router: Router, cache: MetadataCache, ids: IdRanges, watcher: Watcher) -> None:
         self.router = router
         self.cache = cache
         self.ids = ids
         self._watcher = watcher
+        self.on_limited: Limited | None = None
 
     async def in_lane(
         self, inode_id: int, operation: pb.Operation, effect: Effect, *names: Name, deadline: float | None = None
@@ -41,6 +54,8 @@ class Changes:
 
         def arrived(result: pb.OperationResult) -> None:
             self.take_ranges(result)
+            if self.on_limited is not None and (operation.HasField("create") or operation.HasField("append_slices")):
+                self.on_limited(partition_of(inode_id), limited=result.limited)
             effect(result)
 
         try:

@@ -7,12 +7,14 @@ import trio
 
 from ....proto import common_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.ids import partition_of
+from ...common.errors import NoSpace, QuotaExceeded
+from ...common.ids import ROOT_INODE, partition_of
 from .cache import MetadataCache
 from .changes import Changes, Watcher
 from .ids import IdRanges
 from .names import Names
 from .reads import Reads
+from .reservations import Reservations
 from .router import Router
 
 
@@ -26,16 +28,29 @@ class MetadataClient:
         self._changes = Changes(router, cache, ids, watcher)
         self.names = Names(self._changes, self.reads)
         self._router = router
+        self.reservations = Reservations(router.operate, self._is_limited)
+        self._changes.on_limited = self.reservations.heard
         self._allocating = trio.Lock()
 
     async def set_attr(self, changes: pb.SetAttr) -> pb.Inode:
         """Change mode, owner, times and length."""
-        return (await self._change(changes.inode_id, pb.Operation(set_attr=changes))).inode
+        operation = pb.Operation(set_attr=changes)
+        try:
+            return (await self._change(changes.inode_id, operation)).inode
+        except (QuotaExceeded, NoSpace):
+            if not await self.reservations.give_back(0.0):  # what this mount has set aside may be what is missing
+                raise
+        return (await self._change(changes.inode_id, operation)).inode
 
     async def append_slices(self, append: pb.AppendSlices) -> tuple[pb.Inode, int]:
         """Publish stored slices. Returns the inode afterwards, and where an append at the end began."""
         result = await self._change(append.inode_id, pb.Operation(append_slices=append))
         return result.inode, result.offset
+
+    async def _is_limited(self) -> bool:
+        """Say whether the filesystem has a quota."""
+        result = await self._router.read(partition_of(ROOT_INODE), pb.Read(stat_fs=pb.StatFs()))
+        return result.stat_fs.HasField("limit")
 
     async def set_xattr(self, change: pb.SetXattr) -> None:
         """Set an extended attribute."""

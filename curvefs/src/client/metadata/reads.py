@@ -192,7 +192,7 @@ class Reads:
         return list((await self._router.read(partition_of(inode_id), read)).names)
 
     async def stat_fs(self) -> pb.StatFsResult:
-        """Return the counters of all partitions together, at most a second old."""
+        """Return the counters of all partitions together, and the filesystem's quota, at most a second old."""
         now = trio.current_time()
         if self._stat_fs is None or now - self._stat_fs[0] > STATFS_MAX_AGE_S:
             total = pb.StatFsResult()
@@ -203,6 +203,8 @@ class Reads:
             for one in await _together(calls):
                 total.inode_count += one.stat_fs.inode_count
                 total.used_bytes += one.stat_fs.used_bytes
+                if one.stat_fs.HasField("limit"):  # from the group of the root directory
+                    total.limit.CopyFrom(one.stat_fs.limit)
             self._stat_fs = now, total
         return self._stat_fs[1]
 

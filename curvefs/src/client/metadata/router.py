@@ -17,7 +17,8 @@ import trio
 
 from ....proto import common_pb2, mds_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.errors import CurveFSError, IOFailure, Locked, SessionEnded, WrongPartition
+from ...common.errors import CurveFSError, IOFailure, Locked, NoAllowance, SessionEnded, WrongPartition
+from ...common.ids import partition_of
 from ...common.status import error_of, error_of_code
 from ...rpc.backoff import Random, pause_s
 from ...rpc.connection import Connect, GrpcConnection
@@ -158,12 +159,19 @@ class Router:
             if not outcome.status:
                 return outcome
             error = error_of_code(outcome.status, outcome.message)
-            if not isinstance(error, Locked | WrongPartition):
+            if isinstance(error, NoAllowance) and outcome.need.quota_id:
+                await self._ask(outcome.need, deadline)
+            elif not isinstance(error, Locked | WrongPartition):
                 raise error
             if isinstance(error, WrongPartition):
                 self._refresh.set()
             tries += 1
             await self._pause(tries, deadline, str(error))
+
+    async def _ask(self, need: common_pb2.QuotaNeed, deadline: float) -> None:
+        """Ask a quota's owner for more. Raises NoSpace, QuotaExceeded: it is used up."""
+        owner = partition_of(need.quota_id)
+        await self._apply(owner, pb.Operation(ask=need), None, deadline, spanning=True)
 
     async def _apply_once(
         self, partition_id: int, operation: pb.Operation, effect: Effect | None, deadline: float, *, spanning: bool

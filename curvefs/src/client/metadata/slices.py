@@ -25,6 +25,7 @@ class SliceCalls:
         *,
         at_end: bool = False,
         clear_suid: bool = False,
+        reserved: pb.Reservation | None = None,
     ) -> tuple[pb.Inode, int]:
         """Publish stored slices with the length and mtime they make; the inode afterwards, where they begin."""
         return await self._metadata.append_slices(
@@ -35,6 +36,7 @@ class SliceCalls:
                 mtime_ns=mtime_ns,
                 at_end=at_end,
                 clear_suid=clear_suid,
+                reserved=reserved,
             )
         )
 
@@ -49,3 +51,20 @@ class SliceCalls:
     async def set_length(self, inode_id: int, length: int) -> pb.Inode:
         """Set a file's length: cut, or leave a hole."""
         return await self._metadata.set_attr(pb.SetAttr(inode_id=inode_id, length=length))
+
+    @property
+    def epoch(self) -> int:
+        """Return a number that is another one when everything reserved before is void."""
+        return self._metadata.reservations.epoch
+
+    def limits(self, inode_id: int, quotas: tuple[int, ...]) -> bool:
+        """Say whether the growth of a file is to be reserved."""
+        return self._metadata.reservations.apply_to(inode_id, quotas)
+
+    async def take_room(self, inode_id: int, size: int, quotas: tuple[int, ...]) -> pb.Reservation:
+        """Reserve bytes for a file's growth. Raises QuotaExceeded, NoSpace."""
+        return await self._metadata.reservations.take(inode_id, size, quotas)
+
+    def put_room_back(self, inode_id: int, reserved: pb.Reservation) -> None:
+        """Give back what was reserved."""
+        self._metadata.reservations.put_back(inode_id, reserved)

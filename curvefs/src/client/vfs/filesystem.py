@@ -96,12 +96,12 @@ class Vfs:
         return inode.symlink_target
 
     async def statfs(self) -> Statistics:
-        """Return capacity and use."""
+        """Return capacity and use: a quota of the filesystem is its capacity."""
         counters = await self._metadata.reads.stat_fs()
         return Statistics(
-            self._filesystem.capacity_bytes or CAPACITY_BYTES_DEFAULT,
+            counters.limit.bytes or self._filesystem.capacity_bytes or CAPACITY_BYTES_DEFAULT,
             counters.used_bytes,
-            self._filesystem.capacity_inodes or CAPACITY_INODES_DEFAULT,
+            counters.limit.inodes or self._filesystem.capacity_inodes or CAPACITY_INODES_DEFAULT,
             counters.inode_count,
         )
 

@@ -10,7 +10,8 @@ from ....proto import metaserver_pb2 as pb
 class Applied:
     """Results of operations, or why the command as a whole was refused.
 
-    facts: of a prepared transaction's parts. conflict: the lock that it met. decided: the decision.
+    facts: of a prepared transaction's parts. conflict: the lock that it met. decided: the decision. quota, share: as
+    they are after a command about them. locked: inodes that could not be marked.
     """
 
     results: pb.OperationResults | None = None
@@ -19,3 +20,6 @@ class Applied:
     facts: list[transaction_pb2.Fact] | None = None
     conflict: state_pb2.LockRecord | None = None
     decided: state_pb2.DecisionRecord | None = None
+    quota: state_pb2.QuotaRecord | None = None
+    share: common_pb2.QuotaShare | None = None
+    locked: list[int] | None = None

@@ -7,7 +7,7 @@ from ....proto import metaserver_pb2 as pb
 from ...common.ids import CHUNK_RANGE_SIZE, FIRST_ORDINARY_N, PARTITION_SHIFT, ROOT_INODE, make_id
 from ..storage import keys
 from ..storage.transaction import StateTransaction
-from . import attributes, data, ids, locks, namespace, sessions, transactions
+from . import attributes, data, ids, locks, namespace, quota_owner, quotas, sessions, transactions
 from .applied import Applied
 from .scope import Refusal, Scope
 
@@ -30,7 +30,7 @@ def apply(txn: StateTransaction, index: int, term: int, entry: state_pb2.Entry) 
         else:
             _COMMANDS[command](scope, entry, applied)
     except Refusal as refusal:
-        applied.failure = common_pb2.Failure(code=refusal.code, message=refusal.message)
+        applied.failure = refusal.as_failure()
     scope.write_back()
     return applied
 
@@ -56,6 +56,8 @@ _OPERATIONS: dict[str, Callable[[Scope, pb.Operation, pb.OperationResult], None]
     "append_slices": data.append_slices,
     "fallocate": data.fallocate,
     "allocate_ids": ids.allocate,
+    "reserve": quotas.reserve,
+    "give_back": quotas.give_back,
 }
 
 
@@ -104,10 +106,14 @@ def _operation(scope: Scope, operation: pb.Operation, result: pb.OperationResult
         kind = operation.WhichOneof("operation")
         if kind is None:
             raise Refusal(common_pb2.UNSUPPORTED, "an operation this server does not know")
+        if kind not in _OPERATIONS:
+            raise Refusal(common_pb2.UNSUPPORTED, f"no operation of one partition: {kind}")
         _OPERATIONS[kind](scope, operation, result)
     except Refusal as refusal:
         result.status = refusal.code
         result.message = refusal.message
+        if refusal.need is not None:
+            result.need.CopyFrom(refusal.need)
 
 
 def _check(scope: Scope, precondition: pb.Precondition) -> None:
@@ -161,6 +167,8 @@ def _create_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     ):
         raise Refusal(common_pb2.INVALID_ARGUMENT, "a partition that cannot be")
     record = state_pb2.PartitionRecord(spec=spec, next_inode=FIRST_ORDINARY_N, next_chunk=CHUNK_RANGE_SIZE)
+    if spec.limited:
+        record.share.SetInParent()
     scope.fs_id = spec.fs_id
     if spec.partition_id == 0:
         now = scope.time_ns
@@ -191,6 +199,7 @@ def _delete_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     for table in (keys.INODE, keys.DENTRY):
         start, stop = keys.of_inode(table, command.fs_id, first), keys.of_inode(table, command.fs_id, end)
         ranges.append((keys.lock(start), keys.lock(stop)))
+    ranges += quota_owner.ranges_of_partition(command.fs_id, command.partition_id)
     # The queue of a filesystem goes with it: its objects are removed by their common prefix.
     ranges.append((keys.delete(command.fs_id, 0, 0), keys.delete(command.fs_id + 1, 0, 0)))
     for start, stop in ranges:
@@ -203,6 +212,30 @@ def _delete_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     if command.partition_id == 0:
         scope.txn.delete(keys.lock(keys.directory_moves(command.fs_id)))
     scope.txn.delete(key)
+
+
+def _set_share(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
+    applied.share = quotas.set_share(scope, entry.set_share)
+
+
+def _mark_inodes(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
+    applied.locked = quotas.mark(scope, entry.mark_inodes)
+
+
+def _set_quota(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
+    applied.quota = quota_owner.set_quota(scope, entry.set_quota)
+
+
+def _advance_quota(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
+    applied.quota = quota_owner.advance(scope, entry.advance_quota)
+
+
+def _lend(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
+    quota_owner.lend(scope, entry.lend)
+
+
+def _lent(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
+    quota_owner.lent(scope, entry.lent)
 
 
 def entry_of(command: state_pb2.DeletePartitionCommand) -> state_pb2.Entry:
@@ -220,4 +253,10 @@ _COMMANDS: dict[str, Callable[[Scope, state_pb2.Entry, Applied], None]] = {
     "prepare": transactions.prepare,
     "finish": transactions.finish,
     "forget": transactions.forget,
+    "set_share": _set_share,
+    "mark_inodes": _mark_inodes,
+    "set_quota": _set_quota,
+    "advance_quota": _advance_quota,
+    "lend": _lend,
+    "lent": _lent,
 }

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
 from ..storage import keys
-from . import ids
+from . import ids, quotas
 from .scope import Refusal, Scope
 
 LENGTH_MAX = 1 << 62
@@ -30,9 +30,11 @@ def append_slices(scope: Scope, operation: pb.Operation, result: pb.OperationRes
     if end > LENGTH_MAX:
         raise Refusal(common_pb2.FILE_TOO_LARGE)
     _check_slices(request, chunk_size)
+    quotas.require_growth(scope, inode, end, request.reserved)
     slices = _placed(request.slices, base, chunk_size) if request.at_end else list(request.slices)
     chunk_ids = list(dict.fromkeys(one.chunk_id for one in slices if not one.zero))
     ids.publish(scope, chunk_ids, result)
+    quotas.use_reserved(scope, request.inode_id, request.reserved)
     for one in slices:
         _put_slice(scope, inode.inode_id, one)
         if not one.zero:
@@ -47,6 +49,7 @@ def append_slices(scope: Scope, operation: pb.Operation, result: pb.OperationRes
     if request.mtime_ns:
         inode.mtime_ns = request.mtime_ns
     result.offset = base
+    result.limited = quotas.limits(scope.partition(request.inode_id))
     result.inode.CopyFrom(inode)
 
 
@@ -83,6 +86,8 @@ def fallocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult)
     end = request.offset + request.length
     if end > LENGTH_MAX:
         raise Refusal(common_pb2.FILE_TOO_LARGE)
+    if not request.keep_size:
+        quotas.require_growth(scope, inode, end)
     if request.punch_hole or request.zero_range:
         chunk_size = scope.partition(request.inode_id).spec.chunk_size
         last = min(end, inode.length)
@@ -103,11 +108,11 @@ def fallocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult)
 
 
 def set_length(scope: Scope, inode: pb.Inode, length: int) -> None:
-    """Set a regular file's length; the caller touches the inode."""
+    """Set a regular file's length; the caller touches the inode. Raises Refusal NO_ALLOWANCE, LOCKED."""
+    quotas.require_growth(scope, inode, length)
     if length < inode.length:
         _cut(scope, inode, length)
-    partition = scope.partition(inode.inode_id)
-    partition.used_bytes += length - inode.length
+    quotas.charge(scope, inode.inode_id, inode.quotas, length - inode.length)
     inode.length = length
     inode.allocated = min(inode.allocated, length)
 
@@ -189,7 +194,7 @@ def _put_zeros(scope: Scope, inode_id: int, chunk_index: int, low: int, high: in
 
 def _raise_length(scope: Scope, inode: pb.Inode, length: int) -> None:
     if length > inode.length:
-        scope.partition(inode.inode_id).used_bytes += length - inode.length
+        quotas.charge(scope, inode.inode_id, inode.quotas, length - inode.length)
         inode.length = length
 
 

@@ -11,7 +11,7 @@ from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.ids import SYMLINK_TARGET_SIZE_MAX, partition_of
 from ..storage import keys
-from . import ids, locks
+from . import ids, locks, quota_owner, quotas
 from .scope import LINK_COUNT_MAX, Refusal, Scope
 
 DIRECTORY_LENGTH = 4096
@@ -23,15 +23,7 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     request = operation.create
     key = scope.dentry_key(request.parent, request.name)
     parent = scope.directory(request.parent)
-    type_ = stat.S_IFMT(request.mode)
-    if type_ not in _TYPES:
-        raise Refusal(common_pb2.INVALID_ARGUMENT, f"mode {request.mode:o} has no known type")
-    if bool(request.symlink_target) != (type_ == stat.S_IFLNK):
-        raise Refusal(common_pb2.INVALID_ARGUMENT, "a symlink has a target, nothing else has")
-    if len(request.symlink_target) > SYMLINK_TARGET_SIZE_MAX:
-        raise Refusal(common_pb2.NAME_TOO_LONG, "the symlink's target")
-    if request.HasField("partition_id"):
-        raise Refusal(common_pb2.INVALID_ARGUMENT, "a directory is placed elsewhere by a transaction only")
+    type_ = _type_of_new(request)
     locks.require_none(locks.on_name(scope, key), locks.on_inserts(scope, request.parent))
     existing = scope.txn.get(key)
     if existing is not None:
@@ -45,14 +37,10 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     is_directory = type_ == stat.S_IFDIR
     if is_directory and parent.nlink >= LINK_COUNT_MAX:
         raise Refusal(common_pb2.TOO_MANY_LINKS)
-    if request.inode_id:
-        leased = ids.check_inode_number(scope, request.inode_id, request.parent)
-        inode_id = request.inode_id
-        ids.use_inode_number(scope, leased, inode_id, result)
-    else:
-        inode_id = ids.take_inode_number(scope, request.parent)
-        if scope.session_id:
-            ids.grant_first(scope, request.parent, result)
+    is_charged = quotas.apply_to(scope, parent)  # all that a create costs without quotas
+    if is_charged:
+        quotas.require(scope, request.parent, quotas.below(parent), 0, 1)
+    inode_id = _number_of_new(scope, request, result)
     inode = pb.Inode(
         inode_id=inode_id,
         mode=request.mode,
@@ -78,9 +66,38 @@ def create(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     parent.nlink += is_directory
     parent.entry_count += 1
     scope.touch(parent, content=True)
-    scope.partition(request.parent).inode_count += 1
+    if is_charged:
+        quotas.charge_new(scope, parent, inode, result)
+    else:
+        scope.partition(request.parent).inode_count += 1
     result.inode.CopyFrom(inode)
     result.parent.CopyFrom(parent)
+
+
+def _type_of_new(request: pb.Create) -> int:
+    """Return the type of what is to be created. Raises Refusal for what cannot be."""
+    type_ = stat.S_IFMT(request.mode)
+    if type_ not in _TYPES:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, f"mode {request.mode:o} has no known type")
+    if bool(request.symlink_target) != (type_ == stat.S_IFLNK):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "a symlink has a target, nothing else has")
+    if len(request.symlink_target) > SYMLINK_TARGET_SIZE_MAX:
+        raise Refusal(common_pb2.NAME_TOO_LONG, "the symlink's target")
+    if request.HasField("partition_id"):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "a directory is placed elsewhere by a transaction only")
+    return type_
+
+
+def _number_of_new(scope: Scope, request: pb.Create, result: pb.OperationResult) -> int:
+    """Take the number that the session chose, or the next one. Raises Refusal ID_REFUSED."""
+    if request.inode_id:
+        leased = ids.check_inode_number(scope, request.inode_id, request.parent)
+        ids.use_inode_number(scope, leased, request.inode_id, result)
+        return request.inode_id
+    inode_id = ids.take_inode_number(scope, request.parent)
+    if scope.session_id:
+        ids.grant_first(scope, request.parent, result)
+    return inode_id
 
 
 def _found_there(request: pb.Create, type_: int, found: tuple[int, int], result: pb.OperationResult) -> None:
@@ -105,6 +122,7 @@ def unlink(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     parent.entry_count -= 1
     scope.touch(parent, content=True)
     target.nlink -= 1
+    lost_a_name(target, request.parent)
     scope.touch(target)
     result.parent.CopyFrom(parent)
     lost_a_link(scope, target, request.held_inode, result)
@@ -187,10 +205,12 @@ def rename(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     gains = _is_directory(moved) - _is_directory(target)
     if parent is not new_parent and new_parent.nlink + gains > LINK_COUNT_MAX:
         raise Refusal(common_pb2.TOO_MANY_LINKS)
+    displaced = target if request.exchange else None
+    _require_moves(scope, parent, new_parent, moved, displaced)
     scope.txn.put(new_key, keys.pack_dentry(moved.inode_id, stat.S_IFMT(moved.mode) >> 12))
     if request.exchange and target is not None:
         scope.txn.put(key, keys.pack_dentry(target.inode_id, stat.S_IFMT(target.mode) >> 12))
-        target.parent = parent.inode_id
+        comes_to(scope, target, parent.inode_id, quotas.below(parent))
         parent.nlink -= gains
     else:
         scope.txn.delete(key)
@@ -198,7 +218,7 @@ def rename(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
         parent.nlink -= _is_directory(moved)
         new_parent.entry_count += target is None
     new_parent.nlink += gains
-    moved.parent = new_parent.inode_id
+    comes_to(scope, moved, new_parent.inode_id, quotas.below(new_parent))
     scope.touch(moved)
     scope.touch(parent, content=True)
     result.parent.CopyFrom(parent)
@@ -210,6 +230,29 @@ def rename(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
         _displaced(scope, target, request, result)
 
 
+def _require_moves(
+    scope: Scope, parent: pb.Inode, new_parent: pb.Inode, moved: pb.Inode, displaced: pb.Inode | None
+) -> None:
+    """Raise Refusal NO_ALLOWANCE, CROSS_DEVICE unless these may be charged where they come to."""
+    if parent is not new_parent or not _is_directory(moved):
+        quotas.require_move(scope, moved, quotas.below(new_parent))
+    if displaced is not None and (parent is not new_parent or not _is_directory(displaced)):
+        quotas.require_move(scope, displaced, quotas.below(parent))
+
+
+def comes_to(scope: Scope, inode: pb.Inode, parent: int, charged: list[int]) -> None:
+    """A name in a directory becomes the inode's primary one. charged: the quotas of what lies there."""
+    if not _is_directory(inode):
+        quotas.move(scope, inode, charged)
+    inode.parent, inode.parent_gone = parent, False
+
+
+def lost_a_name(inode: pb.Inode, parent: int) -> None:
+    """A name in a directory went, and perhaps others are left: the inode stays charged where it was."""
+    if inode.nlink and inode.parent == parent:
+        inode.parent_gone = True
+
+
 def _displaced(scope: Scope, target: pb.Inode, request: pb.Rename, result: pb.OperationResult) -> None:
     """Say what became of the inode that had the new name."""
     if request.exchange:
@@ -217,6 +260,7 @@ def _displaced(scope: Scope, target: pb.Inode, request: pb.Rename, result: pb.Op
         result.replaced.CopyFrom(target)
         return
     target.nlink = 0 if _is_directory(target) else target.nlink - 1
+    lost_a_name(target, request.new_parent)
     scope.touch(target)
     lost_a_link(scope, target, request.held_inode, result)
 
@@ -246,10 +290,10 @@ def purge(scope: Scope, inode: pb.Inode) -> None:
     """Remove an inode that nobody can reach; its slices stay for the delete queue (rule 14)."""
     if not scope.is_served(inode.inode_id):
         return
-    partition = scope.partition(inode.inode_id)
-    partition.inode_count -= 1
+    quotas.charge(scope, inode.inode_id, inode.quotas, -quotas.size_of(inode), -1)
+    if inode.own_quota:
+        quota_owner.abandon(scope, inode.own_quota)
     if stat.S_ISREG(inode.mode):
-        partition.used_bytes -= inode.length
         record = state_pb2.DeleteRecord(queued_ns=scope.time_ns, inode=inode)
         scope.txn.put(
             keys.delete(scope.fs_id, scope.time_ns, scope.next_order()), record.SerializeToString(deterministic=True)

@@ -14,7 +14,7 @@ from ....proto import common_pb2, state_pb2, transaction_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.ids import ROOT_INODE, SESSION_ID_SIZE, make_id
 from ..storage import keys
-from . import ids, locks, namespace, sessions
+from . import ids, locks, namespace, quotas, sessions
 from .scope import LINK_COUNT_MAX, Refusal, Scope
 
 Fact = transaction_pb2.Fact
@@ -65,17 +65,35 @@ def locks_of(work: Work, part: transaction_pb2.Part, fact: Fact) -> list[tuple[b
     if kind == "new_directory":
         # Its name may be seen before it is there itself.
         return [(work.scope.inode_key(fact.inode_id), Lock.IDENTITY)]
+    if kind == "move_inode" and fact.charged:
+        return [(work.scope.inode_key(part.move_inode.inode_id), Lock.CHARGE)]
     return _LOCKS[kind](work.scope, getattr(part, kind))
 
 
 def reserve(work: Work, part: transaction_pb2.Part, fact: Fact) -> None:
-    """Take what a part needs at once, after all were checked: the new directory and its number."""
+    """Take what a part needs at once, after all were checked: a new directory's number, and room in quotas."""
     if _kind(part) == "new_directory":
         _reserve_directory(work.scope, part.new_directory, fact)
+    if fact.charged:
+        inode_id = _charged_inode(part)
+        fact.charged[:] = quotas.hold(work.scope, inode_id, fact.charged, fact.charge)
+
+
+def release(work: Work, part: transaction_pb2.Part, fact: Fact) -> None:
+    """Give back what reserve() set aside in quotas: the part is about to be committed, or never will be."""
+    if fact.charged:
+        quotas.let_go(work.scope, _charged_inode(part), fact)
+
+
+def _charged_inode(part: transaction_pb2.Part) -> int:
+    if part.HasField("move_inode"):
+        return part.move_inode.inode_id
+    return make_id(part.new_directory.partition_id, 0)
 
 
 def commit(work: Work, part: transaction_pb2.Part, fact: Fact) -> None:
     """Do it."""
+    release(work, part, fact)
     kind = _kind(part)
     _COMMITS[kind](work, getattr(part, kind), fact)
 
@@ -121,6 +139,8 @@ def _check_put_name(work: Work, part: transaction_pb2.PutName) -> Fact:
     inode_id, type_ = (0, 0) if value is None else keys.unpack_dentry(value)
     if part.HasField("expected") and part.expected != inode_id:
         raise Refusal(common_pb2.SKIPPED, "the name leads elsewhere by now")
+    if part.HasField("chain") and part.chain.quotas != quotas.below(parent):
+        raise Refusal(common_pb2.SKIPPED, "the directory is under other quotas by now")
     is_directory = part.type == _DIRECTORY
     if part.type not in _TYPES:
         raise Refusal(common_pb2.INVALID_ARGUMENT, "no type of an inode")
@@ -212,6 +232,7 @@ def _commit_drop_link(work: Work, part: transaction_pb2.DropLink, _: Fact) -> No
     if inode is None:
         return
     inode.nlink = 0 if part.is_directory else inode.nlink - 1
+    namespace.lost_a_name(inode, part.parent)
     scope.touch(inode)
     scope.session_id = part.session_id
     # A session that is not known here may open itself yet; what it holds is let go when it ends.
@@ -229,14 +250,19 @@ def _check_move_inode(work: Work, part: transaction_pb2.MoveInode) -> Fact:
     work.meet(locks.on_identity(work.scope, part.inode_id))
     if not inode.nlink:
         raise Refusal(common_pb2.SKIPPED, "it was removed meanwhile")
-    return Fact()
+    if stat.S_ISDIR(inode.mode) and inode.parent == part.new_parent:
+        return Fact()
+    added = quotas.require_move(work.scope, inode, part.quotas)
+    if not added:
+        return Fact()
+    return Fact(charge=common_pb2.QuotaAmount(bytes=quotas.size_of(inode), inodes=1), charged=added)
 
 
 def _commit_move_inode(work: Work, part: transaction_pb2.MoveInode, _: Fact) -> None:
     inode = work.scope.find(part.inode_id)
     if inode is None:
         return
-    inode.parent = part.new_parent
+    namespace.comes_to(work.scope, inode, part.new_parent, list(part.quotas))
     work.scope.touch(inode)
     (work.result.replaced if part.displaced else work.result.inode).CopyFrom(inode)
 
@@ -249,8 +275,13 @@ def _lock_inode(scope: Scope, part: Any) -> list[tuple[bytes, Lock.Kind]]:
 
 
 def _check_new_directory(work: Work, part: transaction_pb2.NewDirectory) -> Fact:
-    work.scope.partition(make_id(part.partition_id, 0))
-    return Fact()
+    here = make_id(part.partition_id, 0)
+    work.scope.partition(here)
+    quotas.require(work.scope, here, part.quotas, 0, 1)
+    charged = quotas.held_by(work.scope, here, part.quotas)
+    if not charged:
+        return Fact()
+    return Fact(charge=common_pb2.QuotaAmount(inodes=1), charged=charged)
 
 
 def _reserve_directory(scope: Scope, part: transaction_pb2.NewDirectory, fact: Fact) -> None:
@@ -269,6 +300,7 @@ def _reserve_directory(scope: Scope, part: transaction_pb2.NewDirectory, fact: F
         mtime_ns=now,
         ctime_ns=now,
         btime_ns=now,
+        quotas=part.quotas,
     )
     fact.inode.CopyFrom(inode)
 
@@ -280,7 +312,7 @@ def _commit_new_directory(work: Work, _: transaction_pb2.NewDirectory, fact: Fac
     inode = pb.Inode()
     inode.CopyFrom(fact.inode)
     scope.add(inode)
-    scope.partition(fact.inode_id).inode_count += 1
+    quotas.charge(scope, fact.inode_id, inode.quotas, 0, 1)
     work.result.inode.CopyFrom(inode)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.ids import NAME_SIZE_MAX, partition_of
+from ...common.ids import NAME_SIZE_MAX, ROOT_INODE, partition_of
 from ..storage import keys
 from ..storage.transaction import StateReader
+from . import quota_owner, quotas
 from .data import LENGTH_MAX
 from .locks import is_settled, require_settled_identity, require_settled_inode, require_settled_name
 from .scope import Refusal, has_locks, read_partition
@@ -27,8 +28,7 @@ def read(view: StateReader, fs_id: int, request: pb.Read) -> pb.ReadResult:
             raise Refusal(common_pb2.UNSUPPORTED, "a read this server does not know")
         _READS[kind](view, fs_id, request, result)
     except Refusal as refusal:
-        result.failure.code = refusal.code
-        result.failure.message = refusal.message
+        result.failure.CopyFrom(refusal.as_failure())
     return result
 
 
@@ -165,6 +165,14 @@ def _stat_fs(view: StateReader, fs_id: int, _: pb.Read, result: pb.ReadResult) -
         result.stat_fs.inode_count += record.inode_count
         result.stat_fs.used_bytes += record.used_bytes
     result.stat_fs.SetInParent()
+    quota = quota_owner.find(view, fs_id, ROOT_INODE)
+    if quota is not None and quota.state != quota_owner.Status.DELETING:
+        result.stat_fs.limit.CopyFrom(quota.limit)
+
+
+def _get_share(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
+    wanted = request.get_share
+    result.share.CopyFrom(quotas.share_in(view, fs_id, wanted.partition_id, wanted.quota_id))
 
 
 def settled_inode(view: StateReader, fs_id: int, inode_id: int) -> pb.Inode:
@@ -203,4 +211,5 @@ _READS: dict[str, Callable[[StateReader, int, pb.Read, pb.ReadResult], None]] = 
     "get_xattr": _get_xattr,
     "list_xattr": _list_xattr,
     "stat_fs": _stat_fs,
+    "get_share": _get_share,
 }

@@ -27,14 +27,22 @@ ORDERS_PER_ENTRY = 16_384
 class Refusal(Exception):
     """The operation fails with this status; nothing was changed."""
 
-    def __init__(self, code: common_pb2.StatusCode, message: str = "") -> None:
+    def __init__(
+        self, code: common_pb2.StatusCode, message: str = "", need: common_pb2.QuotaNeed | None = None
+    ) -> None:
+        """need: with NO_ALLOWANCE."""
         super().__init__(message)
         self.code = code
         self.message = message
+        self.need = need
+
+    def as_failure(self) -> common_pb2.Failure:
+        """Return it as it goes over the wire."""
+        return common_pb2.Failure(code=self.code, message=self.message, need=self.need)
 
     def as_error(self) -> CurveFSError:
         """Return the error that a caller gets."""
-        return error_of(common_pb2.Failure(code=self.code, message=self.message))
+        return error_of(self.as_failure())
 
 
 @dataclass(slots=True)
@@ -52,6 +60,8 @@ class Scope:
     _inodes: dict[int, pb.Inode | None] = field(default_factory=dict)
     _changed: set[int] = field(default_factory=set)
     _partitions: dict[int, state_pb2.PartitionRecord] = field(default_factory=dict)
+    _shares: dict[tuple[int, int], common_pb2.QuotaShare] = field(default_factory=dict)
+    _changed_shares: set[tuple[int, int]] = field(default_factory=set)
     _has_locks: bool | None = None
 
     @property
@@ -88,6 +98,21 @@ class Scope:
             if raw is not None:
                 record = self._partitions[partition_id] = state_pb2.PartitionRecord.FromString(raw)
         return record
+
+    # ------------------------------------------------------------------------------------------- quotas
+
+    def share(self, partition_id: int, quota_id: int) -> common_pb2.QuotaShare:
+        """Return what a partition may use of a directory's quota; one that was not told yet may use nothing."""
+        at = partition_id, quota_id
+        found = self._shares.get(at)
+        if found is None:
+            raw = self.txn.get(keys.share(self.fs_id, partition_id, quota_id))
+            found = self._shares[at] = common_pb2.QuotaShare.FromString(raw or b"")
+        return found
+
+    def changed_share(self, partition_id: int, quota_id: int) -> None:
+        """Note that it changed."""
+        self._changed_shares.add((partition_id, quota_id))
 
     # ------------------------------------------------------------------------------------------- locks
 
@@ -157,6 +182,10 @@ class Scope:
             inode.mtime_ns = self.time_ns
         self._changed.add(inode.inode_id)
 
+    def keep(self, inode: pb.Inode) -> None:
+        """Note that an inode changed in what no application sees."""
+        self._changed.add(inode.inode_id)
+
     def drop(self, inode_id: int) -> None:
         """Remove an inode."""
         self._inodes[inode_id] = None
@@ -182,6 +211,9 @@ class Scope:
             inode = self._inodes[inode_id]
             assert inode is not None, "a dropped inode is not changed"
             self.txn.put(keys.of_inode(keys.INODE, self.fs_id, inode_id), inode.SerializeToString(deterministic=True))
+        for partition_id, quota_id in sorted(self._changed_shares):
+            share = self._shares[partition_id, quota_id].SerializeToString(deterministic=True)
+            self.txn.put(keys.share(self.fs_id, partition_id, quota_id), share)
         for partition_id, record in self._partitions.items():
             self.txn.put(keys.partition(self.fs_id, partition_id), record.SerializeToString(deterministic=True))
 

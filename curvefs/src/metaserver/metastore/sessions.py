@@ -6,7 +6,7 @@ from ...common.ids import SESSION_ID_SIZE
 from ...rpc.lane import WINDOW
 from ..storage import keys
 from ..storage.transaction import StateReader
-from . import ids, namespace
+from . import ids, namespace, quotas
 from .scope import Refusal, Scope
 
 TOMBSTONE_NS = 24 * 3600 * 10**9
@@ -50,6 +50,7 @@ def end_session(scope: Scope, session_id: bytes) -> None:
         (keys.RANGE + session_id, _close_range),
         (keys.RESULT + session_id, _forget_result),
         (keys.DECISION + session_id, _forget_decision),
+        (keys.RESERVED + session_id, _end_reservation),
     ):
         # An inode with many attributes counts for many: they go with it.
         for key, value in list(scope.txn.scan(prefix, keys.after_prefix(prefix), max(left, 0))):
@@ -75,7 +76,8 @@ def write(scope: Scope, session_id: bytes, record: state_pb2.SessionRecord) -> N
 
 def has_left(view: StateReader, session_id: bytes) -> bool:
     """Say whether an ended session still has something to be let go."""
-    prefixes = (keys.HOLDING + session_id, keys.RANGE + session_id, keys.RESULT + session_id)
+    tables = (keys.HOLDING, keys.RANGE, keys.RESULT, keys.RESERVED)
+    prefixes = [table + session_id for table in tables]
     if any(True for prefix in prefixes for _ in view.scan(prefix, keys.after_prefix(prefix), 1)):
         return True
     prefix = keys.DECISION + session_id
@@ -147,6 +149,11 @@ def _forget_decision(scope: Scope, _: bytes, key: bytes, value: bytes) -> int:
     else:
         scope.txn.delete(key)
     return 1
+
+
+def _end_reservation(scope: Scope, _: bytes, key: bytes, value: bytes) -> int:
+    quotas.end_reservation(scope, key, value)
+    return 3
 
 
 def _bury(scope: Scope, near: bytes) -> None:

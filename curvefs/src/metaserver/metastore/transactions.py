@@ -67,9 +67,11 @@ def finish(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     for prepared_key, value in list(scope.txn.scan(prefix, keys.after_prefix(prefix))):
         record = state_pb2.TransactionRecord.FromString(value)
         scope.fs_id = record.fs_id
-        if command.commit:
-            for part, fact in zip(record.parts, record.facts, strict=True):
+        for part, fact in zip(record.parts, record.facts, strict=True):
+            if command.commit:
                 parts.commit(work, part, fact)
+            else:
+                parts.release(work, part, fact)
         for key in record.locks:
             scope.txn.delete(keys.lock(key))
         scope.txn.delete(prepared_key)

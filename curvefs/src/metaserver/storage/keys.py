@@ -22,6 +22,10 @@ range, because an inode number begins with its partition.
     F  time, transaction                      the same in order of time
     D  session, number                        DecisionRecord
     e  transaction                            session and number of its decision, until all participants have finished
+    u  fs, partition, quota                   QuotaShare: what the partition may use of a directory's quota, and uses
+    R  session, fs, partition, quota          QuotaAmount that the session reserved
+    Q  fs, quota                              QuotaRecord, with its owner: the group of its directory
+    L  fs, quota, partition                   LoanRecord, with the owner
 """
 
 import hashlib
@@ -32,6 +36,7 @@ FORMAT = 1
 META, PARTITION, INODE, DENTRY, XATTR, SLICE, CUT = b"m", b"P", b"i", b"d", b"x", b"s", b"c"
 WAITER, HOLDING, SESSION, RESULT, RANGE, DELETE = b"w", b"W", b"S", b"r", b"g", b"q"
 LOCK, PREPARED, FINISHED, FINISHED_AT, DECISION, DECIDED = b"l", b"p", b"f", b"F", b"D", b"e"
+SHARE, RESERVED, QUOTA, LOAN = b"u", b"R", b"Q", b"L"
 _MOVES = b"M"
 
 _FS_ID = struct.Struct(">cIQ")
@@ -39,6 +44,9 @@ _FS_ID_U64 = struct.Struct(">cIQQ")
 _FS_ID_U64_U64 = struct.Struct(">cIQQQ")
 _FS_PARTITION = struct.Struct(">cII")
 _DENTRY_VALUE = struct.Struct(">BQB")
+_FS_PARTITION_ID = struct.Struct(">cIIQ")
+_FS_ID_PARTITION = struct.Struct(">cIQI")
+_FS_PARTITION_QUOTA = struct.Struct(">IIQ")
 _FS_INODE = struct.Struct(">IQ")
 _U64 = struct.Struct(">Q")
 _TRANSACTION = struct.Struct(">QQQ")
@@ -194,6 +202,43 @@ def finished_at(time_ns: int, id_: bytes) -> bytes:
 def decision(session_id: bytes, number: int) -> bytes:
     """Key of a decision."""
     return DECISION + session_id + _U64.pack(number)
+
+
+def share(fs_id: int, partition_id: int, quota_id: int) -> bytes:
+    """Key of what a partition may use of a quota."""
+    return _FS_PARTITION_ID.pack(SHARE, fs_id, partition_id, quota_id)
+
+
+def reserved(session_id: bytes, fs_id: int, partition_id: int, quota_id: int) -> bytes:
+    """Key of what a session reserved of a quota in a partition."""
+    return RESERVED + session_id + _FS_PARTITION_QUOTA.pack(fs_id, partition_id, quota_id)
+
+
+def unpack_reserved(key: bytes) -> tuple[int, int, int]:
+    """Return (filesystem, partition, quota) of such a key."""
+    fs_id, partition_id, quota_id = _FS_PARTITION_QUOTA.unpack_from(key, len(key) - _FS_PARTITION_QUOTA.size)
+    return fs_id, partition_id, quota_id
+
+
+def quota(fs_id: int, quota_id: int) -> bytes:
+    """Key of a quota."""
+    return _FS_ID.pack(QUOTA, fs_id, quota_id)
+
+
+def unpack_quota(key: bytes) -> tuple[int, int]:
+    """Return (filesystem, quota) of a quota's key."""
+    _, fs_id, quota_id = _FS_ID.unpack(key)
+    return fs_id, quota_id
+
+
+def loan(fs_id: int, quota_id: int, partition_id: int) -> bytes:
+    """Key of what is lent of a quota to a partition."""
+    return _FS_ID_PARTITION.pack(LOAN, fs_id, quota_id, partition_id)
+
+
+def loan_partition(key: bytes) -> int:
+    """Return the partition in a loan's key."""
+    return int(_FS_ID_PARTITION.unpack(key)[3])
 
 
 def after_prefix(prefix: bytes) -> bytes:

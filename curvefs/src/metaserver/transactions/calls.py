@@ -65,6 +65,12 @@ class Calls:
             raise WrongPartition(f"filesystem {fs_id} has no partition {partition_id}")
         return place
 
+    async def partitions(self, fs_id: int, *, fresh: bool) -> list[int]:
+        """Return the partitions of a filesystem. Raises Unavailable."""
+        if fresh or not self._places.get(fs_id):
+            await self.refresh(fs_id)
+        return sorted(self._places[fs_id])
+
     async def refresh(self, fs_id: int) -> None:
         """Ask the MDS where the partitions of a filesystem are. Raises Unavailable."""
         reply = await self._mds.call(

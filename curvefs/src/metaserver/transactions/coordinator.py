@@ -17,7 +17,7 @@ import itertools
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -40,14 +40,14 @@ from ...common.status import error_of, failure_of
 from ..copyset import awaiting
 from ..copyset.group import Group
 from ..copyset.manager import CopysetManager
-from ..metastore import reads, transactions
+from ..metastore import quotas, reads, transactions
 from ..metastore.applied import Applied
 from ..metastore.scope import Refusal, Scope
 from ..storage.environment import LmdbTransaction
 from .calls import Calls
 from .finishing import Finishing
 from .participant import ENTRY_DEADLINE_S, wait_for_turn
-from .plan import NothingToDo, Parts, Plan, home_of, move_lock, plan
+from .plan import NothingToDo, Parts, Plan, home_of, move_lock, names_first, plan
 
 _log = structlog.get_logger()
 
@@ -83,9 +83,11 @@ class Coordinator:
         calls: Calls,
         *,
         clock: Clock,
+        ask: Callable[[Group, int, common_pb2.QuotaNeed], Awaitable[pb.OperationResult]],
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """jitter: returns a number in [0, 1), another one each time."""
+        """ask: answers a session that needs more of a quota. jitter: returns a number in [0, 1), another each time."""
+        self._ask = ask
         self._jitter = jitter
         self._copysets = copysets
         self._calls = calls
@@ -138,6 +140,8 @@ class Coordinator:
 
     async def _carry_out(self, group: Group, request: pb.TransactionRequest) -> pb.OperationResult | CurveFSError:
         try:
+            if request.operation.HasField("ask"):
+                return await self._ask(group, request.fs_id, request.operation.ask)
             return await self._retried(group, request)
         except CurveFSError as error:
             return error
@@ -149,21 +153,24 @@ class Coordinator:
         end = time.monotonic() + DEADLINE_S
         age: transaction_pb2.Age | None = None
         pause_s = _PAUSE_S
+        stale = False
         while True:
             id_ = transaction_pb2.TransactionId(group_id=group.group_id, term=group.term, number=next(self._numbers))
             if age is None:
                 age = transaction_pb2.Age(time_ns=self._clock.time_ns(), first=id_)
-            attempt = _Attempt(self, group, request, id_=id_, age=age, end=end)
+            attempt = _Attempt(self, group, request, id_=id_, age=age, end=end, looks_first=stale)
             try:
                 return await attempt.run()
             except _Again as again:
+                stale = True
                 if time.monotonic() >= end:
                     raise Unavailable(f"not done in time: {again}") from again
             except NothingToDo:
                 return pb.OperationResult()
             except Refusal as refusal:
                 if refusal.code not in _RETRIED:
-                    return pb.OperationResult(status=refusal.code, message=refusal.message)
+                    return pb.OperationResult(status=refusal.code, message=refusal.message, need=refusal.need)
+                stale = True
                 if time.monotonic() >= end:
                     raise Unavailable("not done in time: the state changes under it") from refusal
             await asyncio.sleep(pause_s * self._jitter())
@@ -229,7 +236,10 @@ class _Attempt:
         id_: transaction_pb2.TransactionId,
         age: transaction_pb2.Age,
         end: float,
+        looks_first: bool,
     ) -> None:
+        """looks_first: ask for the quotas of a directory elsewhere, instead of taking them to be the same as here."""
+        self._looks_first = looks_first
         self._owner = owner
         self._group = group
         self._request = request
@@ -286,6 +296,8 @@ class _Attempt:
         return transactions.stored_answer(view, self._request.session_id, self._request.number)
 
     async def _plan(self) -> Plan:
+        target_quotas = await self._target_quotas() if self._looks_first else None
+
         def look(view: LmdbTransaction) -> Plan:
             home = frozenset(
                 one.spec.partition_id for one in reads.partitions(view, self._request.fs_id) if not one.deleting
@@ -293,9 +305,28 @@ class _Attempt:
             if home_of(self._request.operation) not in home:
                 raise WrongPartition("the partition is not in this group")
             scope = Scope(view, 0, 0, self._request.fs_id, self._request.session_id)
-            return plan(scope, self._request.operation, home)
+            return plan(scope, self._request.operation, home, target_quotas)
 
         return await awaiting.read(self._group, look, ENTRY_DEADLINE_S)
+
+    async def _target_quotas(self) -> list[int] | None:
+        """Return what the names in a rename's new parent are charged to; None when it cannot be said now."""
+        if not self._request.operation.HasField("rename"):
+            return None
+        parent = self._request.operation.rename.new_parent
+        try:
+            return quotas.below(await self._inode(parent))
+        except CurveFSError:
+            return None  # planned without it, the operation will say what is wrong
+
+    async def _inode(self, inode_id: int) -> pb.Inode:
+        place = await self._owner.calls.place(self._request.fs_id, partition_of(inode_id))
+        request = transaction_pb2.ReadInodesRequest(
+            group_id=place.group_id, fs_id=self._request.fs_id, inodes=[inode_id]
+        )
+        reply = await self._owner.calls.call("ReadInodes", request, self._request.fs_id, _PREPARE_S)
+        inode: pb.Inode = reply.inodes[0]
+        return inode
 
     # ------------------------------------------------------------------------------------------- prepare
 
@@ -304,15 +335,15 @@ class _Attempt:
         by_group: dict[int, list[transaction_pb2.Part]] = {}
         for partition_id, parts in wanted.items():
             place = await self._owner.calls.place(self._request.fs_id, partition_id)
-            by_group.setdefault(place.group_id, []).extend(parts)
+            by_group[place.group_id] = names_first([*by_group.get(place.group_id, []), *parts])
         self._participants |= by_group.keys()
         self._round += 1
         replies = await asyncio.gather(
             *(self._prepare_in(group_id, parts) for group_id, parts in by_group.items()), return_exceptions=True
         )
-        for reply in replies:
-            if isinstance(reply, BaseException):
-                raise _as_outcome(reply)
+        outcomes = [_as_outcome(reply) for reply in replies if isinstance(reply, BaseException)]
+        if outcomes:  # of a plan that is stale another part may be refused for what is not so
+            raise next((one for one in outcomes if isinstance(one, _Again)), outcomes[0])
         more: Parts = {}
         for parts, reply in zip(by_group.values(), replies, strict=True):
             assert isinstance(reply, transaction_pb2.PrepareReply), "errors were raised"
@@ -353,15 +384,10 @@ class _Attempt:
             failpoints.hit(WALKED)
 
     async def _parent_of(self, directory: int) -> int:
-        place = await self._owner.calls.place(self._request.fs_id, partition_of(directory))
-        request = transaction_pb2.ReadInodesRequest(
-            group_id=place.group_id, fs_id=self._request.fs_id, inodes=[directory]
-        )
         end = time.monotonic() + _WALK_PATIENCE_S
         while True:
             try:
-                reply = await self._owner.calls.call("ReadInodes", request, self._request.fs_id, _PREPARE_S)
-                return int(reply.inodes[0].parent)
+                return (await self._inode(directory)).parent
             except Locked as error:
                 # Its parent may be about to change; not by a move, for those wait for this one. But who holds it may
                 # wait for what is prepared here: as ages are not known, this one gives way.
@@ -457,7 +483,7 @@ def _as_outcome(error: BaseException) -> BaseException:
     failure = failure_of(error)
     if failure.code in _RAISED:
         return Unavailable(str(error)) if failure.code == common_pb2.NOT_APPENDED else error
-    return Refusal(failure.code, failure.message)
+    return Refusal(failure.code, failure.message, failure.need if failure.HasField("need") else None)
 
 
 def _of(record: state_pb2.DecisionRecord) -> pb.OperationResult:

@@ -18,10 +18,11 @@ from ....proto.transaction_pb2 import (
     NewDirectory,
     Part,
     PutName,
+    QuotaChain,
     RemoveName,
 )
 from ...common.ids import make_id, partition_of
-from ..metastore import locks
+from ..metastore import locks, quotas
 from ..metastore.scope import Refusal, Scope
 from ..storage import keys
 
@@ -49,6 +50,7 @@ class Plan:
     walks: list[tuple[int, int]] = field(default_factory=list)
     moves_directories: bool = False
     moved: int = 0
+    source_quotas: list[int] = field(default_factory=list)  # rename: of what lies in the source parent
     result: pb.OperationResult = field(default_factory=pb.OperationResult)
 
     def add(self, inode_id: int, part: Part) -> None:
@@ -65,7 +67,7 @@ class Plan:
 
     def decided_parts(self) -> list[Part]:
         """Return the parts for the decision: names first, so that what has become stale is not taken for a refusal."""
-        return sorted(self.home_parts, key=lambda part: _DECIDED.get(part.WhichOneof("part") or "", 2))
+        return names_first(self.home_parts)
 
     def learn(self, operation: pb.Operation, session_id: bytes, part: Part, fact: Fact) -> Parts:
         """Take in what a prepared part found; returns parts of the second round, elsewhere than at home."""
@@ -84,13 +86,20 @@ class Plan:
     def _learn_directory(self, operation: pb.Operation, fact: Fact) -> None:
         create = operation.create
         self.result.inode.CopyFrom(fact.inode)
-        self.home_parts.append(
-            Part(put_name=PutName(parent=create.parent, name=create.name, inode_id=fact.inode_id, type=_DIRECTORY))
-        )
+        chain = QuotaChain(quotas=fact.inode.quotas)
+        name = PutName(parent=create.parent, name=create.name, inode_id=fact.inode_id, type=_DIRECTORY, chain=chain)
+        self.home_parts.append(Part(put_name=name))
 
 
-def plan(scope: Scope, operation: pb.Operation, home: frozenset[int]) -> Plan:
+def names_first(parts: list[Part]) -> list[Part]:
+    """Return parts in an order in which what has become stale shows before it makes others fail."""
+    return sorted(parts, key=lambda part: _DECIDED.get(part.WhichOneof("part") or "", 2))
+
+
+def plan(scope: Scope, operation: pb.Operation, home: frozenset[int], target_quotas: list[int] | None = None) -> Plan:
     """Return the plan of an operation. home: the partitions in this group.
+
+    target_quotas: of what lies in a rename's new parent, elsewhere; unknown, they are taken to be the source parent's.
 
     Raises Refusal (the operation fails), NothingToDo.
     """
@@ -104,7 +113,7 @@ def plan(scope: Scope, operation: pb.Operation, home: frozenset[int]) -> Plan:
         case "link":
             return _link(scope, operation, Plan(home))
         case "rename":
-            return _rename(scope, operation, Plan(home))
+            return _rename(scope, operation, Plan(home), target_quotas)
         case kind:
             raise Refusal(common_pb2.UNSUPPORTED, f"no operation across partitions: {kind}")
 
@@ -137,11 +146,18 @@ def _create(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
     if parent.mode & stat.S_ISGID:
         mode, gid = mode | stat.S_ISGID, parent.gid
     new = NewDirectory(
-        partition_id=request.partition_id, parent=request.parent, mode=mode, uid=operation.credential.uid, gid=gid
+        partition_id=request.partition_id,
+        parent=request.parent,
+        mode=mode,
+        uid=operation.credential.uid,
+        gid=gid,
+        quotas=quotas.below(parent),
     )
     made.add(make_id(request.partition_id, 0), Part(new_directory=new))
     if made.home_parts:
-        name = PutName(parent=request.parent, name=request.name, type=_DIRECTORY)  # of the new directory before it
+        chain = QuotaChain(quotas=new.quotas)
+        # Of the new directory before it.
+        name = PutName(parent=request.parent, name=request.name, type=_DIRECTORY, chain=chain)
         made.home_parts.append(Part(put_name=name))
     return made
 
@@ -152,7 +168,7 @@ def _remove(scope: Scope, request: pb.Unlink | pb.Rmdir, made: Plan, *, is_direc
         raise Refusal(common_pb2.NOT_A_DIRECTORY if is_directory else common_pb2.IS_A_DIRECTORY)
     removed = RemoveName(parent=request.parent, name=request.name, inode_id=inode_id, is_directory=is_directory)
     made.home_parts.append(Part(remove_name=removed))
-    made.add(inode_id, _drop(inode_id, is_directory, scope.session_id, request.held_inode))
+    made.add(inode_id, _drop(inode_id, is_directory, scope.session_id, request.held_inode, request.parent))
     made.result.replaced.inode_id = inode_id
     return made
 
@@ -179,7 +195,7 @@ def _put_link(made: Plan, operation: pb.Operation, type_: int) -> None:
     made.home_parts.append(Part(put_name=name))
 
 
-def _rename(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
+def _rename(scope: Scope, operation: pb.Operation, made: Plan, target_quotas: list[int] | None) -> Plan:
     request = operation.rename
     if request.no_replace and request.exchange:
         raise Refusal(common_pb2.INVALID_ARGUMENT, "no_replace and exchange exclude each other")
@@ -190,6 +206,12 @@ def _rename(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
         raise NothingToDo
     is_directory = type_ == _DIRECTORY
     made.moved = moved
+    made.source_quotas = quotas.below(scope.directory(request.parent))
+    is_here = partition_of(request.new_parent) in made.home
+    if is_here:
+        target_quotas = quotas.below(scope.directory(request.new_parent))
+    elif target_quotas is None:
+        target_quotas = made.source_quotas
     put = PutName(
         parent=request.new_parent,
         name=request.new_name,
@@ -197,17 +219,17 @@ def _rename(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
         type=type_,  # type: ignore[arg-type]
         rule=_rule(request),
         is_new_parent=True,
+        chain=QuotaChain(quotas=target_quotas),
     )
     if not request.exchange:
         gone = RemoveName(parent=request.parent, name=request.name, inode_id=moved, is_directory=is_directory)
         made.home_parts.append(Part(remove_name=gone))
-    made.add(
-        moved, Part(move_inode=MoveInode(inode_id=moved, new_parent=request.new_parent, is_directory=is_directory))
-    )
+    moves = MoveInode(inode_id=moved, new_parent=request.new_parent, is_directory=is_directory, quotas=target_quotas)
+    made.add(moved, Part(move_inode=moves))
     if request.parent != request.new_parent and (is_directory or request.exchange):
         made.moves_directories = True
         made.walks.append((request.new_parent, moved))
-    if partition_of(request.new_parent) in made.home:
+    if is_here:
         there, there_type = _find(scope, request.new_parent, request.new_name) or (0, 0)
         put.expected = there
         _displace(made, operation, scope.session_id, Fact(inode_id=there, type=there_type))  # type: ignore[arg-type]
@@ -239,19 +261,27 @@ def _displace(made: Plan, operation: pb.Operation, session_id: bytes, fact: Fact
             type=fact.type,
             rule=PutName.PRESENT,
             expected=made.moved,
+            chain=QuotaChain(quotas=made.source_quotas),
         )
         made.home_parts.append(Part(put_name=back))
-        moves = MoveInode(inode_id=there, new_parent=request.parent, is_directory=is_directory, displaced=True)
+        moves = MoveInode(
+            inode_id=there,
+            new_parent=request.parent,
+            is_directory=is_directory,
+            displaced=True,
+            quotas=made.source_quotas,
+        )
         made.add(there, Part(move_inode=moves))
         if request.parent != request.new_parent and is_directory:
             made.walks.append((request.parent, there))
     elif there and not request.no_replace:
-        made.add(there, _drop(there, is_directory, session_id, request.held_inode))
+        made.add(there, _drop(there, is_directory, session_id, request.held_inode, request.new_parent))
 
 
-def _drop(inode_id: int, is_directory: bool, session_id: bytes, held_inode: int) -> Part:  # noqa: FBT001 -- as in the part
+def _drop(inode_id: int, is_directory: bool, session_id: bytes, held_inode: int, parent: int) -> Part:  # noqa: FBT001 -- as in the part
     held = held_inode == inode_id
-    return Part(drop_link=DropLink(inode_id=inode_id, is_directory=is_directory, session_id=session_id, held=held))
+    dropped = DropLink(inode_id=inode_id, is_directory=is_directory, session_id=session_id, held=held, parent=parent)
+    return Part(drop_link=dropped)
 
 
 def move_lock() -> Part:

@@ -14,6 +14,7 @@ from ..copyset import awaiting
 from ..copyset.manager import CopysetManager
 from ..metastore import reads
 from ..metastore.scope import Refusal
+from ..quotas.owner import QuotaOwner
 from ..storage.environment import LmdbTransaction
 from .calls import verify
 from .coordinator import Coordinator
@@ -25,13 +26,20 @@ _log = structlog.get_logger()
 class TransactionCalls:
     """Answers calls to groups that this metaserver leads."""
 
-    def __init__(self, copysets: CopysetManager, coordinator: Coordinator, participant: Participant) -> None:
+    def __init__(
+        self, copysets: CopysetManager, coordinator: Coordinator, participant: Participant, quotas: QuotaOwner
+    ) -> None:
         self._copysets = copysets
         self._methods: dict[str, Callable[[Any], Any]] = {
             "Prepare": participant.prepare,
             "Finish": participant.finish,
             "Query": coordinator.query,
             "ReadInodes": self._read_inodes,
+            "Read": self._read,
+            "SetShare": quotas.set_share,
+            "MarkInodes": quotas.mark,
+            "Quota": quotas.operate,
+            "Recount": quotas.recount,
         }
 
     def leads(self, group_id: int) -> bool:
@@ -56,6 +64,12 @@ class TransactionCalls:
         except Refusal as refusal:
             raise refusal.as_error() from refusal
 
+    async def _read(self, request: pb.ReadRequest) -> pb.ReadReply:
+        def look(view: LmdbTransaction) -> pb.ReadReply:
+            return pb.ReadReply(result=reads.read(view, request.fs_id, request.read))
+
+        return await awaiting.read(self._copysets.get(request.group_id), look, ENTRY_DEADLINE_S)
+
 
 class TransactionService(TransactionServiceServicer):
     """See transaction.proto. secret: the cluster's."""
@@ -75,6 +89,21 @@ class TransactionService(TransactionServiceServicer):
 
     async def ReadInodes(self, request: pb.ReadInodesRequest, context: Any) -> Any:
         return await self._answer("ReadInodes", pb.ReadInodesReply, request, context)
+
+    async def Read(self, request: pb.ReadRequest, context: Any) -> Any:
+        return await self._answer("Read", pb.ReadReply, request, context)
+
+    async def SetShare(self, request: pb.SetShareRequest, context: Any) -> Any:
+        return await self._answer("SetShare", pb.SetShareReply, request, context)
+
+    async def MarkInodes(self, request: pb.MarkInodesRequest, context: Any) -> Any:
+        return await self._answer("MarkInodes", pb.MarkInodesReply, request, context)
+
+    async def Quota(self, request: pb.QuotaRequest, context: Any) -> Any:
+        return await self._answer("Quota", pb.QuotaReply, request, context)
+
+    async def Recount(self, request: pb.RecountRequest, context: Any) -> Any:
+        return await self._answer("Recount", pb.RecountReply, request, context)
 
     async def _answer(self, method: str, reply: Any, request: Any, context: Any) -> Any:
         async def work() -> Any:

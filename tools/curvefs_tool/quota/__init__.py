@@ -1,0 +1,1 @@
+"""``curvefs-tool quota ...``: limits of bytes and inodes, of filesystems and directories."""

@@ -1,0 +1,151 @@
+"""What the commands about quotas share: which filesystem and directory a path means, and who answers."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curvefs.proto import common_pb2, mds_pb2, mds_pb2_grpc, quota_pb2, quota_pb2_grpc, transaction_pb2
+from curvefs.src.client import mountpoints
+from curvefs.src.client.options import parse_size
+from curvefs.src.common.errors import StartupError, Unavailable
+from curvefs.src.common.exits import ExitCode
+from curvefs.src.rpc.blocking import BlockingClient
+
+from ..cluster import print_json, print_table
+
+STATES = {
+    transaction_pb2.QuotaStatus.COUNTING: "counting",
+    transaction_pb2.QuotaStatus.ACTIVE: "active",
+    transaction_pb2.QuotaStatus.DELETING: "deleting",
+}
+_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic only in new releases
+    """A size such as 10GiB, 10G or 4096."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value.removesuffix("B").removesuffix("i"))
+        except ValueError:
+            self.fail(f"'{value}' is no size such as 10GiB", param, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory: the filesystem's name, and the path from its root on."""
+
+    fs: str
+    path: bytes
+
+
+def path_argument(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the directory: a path in a mount, or with --fs one from the filesystem's root on."""
+    option = click.option("--fs", help="The filesystem; PATH is from its root on, e.g. /home.")
+    return click.argument("path", type=str)(option(function))
+
+
+def place_of(path: str, fs: str | None) -> Place:
+    """Return what a path means. Raises StartupError (USAGE) for one outside all mounts."""
+    if fs:
+        return Place(fs, os.fsencode("/" + path.strip("/")))
+    # The mount is not looked into: the path is taken as it is written.
+    absolute = os.path.normpath(Path.cwd() / path)
+    mount = mountpoints.mount_of(absolute)
+    if mount is None:
+        raise StartupError(
+            f"{path} is in no mount of CurveFS; with --fs NAME it is a path from its root", ExitCode.USAGE
+        )
+    mountpoint, name = mount
+    return Place(name, os.fsencode("/" + absolute[len(mountpoint.rstrip("/")) :].strip("/")))
+
+
+class Quotas:
+    """The quotas of one filesystem. Any metaserver answers for all of it."""
+
+    def __init__(self, mds: list[str], fs: str) -> None:
+        """Raises NotFound for an unknown filesystem."""
+        client = BlockingClient(mds)
+        try:
+            request = mds_pb2.GetFilesystemRequest(name=fs)
+            reply = client.call(mds_pb2_grpc.MdsServiceStub, "GetFilesystem", request)
+        finally:
+            client.close()
+        self.fs_id = reply.filesystem.fs_id
+        addresses = [peer.address for one in reply.partitions for peer in one.peers if peer.address]
+        if not addresses:
+            raise Unavailable(f"no metaserver is known for filesystem '{fs}'")
+        self._client = BlockingClient(list(dict.fromkeys(addresses)))
+
+    def call(self, method: str, request: Any, *, deadline_s: float = 20.0) -> Any:
+        """Call QuotaService."""
+        request.fs_id = self.fs_id
+        return self._client.call(quota_pb2_grpc.QuotaServiceStub, method, request, deadline_s=deadline_s)
+
+    def of(self, path: bytes) -> quota_pb2.DirectoryQuota:
+        """Return a directory's quota. Raises NotFound."""
+        found: quota_pb2.DirectoryQuota = self.call("GetQuota", quota_pb2.GetQuotaRequest(path=path)).quotas[0]
+        return found
+
+
+def as_json(one: quota_pb2.DirectoryQuota) -> dict[str, Any]:
+    """Return a quota as JSON has it."""
+    status = one.status
+    return {
+        "path": os.fsdecode(one.path),
+        "quota_id": status.quota_id,
+        "state": state_of(status),
+        "capacity": status.limit.bytes or None,
+        "inodes": status.limit.inodes or None,
+        "used_bytes": status.used.bytes,
+        "used_inodes": status.used.inodes,
+        "reserved_bytes": status.reserved.bytes,
+    }
+
+
+def state_of(status: transaction_pb2.QuotaStatus) -> str:
+    """Return a quota's state in a word; settling: it was changed, and not all partitions keep to it yet."""
+    if status.state == transaction_pb2.QuotaStatus.ACTIVE and status.settling:
+        return "settling"
+    return STATES[status.state]
+
+
+def show(quotas: list[quota_pb2.DirectoryQuota], *, json: bool) -> None:
+    """Print quotas."""
+    if json:
+        print_json([as_json(one) for one in quotas])
+        return
+    rows = [
+        [
+            os.fsdecode(one.path) or f"(removed, {one.status.inode_id})",
+            state_of(one.status),
+            size(one.status.limit.bytes) if one.status.limit.bytes else "-",
+            size(one.status.used.bytes),
+            str(one.status.limit.inodes or "-"),
+            str(one.status.used.inodes),
+        ]
+        for one in quotas
+    ]
+    print_table(["PATH", "STATE", "CAPACITY", "USED", "INODES", "USED"], rows)
+
+
+def size(bytes_: int) -> str:
+    """Return a size for people, exact where it is a multiple."""
+    for unit, name in _UNITS:
+        if bytes_ >= unit:
+            return f"{bytes_ // unit} {name}" if not bytes_ % unit else f"{bytes_ / unit:.2f} {name}"
+    return f"{bytes_} B"
+
+
+def amount(bytes_: int, inodes: int) -> common_pb2.QuotaAmount:
+    """Return an amount."""
+    return common_pb2.QuotaAmount(bytes=bytes_, inodes=inodes)

@@ -1,0 +1,74 @@
+"""``quota set`` and ``quota delete``. Both wait until every partition keeps to it."""
+
+import time
+from pathlib import Path
+
+import click
+
+from curvefs.proto import quota_pb2
+from curvefs.src.common.errors import NotFound, StartupError
+from curvefs.src.common.exits import ExitCode
+
+from ..cluster import cluster_options, command, mds_addresses
+from .access import Bytes, Quotas, amount, path_argument, place_of, show, state_of
+
+_PAUSE_S = 0.1
+_WAIT_S = 3600.0
+
+wait_option = click.option("--no-wait", is_flag=True, help="Return at once; `quota get` says when it is done.")
+
+
+@click.command("set")
+@path_argument
+@click.option("--capacity", type=Bytes(), default=0, help="Bytes of regular files, e.g. 10GiB; none: no limit.")
+@click.option("--inodes", type=click.IntRange(1), default=None, help="Files, directories and others; none: no limit.")
+@wait_option
+@cluster_options
+@command
+def set_quota(
+    path: str,
+    fs: str | None,
+    *,
+    capacity: int,
+    inodes: int | None,
+    no_wait: bool,
+    mds: str | None,
+    data: Path | None,
+    json: bool,
+) -> None:
+    """Limit what lies below the directory PATH. What is there already is counted first, and may be more."""
+    if not capacity and not inodes:
+        raise StartupError("--capacity or --inodes: a quota limits something", ExitCode.USAGE)
+    place = place_of(path, fs)
+    quotas = Quotas(mds_addresses(mds, data), place.fs)
+    request = quota_pb2.SetQuotaRequest(path=place.path, limit=amount(capacity, inodes or 0))
+    (said,) = quotas.call("SetQuota", request).quotas
+    end = time.monotonic() + _WAIT_S
+    while not no_wait and state_of(said.status) != "active" and time.monotonic() < end:
+        time.sleep(_PAUSE_S)
+        said = quotas.of(place.path)
+    show([said], json=json)
+
+
+@click.command("delete")
+@path_argument
+@wait_option
+@cluster_options
+@command
+def delete(path: str, fs: str | None, *, no_wait: bool, mds: str | None, data: Path | None, json: bool) -> None:
+    """Remove the quota of the directory PATH."""
+    place = place_of(path, fs)
+    quotas = Quotas(mds_addresses(mds, data), place.fs)
+    (said,) = quotas.call("DeleteQuota", quota_pb2.GetQuotaRequest(path=place.path)).quotas
+    end = time.monotonic() + _WAIT_S
+    while not no_wait and time.monotonic() < end and _is_there(quotas, said.status.quota_id):
+        time.sleep(_PAUSE_S)
+    show([said], json=json)
+
+
+def _is_there(quotas: Quotas, quota_id: int) -> bool:
+    try:
+        listed = quotas.call("ListQuotas", quota_pb2.ListQuotasRequest()).quotas
+    except NotFound:
+        return False
+    return any(one.status.quota_id == quota_id for one in listed)
