@@ -19,8 +19,8 @@ from curvefs_tool.topology.zones import file_of, server_name
 from curvefs.src.client import mountpoints
 from curvefs.src.common.errors import CurveFSError
 from curvefs.test.support.cluster import CLIENT, run, wait_until
+from curvefs.test.support.mount_load import Workload
 from curvefs.test.support.real_servers import FS, RealServers
-from curvefs.test.support.workload import Workload
 
 PATIENCE_S = 600.0
 METASERVERS, ZONES, REPLICAS = 5, 3, 3

@@ -12,7 +12,7 @@ from curvefs.src.client import mountpoints
 from curvefs.src.common.exits import ExitCode
 
 from ..support.cluster import Cluster, wait_until
-from ..support.workload import Workload
+from ..support.mount_load import Workload
 
 pytestmark = [pytest.mark.system, pytest.mark.fuse, pytest.mark.slow, pytest.mark.timeout(600)]
 

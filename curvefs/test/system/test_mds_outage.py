@@ -8,9 +8,9 @@ from curvefs.proto import mds_pb2, mds_pb2_grpc
 from curvefs.src.rpc.blocking import BlockingClient
 
 from ..support.cluster import wait_until
+from ..support.mount_load import Workload
 from ..support.real_mount import RealMount
 from ..support.real_servers import FS, RealServers
-from ..support.workload import Workload
 
 pytestmark = [pytest.mark.fuse, pytest.mark.timeout(300)]
 

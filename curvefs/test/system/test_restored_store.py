@@ -10,9 +10,9 @@ from curvefs.src.common.exits import ExitCode
 from curvefs.src.rpc.blocking import BlockingClient
 
 from ..support.cluster import wait_until
+from ..support.mount_load import Workload
 from ..support.real_mount import RealMount
 from ..support.real_servers import RealServers
-from ..support.workload import Workload
 
 pytestmark = [pytest.mark.fuse, pytest.mark.slow, pytest.mark.timeout(300)]
 
