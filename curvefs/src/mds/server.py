@@ -114,15 +114,7 @@ class Mds:
             random_bytes=world.random_bytes,
             random=world.random,
         )
-        self.scheduling = Scheduling(
-            _controller(config, world),
-            fleet_view,
-            self.reports,
-            self.views,
-            clock,
-            interval_s=config.schedule_interval_s,
-            not_before_s=clock.boottime_s() + config.orders_after_s,
-        )
+        self.scheduling = self._scheduling(config, world, fleet_view)
         self.heartbeats = Heartbeats(
             state,
             self.reports,
@@ -137,21 +129,36 @@ class Mds:
             interval_ms=config.heartbeat_interval_ms,
             orders_after_s=config.orders_after_s,
         )
-        self.services: dict[str, Any] = {
+        self.services = self._services(clock)
+        self.filesystems.resume()
+
+    def _scheduling(self, config: MdsConfig, world: World, fleet_view: FleetView) -> Scheduling:
+        clock = world.clock
+        return Scheduling(
+            _controller(config, world),
+            fleet_view,
+            self.reports,
+            self.views,
+            clock,
+            interval_s=config.schedule_interval_s,
+            not_before_s=clock.boottime_s() + config.orders_after_s,
+        )
+
+    def _services(self, clock: Clock) -> dict[str, Any]:
+        return {
             "MdsService": MdsService(
                 self.calls,
-                state,
+                self.state,
                 self.filesystems,
                 self.sessions,
                 views=self.views,
                 recovery=self.recovery,
-                identity=identity,
+                identity=self.identity,
                 clock=clock,
             ),
-            "TopologyService": TopologyService(self.calls, state, self.registration, self.views),
+            "TopologyService": TopologyService(self.calls, self.state, self.registration, self.views),
             "HeartbeatService": HeartbeatService(self.calls, self.heartbeats),
         }
-        self.filesystems.resume()
 
     def _view_fleet(self, config: MdsConfig, clock: Clock) -> FleetView:
         return FleetView(
