@@ -15,6 +15,7 @@ class FakeCluster(mds_pb2_grpc.MdsServiceServicer, topology_pb2_grpc.TopologySer
         self.filesystems, self.sessions, self.metaservers, self.partitions = [], [], [], []
         self.copysets, self.epoch = [], 1
         self.failures, self.requests = {}, []
+        self.recovery = mds_pb2.RecoveryReply()
         self.status = mds_pb2.GetStatusReply(mds_id="m1", pid=11, leading=True, metrics_address="127.0.0.1:9")
 
     def __enter__(self):
@@ -43,6 +44,13 @@ class FakeCluster(mds_pb2_grpc.MdsServiceServicer, topology_pb2_grpc.TopologySer
 
     def GetStatus(self, request, context):
         return self._answer("GetStatus", request, mds_pb2.GetStatusReply.FromString(self.status.SerializeToString()))
+
+    def GetRecovery(self, request, context):
+        return self._answer("GetRecovery", request, mds_pb2.RecoveryReply.FromString(self.recovery.SerializeToString()))
+
+    def EndRecovery(self, request, context):
+        self.recovery = mds_pb2.RecoveryReply()
+        return self._answer("EndRecovery", request, mds_pb2.RecoveryReply())
 
     def CreateFilesystem(self, request, context):
         made = mds_pb2.Filesystem(
