@@ -17,6 +17,7 @@ from curvefs.proto import common_pb2, copyset_pb2, heartbeat_pb2
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.errors import InvalidArgument, ResourceBusy, SessionEnded, StaleEpoch, WrongPartition
 from curvefs.src.common.exits import ExitCode
+from curvefs.src.common.tokens import membership_proof
 from curvefs.test.support.fake_mds import FakeMds
 from curvefs.test.support.metaserver_client import METASERVER_ID, SessionClient, call, make_partition
 
@@ -328,6 +329,29 @@ async def test_orders_of_heartbeats_are_carried_out(tmp_path):
             await mds.heartbeat_with(lambda beat: not beat.copysets[0].sessions)
             beat = await mds.heartbeat_with(lambda _: True)
             assert beat.copysets[0].partitions, "a group with a partition is not removed"
+
+
+async def test_an_mds_whose_store_was_restored_is_told_everything_and_has_nothing_removed(tmp_path):
+    async with fake_mds() as mds:
+        mds.answer = {"recovering": True, "changes": 12}
+        async with running(tmp_path, mds) as (_, address, __):
+            await make_partition(address, FS, GROUP)
+            beat = await mds.heartbeat_with(lambda beat: beat.in_full and bool(beat.copysets))
+            assert beat.copysets[0].partitions[0].spec.group_id == GROUP
+            assert beat.changes_told == 12
+            mds.answer = {"changes": 11}
+            beat = await mds.heartbeat_with(lambda beat: not beat.in_full)
+            assert not beat.copysets[0].partitions[0].HasField("spec")
+            mds.registrations.clear()
+            mds.has_forgotten = True
+            await mds.heartbeat_with(lambda _: bool(mds.registrations))
+            (again,) = mds.registrations
+            assert again.proof == membership_proof(mds.secret, METASERVER_ID, again.token)
+            assert (again.metaserver_id, again.address, again.changes_told) == (METASERVER_ID, address, 12)
+        async with running(tmp_path, mds) as (_, __, ___):
+            assert mds.registrations[-1].changes_told == 12, "it is remembered"
+            beat = await mds.heartbeat_with(lambda _: True)
+            assert len(beat.copysets) == 1
 
 
 async def test_a_deposed_mds_is_refused_also_after_a_restart(tmp_path):

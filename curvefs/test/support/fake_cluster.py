@@ -32,6 +32,7 @@ class FakeCluster(
         self.topology, self.changes = topology_pb2.GetTopologyReply(), []
         self.schedule, self.on_list = schedule_pb2.GetScheduleReply(), lambda: None
         self.failures, self.requests = {}, []
+        self.recovery = mds_pb2.RecoveryReply()
         self.status = mds_pb2.GetStatusReply(mds_id="m1", pid=11, leading=True, metrics_address="127.0.0.1:9")
 
     def __enter__(self):
@@ -61,6 +62,13 @@ class FakeCluster(
 
     def GetStatus(self, request, context):
         return self._answer("GetStatus", request, mds_pb2.GetStatusReply.FromString(self.status.SerializeToString()))
+
+    def GetRecovery(self, request, context):
+        return self._answer("GetRecovery", request, mds_pb2.RecoveryReply.FromString(self.recovery.SerializeToString()))
+
+    def EndRecovery(self, request, context):
+        self.recovery = mds_pb2.RecoveryReply()
+        return self._answer("EndRecovery", request, mds_pb2.RecoveryReply())
 
     def CreateFilesystem(self, request, context):
         made = mds_pb2.Filesystem(

@@ -25,6 +25,8 @@ class FakeMds(TopologyServiceServicer, HeartbeatServiceServicer):
         self.registrations = []
         self.heartbeats = []
         self.orders = []
+        self.answer = {}  # further fields of the answers to heartbeats
+        self.has_forgotten = False
         self.heard = asyncio.Event()
 
     async def start(self):
@@ -42,6 +44,7 @@ class FakeMds(TopologyServiceServicer, HeartbeatServiceServicer):
 
     async def RegisterMetaserver(self, request, context):
         self.registrations.append(request)
+        self.has_forgotten = False
         reply = topology_pb2.RegisterMetaserverReply(epoch=self.epoch)
         if request.cluster_id not in ("", self.cluster_id):
             reply.failure.code = common_pb2.PERMISSION_DENIED
@@ -54,8 +57,11 @@ class FakeMds(TopologyServiceServicer, HeartbeatServiceServicer):
     async def Heartbeat(self, request, context):
         self.heartbeats.append(request)
         self.heard.set()
+        if self.has_forgotten:
+            failure = common_pb2.Failure(code=common_pb2.PERMISSION_DENIED)
+            return heartbeat_pb2.HeartbeatReply(epoch=self.epoch, failure=failure)
         orders, self.orders = self.orders, []
-        return heartbeat_pb2.HeartbeatReply(epoch=self.epoch, next_heartbeat_ms=100, orders=orders)
+        return heartbeat_pb2.HeartbeatReply(epoch=self.epoch, next_heartbeat_ms=100, orders=orders, **self.answer)
 
     async def heartbeat_with(self, wanted):
         """Wait for a heartbeat of which ``wanted`` holds, from now on."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.metadata import version
 
 import pytest
 
@@ -78,6 +79,7 @@ def test_both_filesystems_their_files_and_their_mounts_survive_an_old_copy_of_th
             try:
                 there, known, made = replicas(servers), sessions(servers), filesystems(servers)
                 assert len(known) == 2
+                assert {client for _, client, _ in known.values()} == {version("curvefs")}
                 servers.metaservers[3].stop()  # so that something is missing
                 restore_store(servers)
                 wait_until(lambda: recovery(servers)["silent_metaservers"] == [3])

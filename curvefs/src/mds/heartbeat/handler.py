@@ -101,13 +101,10 @@ class Heartbeats:
 
     def _moved(self, request: pb.HeartbeatRequest) -> list[common_pb2.Peer]:
         """Return the peers of a metaserver's groups that are elsewhere than its configurations say."""
-        said = {peer.metaserver_id: peer.address for copyset in request.copysets for peer in copyset.peers}
-        said.pop(request.metaserver_id, None)
-        return [
-            common_pb2.Peer(metaserver_id=id_, address=found)
-            for id_, address in sorted(said.items())
-            if (found := self._views.address(id_)) and found != address
-        ]
+        said = {(peer.metaserver_id, peer.address) for copyset in request.copysets for peer in copyset.peers}
+        moved = {id_: found for id_, address in said if (found := self._views.address(id_)) and found != address}
+        moved.pop(request.metaserver_id, None)
+        return [common_pb2.Peer(metaserver_id=id_, address=found) for id_, found in sorted(moved.items())]
 
     def _orders(self, request: pb.HeartbeatRequest, now_s: float) -> Iterator[pb.Order]:
         missing, left = self._missing(request), self._left_behind(request)

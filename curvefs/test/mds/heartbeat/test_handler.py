@@ -2,7 +2,7 @@
 
 import pytest
 
-from curvefs.proto import heartbeat_pb2
+from curvefs.proto import common_pb2, heartbeat_pb2
 from curvefs.src.mds.heartbeat.reports import Reports
 
 pytestmark = pytest.mark.asyncio
@@ -18,6 +18,16 @@ async def test_offset_of_the_clock_is_noted(mds, metaserver):
     report = mds.mds.reports.get(metaserver.metaserver_id)
     assert report is not None
     assert report.clock_offset_ns == -3_000_000_000
+
+
+async def test_peers_that_are_elsewhere_than_configurations_say_are_told(lab, three):
+    assert list(lab.beat(three[0]).moved) == []
+    three[0].members[1] = [
+        common_pb2.Peer(metaserver_id=id_, address=address)
+        for id_, address in ((1, "127.0.0.1:1"), (2, "127.0.0.1:2"), (3, three[2].address), (9, "127.0.0.1:9"))
+    ]
+    [moved] = lab.beat(three[0]).moved
+    assert (moved.metaserver_id, moved.address) == (2, three[1].address)
 
 
 async def test_session_lists_are_not_kept(mds, metaserver):
