@@ -178,9 +178,13 @@ class Mds:
         )
         return {
             "MdsService": mds,
-            "TopologyService": TopologyService(calls, state, self.registration, self.views, self.places),
+            "TopologyService": TopologyService(
+                calls, state, self.registration, self.views, self.places, recovery=self.recovery
+            ),
             "HeartbeatService": HeartbeatService(calls, self.heartbeats),
-            "ScheduleService": ScheduleService(calls, self.scheduling, self.switches, self.duties, clock=clock),
+            "ScheduleService": ScheduleService(
+                calls, self.scheduling, self.switches, self.duties, recovery=self.recovery, clock=clock
+            ),
         }
 
     async def run(self) -> None:

@@ -6,6 +6,7 @@ from ....proto.schedule_pb2_grpc import ScheduleServiceServicer
 from ...common.clock import Clock
 from ...common.errors import InvalidArgument
 from ..calls import Calls, answers
+from ..recovery.recovery import Recovery
 from ..topology.duties import Duties
 from .operators import Operator
 from .scheduling import Scheduling
@@ -16,9 +17,17 @@ class ScheduleService(ScheduleServiceServicer):
     """See schedule.proto."""
 
     def __init__(
-        self, calls: Calls, scheduling: Scheduling, switches: Switches, duties: Duties, *, clock: Clock
+        self,
+        calls: Calls,
+        scheduling: Scheduling,
+        switches: Switches,
+        duties: Duties,
+        *,
+        recovery: Recovery,
+        clock: Clock,
     ) -> None:
         self.calls = calls
+        self._recovery = recovery
         self._scheduling = scheduling
         self._switches = switches
         self._duties = duties
@@ -49,6 +58,7 @@ class ScheduleService(ScheduleServiceServicer):
 
     @answers(pb.ScheduleReply)
     async def SetDuty(self, request: pb.SetDutyRequest) -> pb.ScheduleReply:
+        self._recovery.check()
         await self._duties.assign(request.metaserver_id, request.duty)
         return pb.ScheduleReply()
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 from ....proto import topology_pb2 as pb
 from ....proto.topology_pb2_grpc import TopologyServiceServicer
 from ..calls import Calls, answers
+from ..recovery.recovery import Recovery
 from ..state import State
 from .places import Places
 from .registration import Registration
@@ -18,8 +19,18 @@ R = TypeVar("R")
 class TopologyService(TopologyServiceServicer):
     """See topology.proto."""
 
-    def __init__(self, calls: Calls, state: State, registration: Registration, views: Views, places: Places) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        state: State,
+        registration: Registration,
+        views: Views,
+        places: Places,
+        *,
+        recovery: Recovery,
+    ) -> None:
         self.calls = calls
+        self._recovery = recovery
         self._places = places
         self._state = state
         self._registration = registration
@@ -46,6 +57,7 @@ class TopologyService(TopologyServiceServicer):
 
     @answers(pb.ApplyTopologyReply)
     async def ApplyTopology(self, request: pb.ApplyTopologyRequest) -> pb.ApplyTopologyReply:
+        self._recovery.check()
         return pb.ApplyTopologyReply(changes=map(str, await self._places.apply(request.file)))
 
     @answers(pb.GetTopologyReply)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from curvefs.proto import common_pb2
+from curvefs.proto import common_pb2, schedule_pb2, topology_pb2
 from curvefs.proto import mds_pb2 as pb
 from curvefs.src.common import tokens
 from curvefs.src.common.errors import NotFound, PermissionDenied, SessionEnded, Unavailable
@@ -174,6 +174,21 @@ async def test_nothing_is_made_removed_or_ended_meanwhile(lab, three):
     assert [one.calls for one in three] == [[], [], []]
     assert lab.mds.sessions.of(made.fs_id)[0].ending is False
     await lab.mds.sessions.renew(session.session_id)
+
+
+async def test_neither_topology_nor_duties_change_meanwhile(lab, three):
+    await restored(lab, await lab.copy_store(), recover=True)
+    before = await lab.keys()
+    services = lab.mds.services
+    file = b'{"pools": [{"name": "p", "replica_count": 1, "zones": [{"name": "z", "servers": [{"name": "s"}]}]}]}'
+    duty = schedule_pb2.SetDutyRequest(metaserver_id=1, duty=topology_pb2.DRAINS)
+    for reply in (
+        await services["TopologyService"].ApplyTopology(topology_pb2.ApplyTopologyRequest(file=file), None),
+        await services["ScheduleService"].SetDuty(duty, None),
+    ):
+        assert reply.failure.code == common_pb2.UNAVAILABLE, reply
+        assert "curvefs-tool recovery" in reply.failure.message
+    assert await lab.keys() == before
 
 
 async def test_a_deletion_that_was_under_way_goes_on_afterwards(lab, three):
