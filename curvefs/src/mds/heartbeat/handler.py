@@ -66,6 +66,7 @@ class Heartbeats:
         self._interval_ms = interval_ms
         self._orders_after_s = orders_after_s
         self._warned: set[tuple[int, str]] = set()
+        self._off: set[int] = set()  # metaservers whose last heartbeat came with a time that is off
         self._true_since: dict[int, dict[_Fact, float]] = {}  # by metaserver; boot time
 
     def beat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatReply:
@@ -180,10 +181,13 @@ class Heartbeats:
 
     def _look_at(self, request: pb.HeartbeatRequest, now_ns: int) -> None:
         metaserver_id = request.metaserver_id
-        if request.time_ns and abs(request.time_ns - now_ns) > _CLOCK_OFFSET_NS_MAX:
-            self._warn_once(metaserver_id, _CLOCK_IS_OFF)
-        else:
+        if not request.time_ns or abs(request.time_ns - now_ns) <= _CLOCK_OFFSET_NS_MAX:
+            self._off.discard(metaserver_id)
             self._warned.discard((metaserver_id, _CLOCK_IS_OFF))
+        elif metaserver_id in self._off:
+            self._warn_once(metaserver_id, _CLOCK_IS_OFF)
+        else:  # a single one may have waited for this MDS to begin
+            self._off.add(metaserver_id)
 
     def _warn_once(self, metaserver_id: int, what: str) -> None:
         if (metaserver_id, what) not in self._warned:

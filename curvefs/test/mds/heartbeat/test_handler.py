@@ -20,6 +20,14 @@ async def test_offset_of_the_clock_is_noted(mds, metaserver):
     assert report.clock_offset_ns == -3_000_000_000
 
 
+async def test_one_late_heartbeat_is_no_wrong_clock_and_two_are(mds, metaserver, capsys):
+    def beat(offset_s):
+        mds.mds.heartbeats.beat(metaserver.heartbeat(time_ns=mds.clock.time_ns() + offset_s * 10**9))
+        return capsys.readouterr().out.count("its clock differs")
+
+    assert [beat(offset_s) for offset_s in (-3, 0, -3, -3, -3, 0, 5, 5)] == [0, 0, 0, 1, 0, 0, 0, 1]
+
+
 async def test_peers_that_are_elsewhere_than_configurations_say_are_told(lab, three):
     assert list(lab.beat(three[0]).moved) == []
     three[0].members[1] = [
