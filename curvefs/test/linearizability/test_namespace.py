@@ -159,7 +159,7 @@ def test_what_is_gone_may_also_be_stale():
         (Rename(1, "h", 1, "i"), {"EISDIR"}),
         (Lookup(1, "h"), set()),
     ],
-    ids=str,
+    ids=lambda one: "-".join(sorted(one)) if isinstance(one, set) else str(one),
 )
 def test_any_error_whose_condition_holds_will_do_if_so_wished(operation, errors):
     model = Namespace(any_error=True)
