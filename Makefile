@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= curvefs/test
 
-.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long sim sim-faults chaos clean
+.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long sim sim-faults chaos drill clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ chaos: setup ## Real clusters: leaders killed under load (KILLS=20), quotas (OPE
 	@$(BIN)/python -m curvefs.test.chaos kills --kills $(or $(KILLS),20)
 	@$(BIN)/python -m curvefs.test.chaos quotas --operations $(or $(OPERATIONS),10000) $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m curvefs.test.chaos histories --count $(or $(HISTORIES),1000) $(if $(SEED),--seed $(SEED))
+
+drill: setup ## A real fleet loses a metaserver and a zone, and gains one, under a workload
+	@$(BIN)/python -m curvefs.test.chaos drill
 
 check: setup ## Lint, format, types, layers, fresh protobuf, tidiness
 	@$(BIN)/ruff check -q curvefs tools

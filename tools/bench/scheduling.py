@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from curvefs.src.mds.schedule.controller import Controller
 from curvefs.src.mds.schedule.operators import Limits, Scheduler
-from curvefs.test.mds.schedule.simulation import Fleet, Measured
+from curvefs.test.mds.schedule.simulation import Fleet, Measured, make_pass
 
 MOVES_OVER_MIN = 1.1
 LEADERS_OFF_MAX = 3
@@ -132,7 +132,7 @@ def main() -> None:
     watch(fleet, "all restart, leader balance", fleet.restart_all)
     watch(fleet, "all of it, interleaved", lambda: everything(fleet, part, zones), is_bounded=False)
     fresh = Controller(fleet.limits, fleet.random)
-    begun, _ = fresh.run([fleet.snapshot()], fleet.now_s)
+    begun, _ = make_pass(fresh, [fleet.snapshot()], fleet.now_s)
     print(f"a new MDS finds nothing to do: {len(begun)} operators")
     if begun:
         raise SystemExit("a balanced fleet is not left alone")

@@ -20,6 +20,7 @@ from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.mds.config import MdsConfig
+from curvefs.src.mds.etcd_options import etcd_options
 from curvefs.src.mds.migration import copy_state, retire_store
 from curvefs.src.mds.storage.opening import open_store
 from curvefs.src.process.config import load_config
@@ -33,20 +34,6 @@ from .shutdown import KernelMounts, Outside, stop_leftovers
 from .state import ClusterState, lock
 
 _LOOK_S = 0.05
-_ETCD_OPTIONS: list[Callable[..., Any]] = [
-    click.option("--etcd-prefix", help="All keys lie below it.  [default: curvefs/]"),
-    click.option("--etcd-ca", type=click.Path(path_type=Path), help="With it etcd is reached by TLS; PEM."),
-    click.option("--etcd-certificate", type=click.Path(path_type=Path), help="To be shown to etcd; PEM."),
-    click.option("--etcd-key", type=click.Path(path_type=Path), help="The key of that certificate; PEM."),
-    click.option("--etcd-user", help="Who to be in etcd."),
-    click.option("--etcd-password-file", type=click.Path(path_type=Path), help="Its first line is the password."),
-]
-
-
-def _etcd_options(function: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_ETCD_OPTIONS):
-        function = option(function)
-    return function
 
 
 @click.command("kv-migrate")
@@ -54,7 +41,7 @@ def _etcd_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--etcd", type=click.IntRange(1, 7), help="Members of the new etcd, of a cluster made by 'up'.")
 @click.option("--mds", type=click.IntRange(1, 7), help="How many MDS it has from now on.  [default: 1]")
 @click.option("--store", help="HOST:PORT,HOST:PORT of an etcd that runs; DATA is the folder of an MDS then.")
-@_etcd_options
+@etcd_options
 @command
 def kv_migrate(data: Path, *, etcd: int | None, mds: int | None, store: str | None, **flags: Any) -> None:
     """Move the state of an MDS from its folder into etcd. The cluster must be stopped.
@@ -107,7 +94,8 @@ def _move_cluster(data: Path, etcd: int, mds: int) -> str:
     with ExitStack() as stack:
         stack.callback(os.close, lock(data))
         state = ClusterState.load(data)
-        if any(name == "mds" and one.running for name, one in state.processes.items()):
+        left = state.processes | state.starting
+        if any(one.running and not name.startswith("etcd-") for name, one in left.items()):
             raise StartupError(f"the cluster runs; curvefs-tool down {data} stops it", ExitCode.BUSY)
         stop_leftovers(Outside(KernelMounts()), data)  # an etcd of an attempt that was killed
         if not settings.etcd:

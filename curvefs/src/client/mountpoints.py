@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..common.errors import StartupError
@@ -33,24 +34,27 @@ def resolve(mountpoint: str) -> str:
 def mounted_type(mountpoint: str) -> str | None:
     """Return the filesystem type mounted on exactly this folder, or None."""
     found = None
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        place = _OCTAL.sub(lambda match: chr(int(match[1], 8)), before.split(" ")[4])
+    for place, type_, _ in _mounts():
         if place == mountpoint:
-            found = after.split(" ")[0]
+            found = type_
     return found
 
 
 def mount_of(path: str) -> tuple[str, str] | None:
     """Return (mountpoint, filesystem's name) of the mount of ours that a path lies in, or None."""
     found: tuple[str, str] | None = None
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        place = _OCTAL.sub(lambda match: chr(int(match[1], 8)), before.split(" ")[4])
-        type_, source = after.split(" ")[:2]
+    for place, type_, source in _mounts():
         if _is_below(path, place) and (found is None or len(place) >= len(found[0])):
             found = place, source if type_ == FSTYPE else ""
     return found if found is not None and found[1] else None
+
+
+def _mounts() -> Iterator[tuple[str, str, str]]:
+    """Yield (mountpoint, type, source) of all mounts; a later one on the same folder hides the earlier one."""
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        type_, source = after.split(" ")[:2]
+        yield _OCTAL.sub(lambda match: chr(int(match[1], 8)), before.split(" ")[4]), type_, source
 
 
 def is_dead(mountpoint: str) -> bool:

@@ -15,6 +15,7 @@ from ..object.check import check_store
 from ..object.url import open_store
 from ..process.config import load_config
 from .config import MdsConfig
+from .etcd_options import etcd_options
 from .server import World
 from .terms import serve
 
@@ -47,12 +48,7 @@ def _ready(address: str) -> None:
 )
 @click.option("--store", help="'lmdb' (in the data folder), or etcd: HOST:PORT,HOST:PORT.  [default: lmdb]")
 @click.option("--lease-s", type=int, help="Seconds after which another MDS takes over from one that died.")
-@click.option("--etcd-prefix", help="All keys lie below it.  [default: curvefs/]")
-@click.option("--etcd-ca", type=click.Path(path_type=Path), help="With it etcd is reached by TLS; PEM.")
-@click.option("--etcd-certificate", type=click.Path(path_type=Path), help="Of this MDS, for etcd; PEM.")
-@click.option("--etcd-key", type=click.Path(path_type=Path), help="The key of that certificate; PEM.")
-@click.option("--etcd-user", help="Who to be in etcd.")
-@click.option("--etcd-password-file", type=click.Path(path_type=Path), help="Its first line is the password.")
+@etcd_options
 @click.version_option(package_name="curvefs")
 def main(config_file: Path | None, **flags: Any) -> None:
     """Serve filesystems, sessions and topology of a CurveFS cluster."""

@@ -6,7 +6,6 @@ replica is compared with the others.
 """
 
 import contextlib
-import os
 import signal
 import time
 from collections import Counter
@@ -16,10 +15,10 @@ from curvefs_tool.copyset.access import Copysets
 from curvefs_tool.copyset.compare import compare_replicas
 from curvefs_tool.topology.zones import file_of, server_name
 
-from curvefs.src.client import mountpoints
 from curvefs.src.common.errors import CurveFSError
-from curvefs.test.support.cluster import CLIENT, run, wait_until
+from curvefs.test.support.cluster import wait_until
 from curvefs.test.support.mount_load import Workload
+from curvefs.test.support.real_mount import RealMount
 from curvefs.test.support.real_servers import FS, RealServers
 
 PATIENCE_S = 600.0
@@ -55,25 +54,29 @@ class Drill:
         self._servers = servers
         self._report = report
         self._tell = tell
-        self._mount = servers.root / "mnt"
 
     def run(self):
         """Do everything, in order."""
         self._start()
-        load = Workload(self._mount / "load")
+        with RealMount(self._servers, FS) as mount:
+            self._work_on(mount)
+            mount.unmount()
+
+    def _work_on(self, mount):
+        load = Workload(mount.folder / "load")
         load.start()
         try:
             self._lose_one(load)
             self._gain_one(load)
             self._lose_a_zone(load)
         finally:
-            with contextlib.suppress(AssertionError):
+            try:
                 load.end()
-            self._report.faults += load.faults
+            except AssertionError as error:
+                self._report.faults.append(f"the workload found: {error}")
             self._say(f"the workload did {load.rounds} rounds; the longest took {load.longest_s:.2f} s")
         wait_until(self._alike, PATIENCE_S, "replicas that are alike")
         self._say("all replicas of every copyset are alike")
-        mountpoints.unmount(str(self._mount))
 
     def _start(self):
         self._servers.mds.start()
@@ -83,9 +86,6 @@ class Drill:
         for server in self._servers.metaservers.values():
             self._join(server)
         self._servers.create_fs()
-        self._mount.mkdir()
-        options = f"mds={self._servers.mds.address},log={self._servers.root}/client.log"
-        run(*CLIENT, FS, self._mount, "-o", options)
         self._say(f"{METASERVERS} metaservers in {ZONES} zones: {self._spread()}")
 
     def _join(self, server):
@@ -193,6 +193,4 @@ def run_drill(tell):
                 if server.process is not None:
                     with contextlib.suppress(ProcessLookupError):
                         server.signal(signal.SIGCONT)
-            if os.path.ismount(servers.root / "mnt"):
-                mountpoints.lazy_unmount(str(servers.root / "mnt"))
     return report

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curvefs.proto import common_pb2
 from curvefs.proto import mds_pb2 as pb
 from curvefs.src.common.errors import CurveFSError, NoSpace, Unavailable
 from curvefs.src.mds.authority import begin_serving
@@ -179,6 +180,17 @@ class MdsLab:
         shutil.rmtree(self.config.data / "kv")
         shutil.copytree(copy, self.config.data / "kv")
         return await self.start(recover=recover)
+
+    async def settle_configurations(self) -> None:
+        """Have every copyset report a configuration with its peers, so that it may be changed."""
+        for one in self.metaservers:
+            one.configurations |= dict.fromkeys(one.groups, 1)
+            for group_id in one.groups:
+                peers = self.mds.views.peers(group_id)
+                one.members[group_id] = [common_pb2.Peer(metaserver_id=peer.metaserver_id) for peer in peers]
+        self.beat_all()
+        for group_id, _ in list(self.mds.state.copysets.items()):
+            assert await self.mds.copysets.memberships.finished(group_id, PATIENCE_S)
 
     async def close(self) -> None:
         """End everything."""

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import time
 
 import pytest
 
@@ -17,7 +16,6 @@ from ..support.mount_load import Workload
 pytestmark = [pytest.mark.system, pytest.mark.fuse, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SHAPE = ("--etcd", "3", "--mds", "3", "--metaservers", "3", "--zones", "3")
-TAKEOVER_S = 6.0  # the lease of five seconds and one more, of which a busy machine gets three more
 
 
 def leading(cluster):
@@ -65,9 +63,7 @@ def test_files_go_on_whichever_mds_or_member_of_etcd_dies_or_stands_still(cluste
             name = leading(cluster)
             create(cluster, f"fs{number}")
             pid = cluster.kill9(name)
-            began = time.monotonic()
             wait_until(lambda: cluster.tool("list-fs", "--data", cluster.data, check=False).returncode == 0)
-            assert time.monotonic() - began < TAKEOVER_S + 3.0
             cluster.wait_restarted(name, pid)
         pid = cluster.kill9("etcd-1")
         create(cluster, "without-a-member")

@@ -14,15 +14,22 @@ on_option = click.option(
     "--on", "metaserver_id", metavar="METASERVER", type=click.IntRange(1), required=True, help="Whose replica."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-timeout_option = click.option(
-    "--timeout",
-    "timeout_s",
-    metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True),
-    default=CHANGE_TIMEOUT_S,
-    show_default=True,
-    help="How long new peers may take to catch up.",
-)
+
+
+def timeout_option_of(default_s: float, help_: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return --timeout, in seconds."""
+    return click.option(
+        "--timeout",
+        "timeout_s",
+        metavar="SECONDS",
+        type=click.FloatRange(0, min_open=True),
+        default=default_s,
+        show_default=True,
+        help=help_,
+    )
+
+
+timeout_option = timeout_option_of(CHANGE_TIMEOUT_S, "How long new peers may take to catch up.")
 
 
 class PeerList(click.ParamType):  # type: ignore[type-arg]  # generic only in new releases

@@ -16,7 +16,7 @@ from curvefs.src.common.exits import ExitCode
 from curvefs.src.rpc.blocking import BlockingClient
 
 from ..cluster import cluster_options, command, mds_addresses
-from ..copyset.options import metaserver_argument, tell
+from ..copyset.options import metaserver_argument, tell, timeout_option_of
 
 DRAIN_TIMEOUT_S = 3600.0
 PAUSE_S = 0.5
@@ -24,20 +24,8 @@ PAUSE_S = 0.5
 
 def waiting_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options about waiting."""
-    for option in (
-        click.option("--no-wait", is_flag=True, help="Return when it has begun."),
-        click.option(
-            "--timeout",
-            "timeout_s",
-            metavar="SECONDS",
-            type=click.FloatRange(0, min_open=True),
-            default=DRAIN_TIMEOUT_S,
-            show_default=True,
-            help="How long to wait; it goes on all the same.",
-        ),
-    ):
-        function = option(function)
-    return function
+    function = click.option("--no-wait", is_flag=True, help="Return when it has begun.")(function)
+    return timeout_option_of(DRAIN_TIMEOUT_S, "How long to wait; it goes on all the same.")(function)
 
 
 @click.command("drain")

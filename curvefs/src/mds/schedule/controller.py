@@ -96,25 +96,14 @@ class Controller:
 
     # ----------------------------------------------------------------------------------------- one pass
 
-    def run(self, snapshots: Sequence[Snapshot], now_s: float) -> tuple[list[Operator], list[Ended]]:
-        """Look at what has come of the operators, and begin new ones; return what began and what ended.
-
-        snapshots: of the pools. Limits are for all of them together, so recover has its turn in each one first.
-        """
-        steps = self.steps(snapshots, now_s)
-        try:
-            work = next(steps)
-            while True:
-                work = steps.send(work())
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return] # what steps() returns
-
     def steps(
         self, snapshots: Sequence[Snapshot], now_s: float
     ) -> Generator[Callable[[], list[Operator]], list[Operator], tuple[list[Operator], list[Ended]]]:
-        """Make a pass, and yield what takes long: pure work, to be done anywhere; be sent what that returned.
+        """Look at what has come of the operators, and begin new ones; return what began and what ended.
 
-        Meanwhile orders may be asked for, and people may begin operators and cancel some.
+        Yields what takes long: pure work, to be done anywhere; is sent what that returned. Meanwhile orders may be
+        asked for, and people may begin operators and cancel some. snapshots: of the pools. Limits are for all of them
+        together, so recover has its turn in each one first.
         """
         ended = list(self._settle(snapshots, now_s))
         begun: list[Operator] = []

@@ -85,10 +85,11 @@ class Lending:
             return
         if record.settling:
             await self.settle()
-        await self._grant(record, partition_id, need)
+            share = await self._port.share(partition_id, self._quota_id)
+        await self._grant(record, partition_id, share, need)
 
-    async def _grant(self, record: state_pb2.QuotaRecord, partition_id: int, need: Amount) -> None:
-        share = await self._port.share(partition_id, self._quota_id)
+    async def _grant(self, record: state_pb2.QuotaRecord, partition_id: int, share: Share, need: Amount) -> None:
+        """Lend a partition what it needs and a part of what is free. share: what it has, which is too little."""
         used = {kind: getattr(share.used, kind) + getattr(share.reserved, kind) for kind in _KINDS}
         partitions = await self._port.partitions()
         free = await self._free(record, partition_id, used)

@@ -12,6 +12,7 @@ from curvefs.src.mds.schedule.controller import SWITCHES, Controller
 from curvefs.src.mds.schedule.operators import Limits, Scheduler, Step
 from curvefs.src.mds.schedule.progress import End
 from curvefs.src.mds.schedule.snapshot import CopysetInfo, MetaserverInfo, Snapshot
+from curvefs.test.mds.schedule.simulation import make_pass
 
 GROUP = CopysetInfo(5, (1, 2, 3), 1, 40)
 
@@ -36,7 +37,7 @@ class Lab:
         self.now_s += later_s
         self.group = replace(self.group, **changed)
         snapshot = Snapshot.of(self.servers.values(), [self.group], replica_count=3)
-        _, ended = self.controller.run([snapshot], self.now_s)
+        _, ended = make_pass(self.controller, [snapshot], self.now_s)
         return [one.end for one in ended]
 
     def orders(self, id_: int, *, leading: bool = False, has: bool = True, index: int = 0, target_has: bool = True):
@@ -161,7 +162,7 @@ def test_it_ends_when_it_takes_too_long(lab, step, source, target, timeout_s):
 
 def test_a_copyset_that_is_gone_ends_it(lab):
     lab.ask(Step.ADD_PEER, 0, 4)
-    _, ended = lab.controller.run([Snapshot.of(lab.servers.values(), [], replica_count=3)], 100.0)
+    _, ended = make_pass(lab.controller, [Snapshot.of(lab.servers.values(), [], replica_count=3)], 100.0)
     assert [one.end for one in ended] == [End.MOVED_ON]
 
 

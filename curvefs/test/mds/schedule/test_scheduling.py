@@ -3,7 +3,6 @@
 import pytest
 import pytest_asyncio
 
-from curvefs.proto import common_pb2
 from curvefs.src.mds.schedule.operators import Scheduler
 from curvefs.test.mds.groups import move, orders, place
 from curvefs.test.mds.lab import MdsLab
@@ -18,14 +17,7 @@ async def four(tmp_path):
     lab = MdsLab(tmp_path / "mds", replica_count=3, offline_after_s=OFFLINE_S, leader_cooling_s=0.0)
     await lab.start()
     await lab.add_metaservers(4)
-    for one in lab.metaservers:
-        one.configurations |= dict.fromkeys(one.groups, 1)
-        for group_id in one.groups:
-            peers = lab.mds.views.peers(group_id)
-            one.members[group_id] = [common_pb2.Peer(metaserver_id=peer.metaserver_id) for peer in peers]
-    lab.beat_all()
-    for group_id, _ in list(lab.mds.state.copysets.items()):
-        await lab.mds.copysets.memberships.finished(group_id, 20.0)
+    await lab.settle_configurations()
     for scheduler in (Scheduler.COPYSET_BALANCE, Scheduler.LEADER_BALANCE):
         lab.mds.scheduling.controller.switch(scheduler, on=False)
     yield lab

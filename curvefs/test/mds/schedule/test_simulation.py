@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from curvefs.src.mds.schedule.controller import Controller
 from curvefs.src.mds.schedule.operators import Limits, Scheduler
 from curvefs.src.mds.schedule.progress import End
-from curvefs.test.mds.schedule.simulation import Fleet, Measured
+from curvefs.test.mds.schedule.simulation import Fleet, Measured, make_pass
 
 ZONES = 6
 
@@ -26,7 +26,7 @@ def check_level(fleet: Fleet) -> None:
     replicas, leaders = fleet.replica_counts().values(), fleet.leader_counts().values()
     assert max(replicas) - min(replicas) <= 1
     assert max(leaders) - min(leaders) <= 3
-    begun, _ = Controller(fleet.limits, fleet.random).run([fleet.snapshot()], fleet.now_s)
+    begun, _ = make_pass(Controller(fleet.limits, fleet.random), [fleet.snapshot()], fleet.now_s)
     assert begun == []
 
 
@@ -141,5 +141,5 @@ def test_after_anything_that_happens_all_is_whole_again(data):
             failed.clear()
     fleet.settle()
     fleet.check_whole()
-    begun, _ = Controller(fleet.limits, fleet.random).run([fleet.snapshot()], fleet.now_s)
+    begun, _ = make_pass(Controller(fleet.limits, fleet.random), [fleet.snapshot()], fleet.now_s)
     assert begun == []

@@ -2,12 +2,11 @@
 
 import pytest
 
-from curvefs.proto import common_pb2, schedule_pb2, schedule_pb2_grpc, topology_pb2
+from curvefs.proto import schedule_pb2, schedule_pb2_grpc, topology_pb2
 from curvefs.src.common.errors import InvalidArgument, NotFound, ResourceBusy
 from curvefs.src.mds.schedule.operators import Scheduler
 from curvefs.src.rpc.asyncio_client import AsyncClient
 from curvefs.test.mds.groups import members, move, orders, place
-from curvefs.test.mds.lab import PATIENCE_S
 from curvefs.test.mds.topology.topologies import pool, text
 from curvefs.test.support.fake_metaserver import FakeMetaserver
 
@@ -18,14 +17,7 @@ SERVES, DRAINS, RETIRES = topology_pb2.SERVES, topology_pb2.DRAINS, topology_pb2
 
 async def settle(lab):
     """Have every copyset report a configuration, so that it may be changed."""
-    for one in lab.metaservers:
-        one.configurations |= dict.fromkeys(one.groups, 1)
-        for group_id in one.groups:
-            peers = lab.mds.views.peers(group_id)
-            one.members[group_id] = [common_pb2.Peer(metaserver_id=peer.metaserver_id) for peer in peers]
-    lab.beat_all()
-    for group_id in members(lab):
-        assert await lab.mds.copysets.memberships.finished(group_id, PATIENCE_S)
+    await lab.settle_configurations()
     lab.clock.advance(11)
     lab.beat_all()
 
