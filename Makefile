@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= curvefs/test
+WORKERS ?= 3
 
 .PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long sim sim-faults chaos drill clean
 
@@ -19,7 +20,7 @@ demo-stop: ## Stop what `make demo` started
 	@$(BIN)/python -m curvefs_tool.demo stop
 
 test: setup check ## Everything: checks, unit tests, real mounts, real processes
-	@$(BIN)/python -m pytest -q $(TESTS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(TESTS)
 
 test-long: setup ## The same with the sizes that take long (100,000 files, ...)
 	@CURVEFS_TEST_LONG=1 $(BIN)/python -m pytest -q curvefs/test/system

@@ -77,7 +77,7 @@ def run_many(seeds, workers=WORKERS, say=print, **more):
     """Run schedules until one fails. Returns (how many were clean, all counters, the failure or None)."""
     began = said_at = time.monotonic()
     counters, clean = Counter(), 0
-    with multiprocessing.get_context("fork").Pool(workers, prepare) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, prepare) as pool:
         for outcome in pool.imap_unordered(functools.partial(run_collecting, **more), seeds, chunksize=4):
             counters += outcome.counters
             if outcome.invariant is not None:
