@@ -125,7 +125,7 @@ def after(*operations):
         (Readdir(5), "ENOTDIR"),
         (Readdir(7), "ENOENT"),
     ],
-    ids=str,
+    ids=lambda part: part[0] if type(part) is tuple else str(part),
 )
 def test_each_answer_and_no_other(operation, answer):
     state = after(*START)
