@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from curvefs.src.metaserver.copyset import group
@@ -36,7 +37,7 @@ class Finding:
     invariant: str | None = None
     seed: int = 0
     schedules: int = 0
-    ignored: int = 0  # failures before it that the fault does not explain
+    ignored: dict[str, int] = field(default_factory=dict)  # failures before it that the fault does not explain
     why: str = ""
 
 
@@ -52,7 +53,7 @@ def run(name):
         )
         if applied.returncode:
             return Finding(name, what, why=f"it does not apply: {applied.stderr.strip()}")
-        first = ignored = 0
+        first, ignored = 0, Counter()
         while True:
             found = _python(folder, "curvefs.test.sim.plant", "--look", str(first), checkers, fixed)
             if found.returncode:
@@ -61,7 +62,7 @@ def run(name):
             ignored += finding.ignored
             if finding.invariant is None or _is_clean(finding.seed, fixed):
                 return replace(finding, ignored=ignored)
-            ignored += 1
+            ignored[finding.invariant] += 1
             first = finding.seed + 1
 
 
@@ -86,13 +87,14 @@ def look(first, checkers, fixed):
     assert Path(group.__file__).is_relative_to(ROOT), "the code with the fault is what runs"
     runner.prepare()
     fit = checkers.removeprefix("Found by: ").split(", ")
-    ignored = 0
+    ignored = Counter()
     for seed in range(first, SCHEDULES_MAX):
         invariant = runner.run_collecting(seed, **fixed).invariant
         if invariant in fit:
             print(json.dumps({"invariant": invariant, "seed": seed, "schedules": seed + 1, "ignored": ignored}))
             return
-        ignored += invariant is not None
+        if invariant is not None:
+            ignored[invariant] += 1
     print(json.dumps({"schedules": SCHEDULES_MAX, "ignored": ignored}))
 
 
@@ -111,7 +113,8 @@ def main():
             after = f"{finding.schedules} runs"
             print(f"{finding.name:<44} {finding.invariant or 'NOT FOUND':<26} {after:>9}   {finding.what}", flush=True)
             if finding.ignored:
-                print(f"    not counted before that: {finding.ignored} failures that it does not explain", flush=True)
+                names = ", ".join(f"{name} ({count})" for name, count in sorted(finding.ignored.items()))
+                print(f"    not counted before that, since it does not explain them: {names}", flush=True)
             if finding.why:
                 print(f"    {finding.why}", flush=True)
     print(f"{len(names) - missed} of {len(names)} faults found")
