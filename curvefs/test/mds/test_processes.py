@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import pytest
 import pytest_asyncio
 from curvefs_tool.status import collect
 
-from curvefs.proto import mds_pb2, mds_pb2_grpc
+from curvefs.proto import common_pb2, mds_pb2, mds_pb2_grpc
 from curvefs.src.common.errors import Unreachable
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.rpc.asyncio_client import AsyncClient
@@ -131,13 +132,24 @@ async def test_leader_asked_to_stop_hands_over_at_once(fleet):
     assert fleet.processes["one"].wait(PATIENCE_S) == 0
 
 
-async def test_leader_stopped_past_its_lease_serves_no_more_when_it_goes_on(fleet):
+async def test_leader_stopped_past_its_lease_serves_no_more_when_it_goes_on(fleet, etcd, tmp_path):
     one, two = fleet.start("one"), fleet.start("two")
-    fleet.processes["one"].send_signal(signal.SIGSTOP)
-    await fleet.until("two", lambda status: status.leading)
-    fleet.processes["one"].send_signal(signal.SIGCONT)
+    wish = mds_pb2.CreateFilesystemRequest(name="late", object_store=f"file://{tmp_path / 'objects'}")
+    async with grpc.aio.insecure_channel(one) as channel:
+        assert (await MDS(channel).GetStatus(mds_pb2.GetStatusRequest(), timeout=PATIENCE_S)).leading
+        fleet.processes["one"].send_signal(signal.SIGSTOP)
+        # When it goes on it has a call in hand, which came while it took itself for the leader.
+        late = MDS(channel).CreateFilesystem(wish, timeout=PATIENCE_S)
+        await fleet.until("two", lambda status: status.leading)
+        fleet.processes["one"].send_signal(signal.SIGCONT)
+        assert (await late).failure.code == common_pb2.REDIRECT
     status = await fleet.until("one", lambda status: status.leader == two)
     assert not status.leading
+    # In the store's own history every write counts on from the one before: none of the first term is in the second.
+    epochs = await asyncio.to_thread(etcd.history, b"curvefs/cluster/epoch")
+    changes = await asyncio.to_thread(etcd.history, b"curvefs/cluster/changes")
+    assert [value for _, value in epochs] == [b"1", b"2"]
+    assert [int(value) for _, value in changes] == list(range(1, len(changes) + 1))
     async with client_of(one) as client:
         reply = await client.call(MDS, "ListFilesystems", mds_pb2.ListFilesystemsRequest())
     assert reply.epoch == 2

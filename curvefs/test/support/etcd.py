@@ -171,6 +171,15 @@ class EtcdCluster:
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
             return json.load(reply)
 
+    def history(self, key: bytes) -> list[tuple[int, bytes]]:
+        """Return (revision, value) of all versions of a key since it was made."""
+        versions: list[tuple[int, bytes]] = []
+        at: dict[str, Any] = {}
+        while found := self.ask("kv/range", key=key, **at).get("kvs"):
+            versions.append((int(found[0]["mod_revision"]), base64.b64decode(found[0]["value"])))
+            at = {"revision": versions[-1][0] - 1}
+        return versions[::-1]
+
     def leader(self) -> int:
         """Return the member that leads etcd's own consensus."""
         for member, process in enumerate(self._processes):
