@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${1:-python3}
-PACKAGES=(fuse3 libfuse3-dev pkg-config gcc libc6-dev make mount util-linux git tar diffutils iproute2 iptables etcd-server openssl)
+PACKAGES=(fuse3 libfuse3-dev pkg-config gcc libc6-dev make mount util-linux git tar diffutils iproute2 iptables etcd-server etcd-client openssl)
 
 missing=()
 for package in "${PACKAGES[@]}"; do

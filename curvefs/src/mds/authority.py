@@ -5,8 +5,9 @@ has replaced can write nothing. A write that is refused so, or whose outcome sta
 memory may no longer agree with the store, and the MDS must begin anew. The epoch is the number of the term, told with
 every answer and order (rule 25): `cluster/epoch`, raised by the first write of each term, never lowered.
 
-Every write is counted, in the store (`cluster/changes`). Metaservers are told the number and report it: so it is found
-out when a store was restored from an older copy (recovery/).
+Every write is counted, in the store (`cluster/changes`), and compares the count with that of the write before. So an
+MDS whose store was replaced by an older copy while it served finds that out at its next write, and begins anew.
+Metaservers are told the number and report it: so the next one finds out that the copy lacks something (recovery/).
 
 Cluster id and session secret are made once, by the same write, and never change.
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from ..common.errors import StaleEpoch, StartupError, Unavailable
 from ..common.exits import ExitCode
 from .election import PREFIX, Candidacy
-from .storage.protocol import KeyValueStore, Operation, Put, prefix_end
+from .storage.protocol import Compare, KeyValueStore, Operation, Put, Relation, Target, prefix_end
 
 CLUSTER_ID = b"cluster/id"
 MOVED = b"cluster/moved"  # in a store whose state was moved elsewhere: where
@@ -50,6 +51,7 @@ class Authority:
         self.epoch = epoch
         self.changes_found = changes_found
         self.changes = changes_found + 1
+        self._stored = self.changes  # the count as it was written last
         self._candidacy = candidacy
 
     @property
@@ -58,12 +60,13 @@ class Authority:
         return self._candidacy.holds
 
     async def write(self, operations: Sequence[Operation]) -> None:
-        """Write, if this MDS may still.
+        """Write, if this MDS may still; one write at a time.
 
         Raises NoSpace or IOFailure (nothing is written, go on), StaleEpoch or Unavailable (authority is lost).
         """
         changes = self.changes + 1
-        await _write(self.store, self._candidacy, [*operations, _count(changes)])
+        await _write(self.store, self._candidacy, _counted(self._stored), [*operations, _count(changes)])
+        self._stored = changes
         self.changes = max(changes, self.changes)
 
     def count_from(self, changes: int) -> None:
@@ -99,7 +102,8 @@ async def begin_serving(
         _SECRET: random_bytes(32),
     }
     missing = [Put(key, value) for key, value in new.items() if stored[key] is None]
-    await _write(store, candidacy, [*missing, Put(_EPOCH, b"%d" % epoch), _count(changes + 1), *also])
+    written = [*missing, Put(_EPOCH, b"%d" % epoch), _count(changes + 1), *also]
+    await _write(store, candidacy, _counted(changes), written)
     values = {key: item.value if (item := stored[key]) else new[key] for key in new}
     cluster = Cluster(values[CLUSTER_ID].decode(), values[_SECRET])
     return Authority(store, candidacy, cluster, epoch, changes_found=changes)
@@ -134,12 +138,21 @@ def _count(changes: int) -> Put:
     return Put(_CHANGES, b"%d" % changes)
 
 
-async def _write(store: KeyValueStore, candidacy: Candidacy, operations: Sequence[Operation]) -> None:
+def _counted(changes: int) -> Compare:
+    """Return the condition that the store has had so many writes."""
+    if not changes:
+        return Compare(_CHANGES, Target.VERSION, Relation.EQUAL, 0)
+    return Compare(_CHANGES, Target.VALUE, Relation.EQUAL, b"%d" % changes)
+
+
+async def _write(
+    store: KeyValueStore, candidacy: Candidacy, counted: Compare, operations: Sequence[Operation]
+) -> None:
     if not candidacy.holds:
         candidacy.end("its lease was not renewed in time")
         raise Unavailable(f"this MDS no longer serves: {await candidacy.over()}")
     try:
-        result = await store.txn([candidacy.fence], operations)
+        result = await store.txn([candidacy.fence, counted], operations)
     except Unavailable as error:
         candidacy.end(f"the outcome of a write is unknown: {error}")
         raise
@@ -147,5 +160,6 @@ async def _write(store: KeyValueStore, candidacy: Candidacy, operations: Sequenc
         candidacy.end("a write was abandoned")
         raise
     if not result.succeeded:
-        candidacy.end("another MDS has taken over")
-        raise StaleEpoch("another MDS has taken over")
+        reason = "another MDS has taken over, or the store was replaced by an older copy"
+        candidacy.end(reason)
+        raise StaleEpoch(reason)

@@ -13,7 +13,9 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -180,6 +182,21 @@ class EtcdCluster:
             at = {"revision": versions[-1][0] - 1}
         return versions[::-1]
 
+    def save_snapshot(self, file: Path) -> None:
+        """Save the whole store with etcd's own tool, while it serves."""
+        self._etcdctl("snapshot", "save", str(file), f"--endpoints={self.endpoints[0]}")
+
+    def restore_snapshot(self, file: Path) -> None:
+        """Replace the store of the only member, which is down, by what was saved; restart() is to follow."""
+        assert self._processes == [None]
+        data = self._data(0)
+        shutil.rmtree(data)
+        self._etcdctl("snapshot", "restore", str(file), f"--data-dir={data}", *self._membership(0))
+
+    def _etcdctl(self, *words: str) -> None:
+        environment = os.environ | {"ETCDCTL_API": "3"}
+        subprocess.run(["etcdctl", *words], check=True, capture_output=True, timeout=PATIENCE_S, env=environment)
+
     def leader(self) -> int:
         """Return the member that leads etcd's own consensus."""
         for member, process in enumerate(self._processes):
@@ -216,14 +233,20 @@ class EtcdCluster:
             return bool(json.load(reply).get("health") == "true")
         return False
 
+    def _data(self, member: int) -> Path:
+        return self._folder / f"etcd-{member}"
+
+    def _membership(self, member: int) -> list[str]:
+        flags = [f"--name=m{member}", f"--initial-advertise-peer-urls={self._peers[member]}"]
+        flags += [f"--initial-cluster={','.join(f'm{n}={url}' for n, url in enumerate(self._peers))}"]
+        return [*flags, f"--initial-cluster-token={self._folder}"]
+
     def _command(self, member: int) -> list[str]:
         scheme = "http" if self._certificates is None else "https"
-        client, peer = f"{scheme}://{self.endpoints[member]}", self._peers[member]
-        command = ["etcd", f"--name=m{member}", f"--data-dir={self._folder / f'etcd-{member}'}"]
+        client = f"{scheme}://{self.endpoints[member]}"
+        command = ["etcd", f"--data-dir={self._data(member)}", *self._membership(member)]
         command += [f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
-        command += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
-        command += [f"--initial-cluster={','.join(f'm{n}={url}' for n, url in enumerate(self._peers))}"]
-        command += [f"--initial-cluster-token={self._folder}", "--log-level=warn", "--logger=zap"]
+        command += [f"--listen-peer-urls={self._peers[member]}", "--log-level=warn", "--logger=zap"]
         command += [f"--listen-metrics-urls={self._health[member]}"]
         if self._certificates is not None:
             made = self._certificates

@@ -1,4 +1,4 @@
-"""The MDS's data folder is replaced by an older copy: nothing is lost, nothing is used twice, mounts go on."""
+"""The MDS's store is replaced by an older copy: nothing is lost, nothing is used twice, mounts go on."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ from curvefs.src.common.exits import ExitCode
 from curvefs.src.rpc.blocking import BlockingClient
 
 from ..support.cluster import wait_until
+from ..support.etcd import EtcdCluster
 from ..support.mount_load import Workload
 from ..support.real_mount import RealMount
 from ..support.real_servers import RealServers
@@ -125,3 +126,35 @@ def test_an_operator_says_that_the_store_is_a_copy_and_when_enough_is_known(serv
     servers.start_again()
     wait_until(lambda: create(servers, "second", check=False).returncode == 0)
     assert filesystems(servers) == {"demo": 1, "second": 2}
+
+
+def test_etcd_restored_from_its_own_snapshot_is_found_out_and_learns_what_it_lacks(tmp_path):
+    with (
+        EtcdCluster(tmp_path / "etcd") as etcd,
+        RealServers(metaserver=METASERVER, mds=MDS | {"store": etcd.store}) as servers,
+    ):
+        servers.start()
+        servers.create_fs()
+        with RealMount(servers, "demo") as first:
+            etcd.save_snapshot(tmp_path / "saved")
+            create(servers, "second")
+            with RealMount(servers, "second") as second:
+                (second.folder / "later").write_text("than the copy")
+                known, made = sessions(servers), filesystems(servers)
+                etcd.kill(0)
+                etcd.restore_snapshot(tmp_path / "saved")
+                etcd.restart(0)
+                # The MDS goes on with what it has in memory, until it is to write something.
+                refused = create(servers, "third", check=False)
+                assert refused.returncode == ExitCode.FAILED, refused
+                wait_until(lambda: "the store is an older copy" in servers.mds.said(), 60)
+                wait_until(lambda: not recovery(servers)["recovering"], 60)
+                assert filesystems(servers) == made == {"demo": 1, "second": 2}
+                wait_until(lambda: sessions(servers) == known)
+                assert (second.folder / "later").read_text() == "than the copy"
+                (first.folder / "after").write_text("the recovery")
+                create(servers, "third")
+                assert filesystems(servers)["third"] == 3
+                assert "a new session is open" not in first.log() + second.log()
+                second.unmount()
+            first.unmount()

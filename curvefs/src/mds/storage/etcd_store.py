@@ -158,6 +158,9 @@ class EtcdStore:
             request = pb.WatchRequest(create_request=create)
             async with contextlib.aclosing(self._client.follow(WatchStub, "Watch", request)) as replies:  # type: ignore[type-var] # follow() is an async generator
                 async for reply in replies:
+                    if reply.created and reply.header.revision + 1 < from_revision:
+                        # A member that is behind, or a store that was replaced by an older copy.
+                        raise HistoryCompacted(f"the store is at revision {reply.header.revision}")
                     if reply.compact_revision:
                         raise HistoryCompacted(f"changes from revision {from_revision} on are no longer known")
                     if reply.canceled:
