@@ -107,6 +107,48 @@ def test_a_shared_mapping_is_written_back(folder):
     assert (folder / "a").read_bytes() == bytes(5_000) + b"hello" + bytes(9_995) + b"end" + bytes(4_997)
 
 
+GROWING = """
+import mmap, os, sys
+with open(sys.argv[1], "r+b") as file:
+    os.ftruncate(file.fileno(), 9_000)
+    with mmap.mmap(file.fileno(), 9_000) as memory:
+        assert memory[100:] == bytes(8_900)
+        memory[8_000:8_003] = b"new"
+        os.ftruncate(file.fileno(), 8_002)
+        os.ftruncate(file.fileno(), 9_000)
+        assert memory[8_000:8_004] == b"ne\\0\\0", memory[8_000:8_004]
+"""
+
+
+def test_a_mapping_follows_its_file_when_that_is_cut_and_grows(folder):
+    (folder / "a").write_bytes(b"x" * 100)
+    subprocess.run([sys.executable, "-c", GROWING, folder / "a"], check=True)
+    assert (folder / "a").read_bytes() == b"x" * 100 + bytes(7_900) + b"ne" + bytes(998)
+
+
+@pytest.mark.parametrize("flag", ["O_SYNC", "O_DSYNC"])
+def test_synchronous_writes_are_read_by_others_at_once(folder, flag):
+    writer = os.open(folder / "a", os.O_WRONLY | os.O_CREAT | getattr(os, flag), 0o644)
+    for number in range(20):
+        assert os.pwrite(writer, b"%05d" % number, 4 * number) == 5
+        assert (folder / "a").read_bytes()[4 * number :] == b"%05d" % number
+    os.close(writer)
+
+
+def test_a_sparse_file_of_a_tebibyte_holds_what_was_written_into_it(folder):
+    places = [0, (4 << 20) - 3, (64 << 20) - 2, (3 << 30) + 1, (1 << 40) - 6]
+    with open(folder / "a", "wb") as file:
+        for place in places:
+            file.seek(place)
+            file.write(b"here!!")
+    assert (folder / "a").stat().st_size == 1 << 40
+    assert (folder / "a").stat().st_blocks < 1 << 12
+    with open(folder / "a", "rb") as file:
+        for place in places:
+            file.seek(max(place - 10, 0))
+            assert file.read(26).strip(b"\0") == b"here!!", place
+
+
 def test_a_missing_file_cannot_be_truncated(folder):
     with pytest.raises(OSError) as caught:
         os.truncate(folder / "none", 5)

@@ -125,6 +125,28 @@ def test_a_database_keeps_every_commit_that_returned_when_the_client_is_killed(e
     base.close()
 
 
+SYNCHRONOUS = """
+import os, signal, sys
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | getattr(os, sys.argv[2]), 0o644)
+for number in range(40):
+    os.pwrite(file, b"%04d" % number * 1000, 3_000 * number)
+    print(number, flush=True)
+signal.pause()
+"""
+
+
+def test_what_was_written_synchronously_survives_the_client_though_nobody_closed_it(cluster):
+    cluster.up()
+    for flag in ("O_SYNC", "O_DSYNC"):
+        command = [sys.executable, "-c", SYNCHRONOUS, cluster.mnt / flag, flag]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert [int(writer.stdout.readline()) for _ in range(40)] == list(range(40))
+            cluster.wait_restarted("client", cluster.kill9("client"))
+            writer.kill()
+        wanted = b"".join(b"%04d" % number * 750 for number in range(39)) + b"0039" * 1000
+        assert (cluster.mnt / flag).read_bytes() == wanted
+
+
 def test_the_death_of_everything_at_once_loses_nothing_that_returned(workers):
     workers.wait_for_progress(40)
     workers.cluster.kill_everything()
