@@ -20,7 +20,7 @@ demo-stop: ## Stop what `make demo` started
 	@$(BIN)/python -m curvefs_tool.demo stop
 
 test: setup check ## Everything: checks, unit tests, real mounts, real processes
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --durations=15 $(TESTS)
 
 test-long: setup ## The same with the sizes that take long (100,000 files, ...)
 	@CURVEFS_TEST_LONG=1 $(BIN)/python -m pytest -q curvefs/test/system
