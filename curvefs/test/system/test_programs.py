@@ -89,7 +89,7 @@ def test_sqlite_keeps_500_transactions(either_cluster):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # some 20,000 small programs
+@pytest.mark.timeout(900)  # configure runs hundreds of programs
 def test_a_c_project_is_configured_built_and_tested(either_cluster):
     cluster = either_cluster
     sources = run(ROOT / "tools" / "c_project.sh").stdout.strip()
