@@ -1,6 +1,7 @@
 """What nothing refers to any more leaves the bucket, whatever dies meanwhile; what is referred to stays."""
 
 import itertools
+import json
 import os
 import random
 
@@ -122,3 +123,34 @@ def test_another_leader_goes_on_where_one_was_killed(cluster, store):
     wait_until(lambda: len(objects(store)) < 1900, 60, "it has begun")
     cluster.kill9("metaserver-2")
     wait_empty(store)
+
+
+def test_gc_finds_what_nothing_refers_to_and_what_is_missing_while_the_filesystem_is_used(cluster, store):
+    cluster.up("--delete-grace", "0")
+
+    def gc(*flags, code=0):
+        done = cluster.tool("gc", "demo", "--data", cluster.data, "--older-than", "0", "--json", *flags, check=False)
+        assert done.returncode == code, done.stderr
+        said = json.loads(done.stdout)
+        return [one["name"] for one in said["garbage"]], [one["name"] for one in said["missing"]]
+
+    (cluster.mnt / "gone").write_bytes(content(1, 1000))
+    [stray] = objects(store)
+    (cluster.mnt / "gone").unlink()
+    wait_empty(store)
+    (cluster.mnt / "kept").write_bytes(content(2, 1000))
+    [kept] = objects(store)
+    store.put(stray, b"as if it had not been deleted")
+    with (cluster.mnt / "open").open("wb") as file:
+        file.write(content(3, 20 << 20))
+        wait_until(lambda: len(objects(store)) > 3, 30, "blocks are stored that are not published yet")
+        assert gc() == ([stray], [])
+        assert gc("--delete") == ([stray], [])
+        assert stray not in objects(store)
+    assert gc() == ([], [])
+    assert (cluster.mnt / "open").read_bytes() == content(3, 20 << 20)
+    store.delete([kept])
+    assert gc(code=1) == ([], [kept])
+    table = cluster.tool("gc", "demo", "--data", cluster.data, check=False)
+    assert table.returncode == 1
+    assert f"missing: {kept}: chunk 0 of inode" in table.stdout
