@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import random
+import re
+from pathlib import Path
 
 import pytest
 
@@ -106,7 +108,9 @@ def test_a_metaserver_killed_while_it_deletes_goes_on_after_it_is_back(cluster, 
     for number in range(3000):
         (cluster.mnt / f"f{number}").unlink()
     wait_until(lambda: len(objects(store)) < 2500, 60, "it has begun")
+    [worker] = [int(pid) for pid in re.findall(r"the worker was started +pid=(\d+)", cluster.log("metaserver-1"))]
     old = cluster.kill9("metaserver-1")
+    wait_until(lambda: not Path(f"/proc/{worker}").exists(), 30, "its worker has ended with it")
     cluster.wait_restarted("metaserver-1", old)
     wait_until(lambda: len(objects(store)) == 2, 90, "the rest is deleted")
     assert (cluster.mnt / "kept").read_bytes() == content(1, 5 << 20)

@@ -2,19 +2,38 @@
 # ruff: noqa: N802, D102 -- gRPC gives the methods their names, the .proto documents them
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from ....proto import reclaim_pb2 as pb
 from ....proto.reclaim_pb2_grpc import ReclaimServiceServicer
+from ...common.errors import Unavailable
 from ..calls import answer
 from ..copyset import awaiting
 from ..copyset.manager import CopysetManager
+from ..storage.environment import Environment
 from ..storage.transaction import StateReader
 from .checking import check_chunks, list_slices
 
 READ_DEADLINE_S = 5.0
 T = TypeVar("T")
+
+
+class _Interruptible:
+    """A view that gives up when the state is being closed, or replaced by a snapshot."""
+
+    def __init__(self, view: StateReader, environment: Environment) -> None:
+        self._view = view
+        self._environment = environment
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._view.get(key)
+
+    def scan(self, start: bytes, end: bytes, limit: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        for pair in self._view.scan(start, end, limit):
+            if self._environment.is_closing:
+                raise Unavailable("the state is being closed")
+            yield pair
 
 
 class ReclaimService(ReclaimServiceServicer):
@@ -50,6 +69,6 @@ class ReclaimService(ReclaimServiceServicer):
 
         def read() -> T:
             with group.environment.read_at_length() as view:
-                return look(view)
+                return look(_Interruptible(view, group.environment))
 
         return await asyncio.to_thread(read)
