@@ -39,6 +39,7 @@ class _Commands(LazyGroup):
         "schedule": "schedule:schedule",
         "recovery": "recovery:recovery",
         "quota": "quota.commands:quota",
+        "gc": "gc.commands:gc",
         "install-helpers": "install_helpers:install_helpers",
     }
 

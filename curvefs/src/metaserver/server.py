@@ -18,6 +18,7 @@ import structlog
 
 from ...proto.copyset_pb2_grpc import add_CopysetServiceServicer_to_server
 from ...proto.metaserver_pb2_grpc import add_MetaServerServiceServicer_to_server
+from ...proto.reclaim_pb2_grpc import add_ReclaimServiceServicer_to_server
 from ..common.addresses import parse_addresses
 from ..common.clock import Clock
 from ..common.errors import StartupError
@@ -38,9 +39,12 @@ from .orders import Orders
 from .peers.metrics import PeerMetrics
 from .peers.peers import Peers
 from .peers.settings import PeerSettings
+from .reclaim.reclaimer import Reclaimer
+from .reclaim.service import ReclaimService
 from .service import MetaServerService
 from .transactions.transactions import Transactions
 from .wal.segments import LogSettings
+from .worker.worker import Worker
 
 _log = structlog.get_logger()
 
@@ -91,6 +95,8 @@ class _Parts:
     copysets: CopysetManager
     transactions: Transactions
     membership: Membership
+    worker: Worker
+    reclaimer: Reclaimer
     address: str = ""  # where it listens, once it does
 
 
@@ -122,6 +128,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.transactions.servicer,
             parts.transactions.quota_servicer,
             parts.peers.servicer,
+            partial(add_ReclaimServiceServicer_to_server, ReclaimService(parts.copysets)),
         ]
         server = await start_server(parts.folder.address_to_listen(config.listen), services)
         parts.address = server.address
@@ -131,6 +138,8 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.copysets.run(),
             parts.peers.run(),
             parts.transactions.run(),
+            parts.worker.run(),
+            parts.reclaimer.run(),
             _watch_lag(parts.metrics),
             _introduce(parts.link, server.address, page.address, ready),
         ]
@@ -194,7 +203,9 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
     stack.push_async_callback(transactions.close)
     stack.push_async_callback(copysets.close)
     stack.push_async_callback(orders.close)
-    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions, membership)
+    worker = Worker(metrics, log_level=config.log_level, log_json=config.log_json)
+    reclaimer = Reclaimer(copysets, transactions.calls, worker, mds, clock=world.clock, metrics=metrics)
+    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions, membership, worker, reclaimer)
     return parts
 
 

@@ -125,6 +125,14 @@ def test_a_filesystem_is_created_as_asked(cluster):
     assert run(*words).stdout == f"created media ({said['uuid']})\n"
 
 
+@pytest.mark.parametrize(("said", "seconds"), [("0", 0), ("90s", 90), ("10m", 600), ("12h", 43200), ("1d", 86400)])
+def test_the_delete_grace_is_a_time(cluster, said, seconds):
+    run("create-fs", "media", "--object-store", "file:///o", "--delete-grace", said)
+    assert cluster.requests[-1][1].delete_grace_s == seconds
+    run("create-fs", "media", "--object-store", "file:///o")
+    assert not cluster.requests[-1][1].HasField("delete_grace_s"), "the MDS knows the default"
+
+
 @pytest.mark.parametrize(
     ("code", "message", "exit_code"),
     [
@@ -150,6 +158,7 @@ def test_a_refused_creation_ends_with_its_reason_and_a_code_of_its_own(cluster, 
         (("media", "--object-store", "ftp://o"), "'ftp://o' is no object store"),
         (("media", "--object-store", "s3://user:secret@bucket"), "must not carry credentials"),
         (("media", "--object-store", "file:///o", "--chunk-size", "big"), "'big' is no size"),
+        (("media", "--object-store", "file:///o", "--delete-grace", "-1s"), "'-1s' is no time"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anybody_is_asked(cluster, words, reason):
@@ -158,6 +167,9 @@ def test_what_makes_no_sense_is_refused_before_anybody_is_asked(cluster, words, 
     assert reason in done.stderr
     assert "secret" not in done.stderr
     assert cluster.requests == []
+
+
+DEMO = mds_pb2.CreateFilesystemRequest(name="demo", object_store="file:///o")
 
 
 def test_the_first_filesystem_waits_for_the_copysets_of_all_metaservers(cluster, monkeypatch):
@@ -170,7 +182,7 @@ def test_the_first_filesystem_waits_for_the_copysets_of_all_metaservers(cluster,
         return answer(method, request, reply)
 
     monkeypatch.setattr(cluster, "_answer", one_after_the_other)
-    filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 3)
+    filesystems.ensure_filesystem([cluster.address], DEMO, 3)
     asked = [method for method, _ in cluster.requests]
     assert (asked.count("ListCopysets"), asked.count("CreateFilesystem")) == (3, 1)
 
@@ -180,12 +192,12 @@ def test_the_first_filesystem_is_tried_again_while_metaservers_join_but_not_for_
     monkeypatch.setattr(filesystems, "_PAUSE_S", 0.05)
     cluster.fail("CreateFilesystem", common_pb2.UNAVAILABLE, "2 of 3 metaservers needed are online")
     with pytest.raises(Unavailable, match="2 of 3"):
-        filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 0)
+        filesystems.ensure_filesystem([cluster.address], DEMO, 0)
     assert [method for method, _ in cluster.requests].count("CreateFilesystem") > 1
     cluster.requests.clear()
     cluster.fail("CreateFilesystem", common_pb2.OBJECT_STORE_UNAVAILABLE, "it does not answer")
     with pytest.raises(StartupError) as caught:
-        filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 0)
+        filesystems.ensure_filesystem([cluster.address], DEMO, 0)
     assert caught.value.exit_code == ExitCode.OBJECT_STORE
     assert [method for method, _ in cluster.requests].count("CreateFilesystem") == 1
 
