@@ -7,7 +7,7 @@ from ....proto import metaserver_pb2 as pb
 from ...common.ids import CHUNK_RANGE_SIZE, FIRST_ORDINARY_N, PARTITION_SHIFT, ROOT_INODE, make_id
 from ..storage import keys
 from ..storage.transaction import StateTransaction
-from . import attributes, data, ids, locks, namespace, quota_owner, quotas, sessions, transactions
+from . import attributes, compaction, data, ids, locks, namespace, quota_owner, quotas, sessions, transactions
 from .applied import Applied
 from .scope import Refusal, Scope
 
@@ -27,6 +27,8 @@ def apply(txn: StateTransaction, index: int, term: int, entry: state_pb2.Entry) 
     try:
         if command == "decide":
             transactions.decide(scope, entry, applied, term)
+        elif command == "compact":
+            compaction.compact(scope, entry.compact, term, applied)
         else:
             _COMMANDS[command](scope, entry, applied)
     except Refusal as refusal:
@@ -194,7 +196,7 @@ def _delete_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     first, end = make_id(command.partition_id, 0), make_id(command.partition_id + 1, 0)
     ranges = [
         (keys.of_inode(table, command.fs_id, first), keys.of_inode(table, command.fs_id, end))
-        for table in (keys.INODE, keys.DENTRY, keys.XATTR, keys.SLICE, keys.CUT, keys.WAITER)
+        for table in (keys.INODE, keys.DENTRY, keys.XATTR, keys.SLICE, keys.CUT, keys.WAITER, keys.TALLY, keys.LISTED)
     ]
     for table in (keys.INODE, keys.DENTRY):
         start, stop = keys.of_inode(table, command.fs_id, first), keys.of_inode(table, command.fs_id, end)
