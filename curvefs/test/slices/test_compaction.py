@@ -11,7 +11,7 @@ from curvefs.src.slices.compaction import LaterOn, merged, plan_all, plan_worthw
 from curvefs.src.slices.overlay import overlay
 
 KIB, MIB = 1 << 10, 1 << 20
-CHUNK = MIB
+CHUNK, LARGE = MIB, 4 * MIB
 
 
 class Chunk:
@@ -141,38 +141,38 @@ def test_stored_runs_do_not_overlap_and_begin_and_end_with_bytes(writes):
 
 
 def test_everything_written_becomes_one_slice():
-    chunk = Chunk()
+    chunk = Chunk(LARGE)
     for n in range(16):
         chunk.write(n * 256 * KIB, 256 * KIB)
     for n in range(100):
         chunk.write(n * 40 * KIB, 4 * KIB)
-    chunk.carry_out(plan_all(chunk.slices, CHUNK))
+    chunk.carry_out(plan_all(chunk.slices, LARGE))
     assert len(chunk.slices) == 1
-    assert plan_all(chunk.slices, CHUNK) is None
+    assert plan_all(chunk.slices, LARGE) is None
 
 
 def test_what_nobody_reads_costs_nothing():
-    chunk = Chunk()
+    chunk = Chunk(LARGE)
     for _ in range(20):
         chunk.write(0, MIB)
     chunk.zero(0, MIB)
-    plan = plan_worthwhile(chunk.slices, CHUNK)
+    plan = plan_worthwhile(chunk.slices, LARGE)
     assert (plan.runs, plan.zeros, plan.written_bytes) == ((), (), 0)
 
 
 def test_a_sparse_chunk_is_left_alone_until_it_has_twice_as_many_slices():
-    chunk = Chunk()
+    chunk = Chunk(LARGE)
     for n in range(16):
         chunk.write(n * 256 * KIB, 4 * KIB)
-    assert plan_worthwhile(chunk.slices, CHUNK) == LaterOn(32)
+    assert plan_worthwhile(chunk.slices, LARGE) == LaterOn(32)
 
 
 def test_a_large_slice_that_others_follow_is_left_alone():
-    chunk = Chunk()
+    chunk = Chunk(LARGE)
     chunk.write(0, 2 * MIB)
     for n in range(20):
         chunk.write(2 * MIB + n * 4 * KIB, 4 * KIB)
-    plan = plan_worthwhile(chunk.slices, CHUNK)
+    plan = plan_worthwhile(chunk.slices, LARGE)
     assert (plan.first, plan.end, plan.written_bytes) == (1, 21, 80 * KIB)
 
 
