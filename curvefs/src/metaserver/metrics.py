@@ -26,6 +26,7 @@ class Metrics:
         self.groups = self._gauge("groups", "Groups here.")
         self.log_bytes = self._gauge("log_bytes", "Size of the log.")
         self.lag_seconds = self._gauge("event_loop_lag_seconds", "Longest delay of the event loop of late.")
+        self.worker_starts = self._counter("worker_starts", "Times the worker process was started.")
         self._taken: list[int] = []
 
     def taken(self, operations: int) -> None:

@@ -41,6 +41,7 @@ from .peers.settings import PeerSettings
 from .service import MetaServerService
 from .transactions.transactions import Transactions
 from .wal.segments import LogSettings
+from .worker.worker import Worker
 
 _log = structlog.get_logger()
 
@@ -91,6 +92,7 @@ class _Parts:
     copysets: CopysetManager
     transactions: Transactions
     membership: Membership
+    worker: Worker
     address: str = ""  # where it listens, once it does
 
 
@@ -131,6 +133,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.copysets.run(),
             parts.peers.run(),
             parts.transactions.run(),
+            parts.worker.run(),
             _watch_lag(parts.metrics),
             _introduce(parts.link, server.address, page.address, ready),
         ]
@@ -194,7 +197,8 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
     stack.push_async_callback(transactions.close)
     stack.push_async_callback(copysets.close)
     stack.push_async_callback(orders.close)
-    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions, membership)
+    worker = Worker(metrics, log_level=config.log_level, log_json=config.log_json)
+    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions, membership, worker)
     return parts
 
 

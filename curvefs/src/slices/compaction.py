@@ -6,8 +6,8 @@ published, cut or punched before and after the replacement.
 
 Leading slices that are large and mostly alive are left alone as long as what follows becomes few and is smaller: then a
 byte of a file that is appended to is written again a logarithmic number of times. What is overwritten at random leaves
-nothing to leave alone: all of it is written again, but only when that is at most AMPLIFICATION times what came since, or
-when the list has SLICES_HIGH slices. So lists stay bounded, and a chunk is written again once per that many slices.
+nothing to leave alone: all of it is written again, but only when that is at most AMPLIFICATION times what came since,
+or when the list has SLICES_HIGH slices. So lists stay bounded, and a chunk is written again once per that many slices.
 
 Invariant: the overlay of the chunk is the same before and after, and with anything that comes later on top.
 """

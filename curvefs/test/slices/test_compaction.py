@@ -1,5 +1,6 @@
 """Plans of compaction: what a chunk holds stays the same, with whatever comes later; lists and work stay bounded."""
 
+import itertools
 import random
 
 from hypothesis import given, settings
@@ -76,8 +77,7 @@ lists = st.lists(st.one_of(pieces, small, small, small), min_size=1, max_size=30
 def chunk_of(writes):
     chunk = Chunk()
     for offset, length, zero in writes:
-        length = min(length, UNITS - offset)
-        (chunk.zero if zero else chunk.write)(offset * KIB, length * KIB)
+        (chunk.zero if zero else chunk.write)(offset * KIB, min(length, UNITS - offset) * KIB)
     return chunk
 
 
@@ -134,7 +134,7 @@ def test_what_is_planned_can_take_the_place_of_what_goes(writes):
 def test_stored_runs_do_not_overlap_and_begin_and_end_with_bytes(writes):
     plan = merged(chunk_of(writes).slices, len(writes) // 3, CHUNK)
     places = sorted([(run.offset, run.length) for run in plan.runs] + list(plan.zeros))
-    assert all(a + n <= b for (a, n), (b, _) in zip(places, places[1:], strict=False))
+    assert all(a + n <= b for (a, n), (b, _) in itertools.pairwise(places))
     for run in plan.runs:
         assert run.pieces[0].slice is not None
         assert run.pieces[-1].slice is not None

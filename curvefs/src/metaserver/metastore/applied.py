@@ -11,7 +11,8 @@ class Applied:
     """Results of operations, or why the command as a whole was refused.
 
     facts: of a prepared transaction's parts. conflict: the lock that it met. decided: the decision. quota, share: as
-    they are after a command about them. locked: inodes that could not be marked. ranges: chunk ids leased to the leader.
+    they are after a command about them. locked: inodes that could not be marked. reference: the one that was added.
+    ranges: chunk ids leased to the leader.
     """
 
     results: pb.OperationResults | None = None
@@ -24,3 +25,4 @@ class Applied:
     share: common_pb2.QuotaShare | None = None
     locked: list[int] | None = None
     ranges: list[common_pb2.IdRange] | None = None
+    reference: int | None = None

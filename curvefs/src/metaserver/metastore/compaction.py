@@ -1,8 +1,8 @@
-"""Compaction in the state: ids for what is stored anew, and the one entry that puts it in the place of what was merged.
+"""Compaction in the state: ids for what is stored anew, and the entry that puts it in the place of what was merged.
 
-Ids are leased to the leader of a group for its term, as to a session: a range is used by entries of the term in which it
-was leased and of no other, and what a term leaves open the first leader after it closes. So whatever was stored and not
-published is found (rules 2 and 3).
+Ids are leased to the leader of a group for its term, as to a session: a range is used by entries of the term in which
+it was leased and of no other, and what a term leaves open the first leader after it closes. So whatever was stored and
+not published is found (rules 2 and 3).
 
 A commit is taken only if the slices between two orders are, byte for byte, those that were merged: then nothing was
 published, cut, purged or compacted in between that it could undo. What comes in their place takes the last of their
@@ -20,7 +20,7 @@ from ..storage import keys
 from ..storage.transaction import StateReader
 from . import data, ids
 from .applied import Applied
-from .scope import Refusal, Scope
+from .scope import Refusal, Scope, put_queued
 
 CLOSED_PER_ENTRY_MAX = 400
 _HOLDER = b"compact:"  # no session's id is so long
@@ -80,7 +80,7 @@ def _holder(fs_id: int, term: int) -> bytes:
 def _commit(scope: Scope, commit: state_pb2.CompactCommit, applied: Applied) -> None:
     inode_id, chunk_index = commit.inode_id, commit.chunk_index
     inode = scope.inode(inode_id)
-    chunk_size = scope.partition(inode_id).spec.chunk_size
+    scope.partition(inode_id)  # it must be served
     first = keys.slice_(scope.fs_id, inode_id, chunk_index, commit.first_order)
     pairs = list(scope.txn.scan(first, keys.slice_(scope.fs_id, inode_id, chunk_index, commit.last_order + 1)))
     if digest_of(pairs) != commit.digest:
@@ -95,7 +95,7 @@ def _commit(scope: Scope, commit: state_pb2.CompactCommit, applied: Applied) -> 
         data.queue_slice(scope, key, value)
     orders = [keys.slice_order(key) for key, _ in pairs]
     for order, one in zip(orders[len(orders) - len(commit.replacement) :], commit.replacement, strict=True):
-        data.put_slice(scope, inode, inode.length, one, chunk_size, order)
+        data.put_slice(scope, inode, one, order=order)
     scope.tallies.look_again(inode_id, chunk_index, commit.look_again_at)
     applied.ranges = list(result.ranges)
 
@@ -118,9 +118,8 @@ def _give_up(scope: Scope, chunk_id: int) -> None:
         record.published = bits.to_bytes(CHUNK_RANGE_SIZE // 8, "little")
         scope.txn.put(key, record.SerializeToString(deterministic=True))
     one = common_pb2.IdRange(kind=common_pb2.CHUNK, first=chunk_id, end=chunk_id + 1)
-    queued = state_pb2.DeleteRecord(queued_ns=scope.time_ns, never_published=one)
-    place = keys.delete(scope.fs_id, scope.time_ns, scope.next_order())
-    scope.txn.put(place, queued.SerializeToString(deterministic=True))
+    queued = state_pb2.DeleteRecord(queued_ns=scope.time_ns, never_published=one, published=b"\0")
+    put_queued(scope, scope.time_ns, queued)
 
 
 def _close(scope: Scope, term: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
 from ..storage import keys
-from . import ids, quotas
+from . import ids, quotas, references
 from .scope import Refusal, Scope
 
 LENGTH_MAX = 1 << 62
@@ -36,8 +36,9 @@ def append_slices(scope: Scope, operation: pb.Operation, result: pb.OperationRes
     ids.publish(scope, chunk_ids, result)
     quotas.use_reserved(scope, request.inode_id, request.reserved)
     length = max(inode.length, end)
+    references.number_pieces(scope, slices)
     for one in slices:
-        put_slice(scope, inode, length, one, chunk_size)
+        put_slice(scope, inode, one, length=length)
         if not one.zero:
             inode.allocated += one.length
     _raise_length(scope, inode, end)
@@ -174,30 +175,28 @@ def _cut(scope: Scope, inode: pb.Inode, length: int) -> None:
 
 
 def queue_slice(scope: Scope, key: bytes, value: bytes) -> None:
-    """Take a slice out of its file; its objects go to the delete queue."""
+    """Take a slice out of its file and give up its reference."""
     scope.txn.delete(key)
     one = pb.Slice.FromString(value)
     scope.tallies.removed(keys.slice_inode(key), one)
-    if not one.zero:
-        record = state_pb2.DeleteRecord(queued_ns=scope.time_ns, slice=one)
-        scope.txn.put(
-            keys.delete(scope.fs_id, scope.time_ns, scope.next_order()), record.SerializeToString(deterministic=True)
-        )
+    references.release(scope, one, scope.time_ns)
 
 
 def put_slice(
-    scope: Scope, inode: pb.Inode, length: int, one: pb.Slice, chunk_size: int, order: int | None = None
+    scope: Scope, inode: pb.Inode, one: pb.Slice, *, length: int | None = None, order: int | None = None
 ) -> None:
-    """Add a slice to a file, which is ``length`` bytes long then. order: its place; None: behind all others."""
-    scope.tallies.added(inode, length, one, chunk_size)
+    """Add a slice to a file.
+
+    length: of the file afterwards, if it grows by it. order: the slice's place; None: behind all others.
+    """
+    chunk_size = scope.partition(inode.inode_id).spec.chunk_size
+    scope.tallies.added(inode, length or inode.length, one, chunk_size)
     key = keys.slice_(scope.fs_id, inode.inode_id, one.chunk_index, order or scope.next_order())
     scope.txn.put(key, one.SerializeToString(deterministic=True))
 
 
 def _put_zeros(scope: Scope, inode: pb.Inode, chunk_index: int, low: int, high: int) -> None:
-    chunk_size = scope.partition(inode.inode_id).spec.chunk_size
-    zeros = pb.Slice(chunk_index=chunk_index, offset=low, length=high - low, zero=True)
-    put_slice(scope, inode, inode.length, zeros, chunk_size)
+    put_slice(scope, inode, pb.Slice(chunk_index=chunk_index, offset=low, length=high - low, zero=True))
 
 
 def _raise_length(scope: Scope, inode: pb.Inode, length: int) -> None:

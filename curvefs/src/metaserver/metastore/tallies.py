@@ -1,5 +1,6 @@
-"""How many slices each chunk has, and how many bytes they say, counted as they come and go: so what is worth compacting is
-found without looking at any inode.
+"""How many slices each chunk has, and their bytes, counted as they come and go.
+
+So what is worth compacting is found without looking at any inode.
 
 A chunk with two slices or more has a tally (table k); one with fewer has none, so small files cost nothing. A chunk
 that has come to as many slices as its tally says, or to more dead bytes than it can have living ones, is put on the
@@ -48,74 +49,74 @@ def parse(value: bytes) -> Tally:
 
 
 class Tallies:
-    """Those that one entry changes, written back once at its end."""
+    """Those that one entry changes, by key, written back once at its end."""
 
     __slots__ = ("_has_cuts", "_known", "_scope")
 
     def __init__(self, scope: "Scope") -> None:
         self._scope = scope
-        self._known: dict[tuple[int, int], Tally] = {}
+        self._known: dict[bytes, Tally] = {}
         self._has_cuts: bool | None = None
 
     def added(self, inode: pb.Inode, length: int, one: pb.Slice, chunk_size: int) -> None:
         """Count a slice that is about to be put into a file, which is ``length`` bytes long then."""
-        at = inode.inode_id, one.chunk_index
-        start = one.chunk_index * chunk_size
-        tally = self._known.get(at) or self._load(at, is_new=start >= inode.length)
+        chunk_index = one.chunk_index
+        start = chunk_index * chunk_size
+        key = keys.of_chunk(keys.TALLY, self._scope.fs_id, inode.inode_id, chunk_index)
+        # A chunk past the file's end has no slices, but those that cuts hide.
+        tally = self._known.get(key) or self._load(key, is_new=start >= inode.length)
         tally.count += 1
         tally.size += one.length
-        if not tally.listed and tally.count > 1:
+        if tally.listed or tally.count < 2:
+            return
+        if tally.count >= tally.look_at:
+            self._list(key, tally)
+        elif tally.size > DEAD_BYTES_MIN:
             span = min(chunk_size, length - start)
-            dead = tally.size - span  # at least
-            if tally.count >= tally.look_at or (dead >= span and dead >= DEAD_BYTES_MIN):
-                self._list(at, tally)
+            if tally.size - span >= max(span, DEAD_BYTES_MIN):  # so many bytes are dead, at least
+                self._list(key, tally)
 
     def removed(self, inode_id: int, one: pb.Slice) -> None:
         """Count a slice that is about to be taken out."""
-        at = inode_id, one.chunk_index
-        tally = self._known.get(at) or self._load(at, is_new=False)
+        key = keys.of_chunk(keys.TALLY, self._scope.fs_id, inode_id, one.chunk_index)
+        tally = self._known.get(key) or self._load(key)
         tally.count -= 1
         tally.size -= min(one.length, tally.size)
         if tally.count < 2 and tally.listed:
-            self._unlist(at, tally)
+            self._unlist(key, tally)
 
     def look_again(self, inode_id: int, chunk_index: int, slices: int) -> None:
         """Take a chunk from the list until it has so many slices."""
-        at = inode_id, chunk_index
-        tally = self._known.get(at) or self._load(at, is_new=False)
-        self._unlist(at, tally)
+        key = keys.of_chunk(keys.TALLY, self._scope.fs_id, inode_id, chunk_index)
+        tally = self._known.get(key) or self._load(key)
+        self._unlist(key, tally)
         tally.look_at = max(slices, LOOK_AT)
         if tally.count >= tally.look_at:
-            self._list(at, tally)
+            self._list(key, tally)
 
     def write_back(self) -> None:
         """Store what changed."""
-        for (inode_id, chunk_index), tally in self._known.items():
-            if tally.count < 2 and not tally.is_stored:
-                continue
-            key = keys.of_chunk(keys.TALLY, self._scope.fs_id, inode_id, chunk_index)
-            if tally.count < 2:
-                self._scope.txn.delete(key)
-            else:
+        for key, tally in self._known.items():
+            if tally.count > 1:
                 value = _VALUE.pack(_VERSION, tally.count, tally.size, tally.look_at, tally.listed)
                 self._scope.txn.put(key, value)
+            elif tally.is_stored:
+                self._scope.txn.delete(key)
 
-    def _load(self, at: tuple[int, int], *, is_new: bool) -> Tally:
-        """is_new: the chunk begins past the file's end. Then it has no slices, but those that cuts hide."""
-        scope = self._scope
+    def _load(self, key: bytes, *, is_new: bool = False) -> Tally:
+        """Return a chunk's tally, to be changed. is_new: the chunk has no slices, but those that cuts hide."""
         if is_new and not self._cuts():
             tally = Tally()
         else:
-            raw = scope.txn.get(keys.of_chunk(keys.TALLY, scope.fs_id, *at))
-            tally = self._count(at) if raw is None else parse(raw)
-        self._known[at] = tally
+            raw = self._scope.txn.get(key)
+            tally = self._count(key) if raw is None else parse(raw)
+        self._known[key] = tally
         return tally
 
-    def _count(self, at: tuple[int, int]) -> Tally:
+    def _count(self, key: bytes) -> Tally:
         """Count what has no tally: one slice, or none; those put before there were tallies may be more."""
         tally = Tally()
-        start, end = keys.slices_of_chunk(self._scope.fs_id, *at)
-        for _, value in self._scope.txn.scan(start, end):
+        for _, value in self._scope.txn.scan(*keys.slices_of_chunk(*keys.unpack_chunk(key))):
             tally.count += 1
             tally.size += pb.Slice.FromString(value).length
         return tally
@@ -126,14 +127,13 @@ class Tallies:
             self._has_cuts = any(True for _ in self._scope.txn.scan(keys.CUT, keys.after_prefix(keys.CUT), 1))
         return self._has_cuts
 
-    def _list(self, at: tuple[int, int], tally: Tally) -> None:
+    def _list(self, key: bytes, tally: Tally) -> None:
         tally.listed = True
-        key = keys.of_chunk(keys.LISTED, self._scope.fs_id, *at)
-        self._scope.txn.put(key, _TIME.pack(self._scope.time_ns))
+        self._scope.txn.put(keys.LISTED + key[1:], _TIME.pack(self._scope.time_ns))
 
-    def _unlist(self, at: tuple[int, int], tally: Tally) -> None:
+    def _unlist(self, key: bytes, tally: Tally) -> None:
         tally.listed = False
-        self._scope.txn.delete(keys.of_chunk(keys.LISTED, self._scope.fs_id, *at))
+        self._scope.txn.delete(keys.LISTED + key[1:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from curvefs.src.metaserver.metastore import compaction, tallies
 from curvefs.src.metaserver.metastore.unfinished import unfinished
 from curvefs.src.metaserver.storage import keys
 from curvefs.src.slices.compaction import merged
+from curvefs.src.slices.overlay import overlay
 
 from .lab import CHUNK, FS, Lab
 from .test_data import File
@@ -204,7 +205,7 @@ def test_what_was_written_after_planning_wins():
     commit = compactor.prepare()
     file.write(600, 100, 9)
     assert compactor.commit(commit).failure is None
-    assert [one.chunk_id for one in file.lab.slices(file.inode_id)][0] == commit.replacement[0].chunk_id
+    assert file.lab.slices(file.inode_id)[0].chunk_id == commit.replacement[0].chunk_id
     assert content(file) == bytes(file.model)
 
 
@@ -364,8 +365,6 @@ def test_giving_up_what_was_published_after_all_deletes_nothing():
 
 def content(file):
     """What a reader sees; runs that compaction stored hold one value for each byte."""
-    from curvefs.src.slices.overlay import overlay  # noqa: PLC0415
-
     inode = file.lab.inode(file.inode_id)
     found = bytearray()
     for chunk in range(-(-inode.length // CHUNK)):
