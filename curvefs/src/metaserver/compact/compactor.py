@@ -31,6 +31,7 @@ from ...common.errors import (
     IdRefused,
     InternalError,
     NotFound,
+    ObjectStoreUnavailable,
     Overloaded,
     Redirect,
     Skipped,
@@ -160,6 +161,8 @@ class Compactor:
             return
         try:
             merged = await self._step(group, key, thorough=False)
+        except ObjectStoreUnavailable as error:
+            self._failed(key, error)
         except (Redirect, Unavailable) as error:
             self._pauses.failed(key)
             _log.info("a chunk is not compacted yet", inode=one.inode_id, chunk=one.chunk_index, reason=str(error))
