@@ -80,7 +80,7 @@ def _holder(fs_id: int, term: int) -> bytes:
 def _commit(scope: Scope, commit: state_pb2.CompactCommit, applied: Applied) -> None:
     inode_id, chunk_index = commit.inode_id, commit.chunk_index
     inode = scope.inode(inode_id)
-    scope.partition(inode_id)  # it must be served
+    chunk_size = scope.partition(inode_id).spec.chunk_size
     first = keys.slice_(scope.fs_id, inode_id, chunk_index, commit.first_order)
     pairs = list(scope.txn.scan(first, keys.slice_(scope.fs_id, inode_id, chunk_index, commit.last_order + 1)))
     if digest_of(pairs) != commit.digest:
@@ -95,7 +95,7 @@ def _commit(scope: Scope, commit: state_pb2.CompactCommit, applied: Applied) -> 
         data.queue_slice(scope, key, value)
     orders = [keys.slice_order(key) for key, _ in pairs]
     for order, one in zip(orders[len(orders) - len(commit.replacement) :], commit.replacement, strict=True):
-        data.put_slice(scope, inode, one, order=order)
+        data.put_slice(scope, inode, one, chunk_size=chunk_size, order=order)
     scope.tallies.look_again(inode_id, chunk_index, commit.look_again_at)
     applied.ranges = list(result.ranges)
 

@@ -38,7 +38,7 @@ def append_slices(scope: Scope, operation: pb.Operation, result: pb.OperationRes
     length = max(inode.length, end)
     references.number_pieces(scope, slices)
     for one in slices:
-        put_slice(scope, inode, one, length=length)
+        put_slice(scope, inode, one, chunk_size=chunk_size, length=length)
         if not one.zero:
             inode.allocated += one.length
     _raise_length(scope, inode, end)
@@ -178,25 +178,23 @@ def queue_slice(scope: Scope, key: bytes, value: bytes) -> None:
     """Take a slice out of its file and give up its reference."""
     scope.txn.delete(key)
     one = pb.Slice.FromString(value)
-    scope.tallies.removed(keys.slice_inode(key), one)
+    scope.tallies.removed(key, one)
     references.release(scope, one, scope.time_ns)
 
 
 def put_slice(
-    scope: Scope, inode: pb.Inode, one: pb.Slice, *, length: int | None = None, order: int | None = None
+    scope: Scope, inode: pb.Inode, one: pb.Slice, *, chunk_size: int, length: int = 0, order: int = 0
 ) -> None:
-    """Add a slice to a file.
-
-    length: of the file afterwards, if it grows by it. order: the slice's place; None: behind all others.
-    """
-    chunk_size = scope.partition(inode.inode_id).spec.chunk_size
-    scope.tallies.added(inode, length or inode.length, one, chunk_size)
+    """Add a slice to a file. length: of the file then, if it grows. order: its place, if not behind all others."""
     key = keys.slice_(scope.fs_id, inode.inode_id, one.chunk_index, order or scope.next_order())
+    scope.tallies.added(key, one, chunk_size, length or inode.length, inode.length)
     scope.txn.put(key, one.SerializeToString(deterministic=True))
 
 
 def _put_zeros(scope: Scope, inode: pb.Inode, chunk_index: int, low: int, high: int) -> None:
-    put_slice(scope, inode, pb.Slice(chunk_index=chunk_index, offset=low, length=high - low, zero=True))
+    chunk_size = scope.partition(inode.inode_id).spec.chunk_size
+    zeros = pb.Slice(chunk_index=chunk_index, offset=low, length=high - low, zero=True)
+    put_slice(scope, inode, zeros, chunk_size=chunk_size)
 
 
 def _raise_length(scope: Scope, inode: pb.Inode, length: int) -> None:

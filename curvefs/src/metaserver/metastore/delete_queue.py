@@ -50,7 +50,7 @@ def _give_up_slices(scope: Scope, inode_id: int, queued_ns: int, room: int) -> i
     for key, value in slices:
         scope.txn.delete(key)
         one = pb.Slice.FromString(value)
-        scope.tallies.removed(inode_id, one)
+        scope.tallies.removed(key, one)
         references.release(scope, one, queued_ns)
     if len(slices) < room:
         start, end = (at(keys.CUT, scope.fs_id, inode_id) for at in (keys.of_inode, keys.after_inode))

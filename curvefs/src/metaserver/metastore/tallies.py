@@ -58,13 +58,12 @@ class Tallies:
         self._known: dict[bytes, Tally] = {}
         self._has_cuts: bool | None = None
 
-    def added(self, inode: pb.Inode, length: int, one: pb.Slice, chunk_size: int) -> None:
-        """Count a slice that is about to be put into a file, which is ``length`` bytes long then."""
-        chunk_index = one.chunk_index
-        start = chunk_index * chunk_size
-        key = keys.of_chunk(keys.TALLY, self._scope.fs_id, inode.inode_id, chunk_index)
+    def added(self, slice_key: bytes, one: pb.Slice, chunk_size: int, length: int, length_before: int) -> None:
+        """Count a slice that is about to be put under its key. length: of the file then, and before."""
+        start = one.chunk_index * chunk_size
+        key = keys.TALLY + slice_key[1 : keys.SLICE_ORDER_AT]
         # A chunk past the file's end has no slices, but those that cuts hide.
-        tally = self._known.get(key) or self._load(key, is_new=start >= inode.length)
+        tally = self._known.get(key) or self._load(key, is_new=start >= length_before)
         tally.count += 1
         tally.size += one.length
         if tally.listed or tally.count < 2:
@@ -76,9 +75,9 @@ class Tallies:
             if tally.size - span >= max(span, DEAD_BYTES_MIN):  # so many bytes are dead, at least
                 self._list(key, tally)
 
-    def removed(self, inode_id: int, one: pb.Slice) -> None:
-        """Count a slice that is about to be taken out."""
-        key = keys.of_chunk(keys.TALLY, self._scope.fs_id, inode_id, one.chunk_index)
+    def removed(self, slice_key: bytes, one: pb.Slice) -> None:
+        """Count a slice that was taken out."""
+        key = keys.TALLY + slice_key[1 : keys.SLICE_ORDER_AT]
         tally = self._known.get(key) or self._load(key)
         tally.count -= 1
         tally.size -= min(one.length, tally.size)

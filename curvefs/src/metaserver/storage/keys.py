@@ -136,9 +136,7 @@ def slice_order(key: bytes) -> int:
     return int(_U64.unpack_from(key, _FS_ID_U64.size)[0])
 
 
-def slice_inode(key: bytes) -> int:
-    """Return the inode in a slice's key."""
-    return int(_U64.unpack_from(key, _FS_ID.size - _U64.size)[0])
+SLICE_ORDER_AT = _FS_ID_U64.size
 
 
 def slices_of_chunk(fs_id: int, inode_id: int, chunk_index: int) -> tuple[bytes, bytes]:
