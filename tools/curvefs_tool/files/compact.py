@@ -182,7 +182,7 @@ class _Chunk:
                 break
         compacted = reply.compacted
         with lock:
-            totals.compacted += 1
+            totals.compacted += compacted.slices_after < len(self.slices)
             totals.slices_after += compacted.slices_after
             totals.bytes_after += compacted.written_bytes or _stored(self.slices)
             totals.written_bytes += compacted.written_bytes
