@@ -41,6 +41,7 @@ class _Commands(LazyGroup):
         "info": "files.info:info",
         "compact": "files.compact:compact",
         "quota": "quota.commands:quota",
+        "gc": "gc.commands:gc",
         "install-helpers": "install_helpers:install_helpers",
     }
 

@@ -19,6 +19,7 @@ import structlog
 from ...proto.copyset_pb2_grpc import add_CopysetServiceServicer_to_server
 from ...proto.files_pb2_grpc import add_FilesServiceServicer_to_server
 from ...proto.metaserver_pb2_grpc import add_MetaServerServiceServicer_to_server
+from ...proto.reclaim_pb2_grpc import add_ReclaimServiceServicer_to_server
 from ..common.addresses import parse_addresses
 from ..common.clock import Clock
 from ..common.errors import StartupError
@@ -42,6 +43,7 @@ from .peers.metrics import PeerMetrics
 from .peers.peers import Peers
 from .peers.settings import PeerSettings
 from .reclaim.reclaimer import Reclaimer
+from .reclaim.service import ReclaimService
 from .service import MetaServerService
 from .transactions.transactions import Transactions
 from .wal.segments import LogSettings
@@ -131,6 +133,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.transactions.quota_servicer,
             partial(add_FilesServiceServicer_to_server, FilesService(parts.transactions.calls)),
             parts.peers.servicer,
+            partial(add_ReclaimServiceServicer_to_server, ReclaimService(parts.copysets)),
         ]
         server = await start_server(parts.folder.address_to_listen(config.listen), services)
         parts.address = server.address

@@ -54,6 +54,13 @@ async def test_created_filesystem_has_its_root_partition(mds, metaserver):
     assert (partition.inode_count, partition.used_bytes) == (7, 99)
 
 
+async def test_the_delete_grace_is_ten_minutes_or_what_was_asked_for(mds, metaserver):
+    assert (await mds.create()).delete_grace_s == 600
+    assert (await mds.create("second", delete_grace_s=0)).delete_grace_s == 0
+    with pytest.raises(InvalidArgument):
+        await mds.create("third", delete_grace_s=1 << 31)
+
+
 async def test_filesystems_survive_a_restart(mds, metaserver):
     made = await mds.create()
     await mds.restart()

@@ -1,8 +1,11 @@
 """What nothing refers to any more leaves the bucket, whatever dies meanwhile; what is referred to stays."""
 
 import itertools
+import json
 import os
 import random
+import re
+from pathlib import Path
 
 import pytest
 
@@ -105,7 +108,9 @@ def test_a_metaserver_killed_while_it_deletes_goes_on_after_it_is_back(cluster, 
     for number in range(3000):
         (cluster.mnt / f"f{number}").unlink()
     wait_until(lambda: len(objects(store)) < 2500, 60, "it has begun")
+    [worker] = [int(pid) for pid in re.findall(r"the worker was started +pid=(\d+)", cluster.log("metaserver-1"))]
     old = cluster.kill9("metaserver-1")
+    wait_until(lambda: not Path(f"/proc/{worker}").exists(), 30, "its worker has ended with it")
     cluster.wait_restarted("metaserver-1", old)
     wait_until(lambda: len(objects(store)) == 2, 90, "the rest is deleted")
     assert (cluster.mnt / "kept").read_bytes() == content(1, 5 << 20)
@@ -122,3 +127,34 @@ def test_another_leader_goes_on_where_one_was_killed(cluster, store):
     wait_until(lambda: len(objects(store)) < 1900, 60, "it has begun")
     cluster.kill9("metaserver-2")
     wait_empty(store)
+
+
+def test_gc_finds_what_nothing_refers_to_and_what_is_missing_while_the_filesystem_is_used(cluster, store):
+    cluster.up("--delete-grace", "0")
+
+    def gc(*flags, code=0):
+        done = cluster.tool("gc", "demo", "--data", cluster.data, "--older-than", "0", "--json", *flags, check=False)
+        assert done.returncode == code, done.stderr
+        said = json.loads(done.stdout)
+        return [one["name"] for one in said["garbage"]], [one["name"] for one in said["missing"]]
+
+    (cluster.mnt / "gone").write_bytes(content(1, 1000))
+    [stray] = objects(store)
+    (cluster.mnt / "gone").unlink()
+    wait_empty(store)
+    (cluster.mnt / "kept").write_bytes(content(2, 1000))
+    [kept] = objects(store)
+    store.put(stray, b"as if it had not been deleted")
+    with (cluster.mnt / "open").open("wb") as file:
+        file.write(content(3, 20 << 20))
+        wait_until(lambda: len(objects(store)) > 3, 30, "blocks are stored that are not published yet")
+        assert gc() == ([stray], [])
+        assert gc("--delete") == ([stray], [])
+        assert stray not in objects(store)
+    assert gc() == ([], [])
+    assert (cluster.mnt / "open").read_bytes() == content(3, 20 << 20)
+    store.delete([kept])
+    assert gc(code=1) == ([], [kept])
+    table = cluster.tool("gc", "demo", "--data", cluster.data, check=False)
+    assert table.returncode == 1
+    assert f"missing: {kept}: chunk 0 of inode" in table.stdout

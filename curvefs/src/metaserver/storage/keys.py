@@ -155,6 +155,11 @@ def unpack_chunk(key: bytes) -> tuple[int, int, int]:
     return fs_id, inode_id, chunk_index
 
 
+def slice_inode(key: bytes) -> int:
+    """Return the inode in a slice's key."""
+    return int(_FS_ID_U64.unpack_from(key)[2])
+
+
 def cut(fs_id: int, inode_id: int, order: int) -> bytes:
     """Key of a cut."""
     return _FS_ID_U64.pack(CUT, fs_id, inode_id, order)
