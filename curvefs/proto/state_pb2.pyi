@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Entry(_message.Message):
-    __slots__ = ("format", "time_ns", "operations", "open_session", "end_session", "create_partition", "delete_partition", "finish_cut", "prepare", "decide", "finish", "forget", "set_share", "mark_inodes", "set_quota", "advance_quota", "lend", "lent", "release", "add_reference", "reclaim")
+    __slots__ = ("format", "time_ns", "operations", "open_session", "end_session", "create_partition", "delete_partition", "finish_cut", "prepare", "decide", "finish", "forget", "set_share", "mark_inodes", "set_quota", "advance_quota", "lend", "lent", "release", "add_reference", "reclaim", "compact")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     TIME_NS_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class Entry(_message.Message):
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     ADD_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     RECLAIM_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_FIELD_NUMBER: _ClassVar[int]
     format: int
     time_ns: int
     operations: OperationsCommand
@@ -54,7 +55,8 @@ class Entry(_message.Message):
     release: ReleaseCommand
     add_reference: AddReferenceCommand
     reclaim: ReclaimCommand
-    def __init__(self, format: _Optional[int] = ..., time_ns: _Optional[int] = ..., operations: _Optional[_Union[OperationsCommand, _Mapping]] = ..., open_session: _Optional[_Union[OpenSessionCommand, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionCommand, _Mapping]] = ..., create_partition: _Optional[_Union[CreatePartitionCommand, _Mapping]] = ..., delete_partition: _Optional[_Union[DeletePartitionCommand, _Mapping]] = ..., finish_cut: _Optional[_Union[FinishCutCommand, _Mapping]] = ..., prepare: _Optional[_Union[PrepareCommand, _Mapping]] = ..., decide: _Optional[_Union[DecideCommand, _Mapping]] = ..., finish: _Optional[_Union[FinishCommand, _Mapping]] = ..., forget: _Optional[_Union[ForgetCommand, _Mapping]] = ..., set_share: _Optional[_Union[SetShareCommand, _Mapping]] = ..., mark_inodes: _Optional[_Union[MarkInodesCommand, _Mapping]] = ..., set_quota: _Optional[_Union[SetQuotaCommand, _Mapping]] = ..., advance_quota: _Optional[_Union[AdvanceQuotaCommand, _Mapping]] = ..., lend: _Optional[_Union[LendCommand, _Mapping]] = ..., lent: _Optional[_Union[LentCommand, _Mapping]] = ..., release: _Optional[_Union[ReleaseCommand, _Mapping]] = ..., add_reference: _Optional[_Union[AddReferenceCommand, _Mapping]] = ..., reclaim: _Optional[_Union[ReclaimCommand, _Mapping]] = ...) -> None: ...
+    compact: CompactCommand
+    def __init__(self, format: _Optional[int] = ..., time_ns: _Optional[int] = ..., operations: _Optional[_Union[OperationsCommand, _Mapping]] = ..., open_session: _Optional[_Union[OpenSessionCommand, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionCommand, _Mapping]] = ..., create_partition: _Optional[_Union[CreatePartitionCommand, _Mapping]] = ..., delete_partition: _Optional[_Union[DeletePartitionCommand, _Mapping]] = ..., finish_cut: _Optional[_Union[FinishCutCommand, _Mapping]] = ..., prepare: _Optional[_Union[PrepareCommand, _Mapping]] = ..., decide: _Optional[_Union[DecideCommand, _Mapping]] = ..., finish: _Optional[_Union[FinishCommand, _Mapping]] = ..., forget: _Optional[_Union[ForgetCommand, _Mapping]] = ..., set_share: _Optional[_Union[SetShareCommand, _Mapping]] = ..., mark_inodes: _Optional[_Union[MarkInodesCommand, _Mapping]] = ..., set_quota: _Optional[_Union[SetQuotaCommand, _Mapping]] = ..., advance_quota: _Optional[_Union[AdvanceQuotaCommand, _Mapping]] = ..., lend: _Optional[_Union[LendCommand, _Mapping]] = ..., lent: _Optional[_Union[LentCommand, _Mapping]] = ..., release: _Optional[_Union[ReleaseCommand, _Mapping]] = ..., add_reference: _Optional[_Union[AddReferenceCommand, _Mapping]] = ..., reclaim: _Optional[_Union[ReclaimCommand, _Mapping]] = ..., compact: _Optional[_Union[CompactCommand, _Mapping]] = ...) -> None: ...
 
 class OperationsCommand(_message.Message):
     __slots__ = ("batch",)
@@ -255,6 +257,66 @@ class ReclaimCommand(_message.Message):
     fs_id: int
     keys: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, fs_id: _Optional[int] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class CompactCommand(_message.Message):
+    __slots__ = ("fs_id", "lease", "commit", "give_up", "look_again", "close")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    GIVE_UP_FIELD_NUMBER: _ClassVar[int]
+    LOOK_AGAIN_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    lease: CompactLease
+    commit: CompactCommit
+    give_up: CompactGiveUp
+    look_again: CompactLookAgain
+    close: CompactClose
+    def __init__(self, fs_id: _Optional[int] = ..., lease: _Optional[_Union[CompactLease, _Mapping]] = ..., commit: _Optional[_Union[CompactCommit, _Mapping]] = ..., give_up: _Optional[_Union[CompactGiveUp, _Mapping]] = ..., look_again: _Optional[_Union[CompactLookAgain, _Mapping]] = ..., close: _Optional[_Union[CompactClose, _Mapping]] = ...) -> None: ...
+
+class CompactLease(_message.Message):
+    __slots__ = ("partition_id",)
+    PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
+    partition_id: int
+    def __init__(self, partition_id: _Optional[int] = ...) -> None: ...
+
+class CompactCommit(_message.Message):
+    __slots__ = ("inode_id", "chunk_index", "first_order", "last_order", "digest", "replacement", "look_again_at")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ORDER_FIELD_NUMBER: _ClassVar[int]
+    LAST_ORDER_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    REPLACEMENT_FIELD_NUMBER: _ClassVar[int]
+    LOOK_AGAIN_AT_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    chunk_index: int
+    first_order: int
+    last_order: int
+    digest: bytes
+    replacement: _containers.RepeatedCompositeFieldContainer[_metaserver_pb2.Slice]
+    look_again_at: int
+    def __init__(self, inode_id: _Optional[int] = ..., chunk_index: _Optional[int] = ..., first_order: _Optional[int] = ..., last_order: _Optional[int] = ..., digest: _Optional[bytes] = ..., replacement: _Optional[_Iterable[_Union[_metaserver_pb2.Slice, _Mapping]]] = ..., look_again_at: _Optional[int] = ...) -> None: ...
+
+class CompactGiveUp(_message.Message):
+    __slots__ = ("chunk_ids",)
+    CHUNK_IDS_FIELD_NUMBER: _ClassVar[int]
+    chunk_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, chunk_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class CompactLookAgain(_message.Message):
+    __slots__ = ("inode_id", "chunk_index", "slices")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
+    SLICES_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    chunk_index: int
+    slices: int
+    def __init__(self, inode_id: _Optional[int] = ..., chunk_index: _Optional[int] = ..., slices: _Optional[int] = ...) -> None: ...
+
+class CompactClose(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class QuotaRecord(_message.Message):
     __slots__ = ("quota_id", "inode_id", "state", "limit", "limit_version", "settling", "progress")

@@ -1,4 +1,5 @@
 from curvefs.proto import common_pb2 as _common_pb2
+from curvefs.proto import files_pb2 as _files_pb2
 from curvefs.proto import metaserver_pb2 as _metaserver_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -17,6 +18,30 @@ class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 PENDING: Outcome
 COMMITTED: Outcome
 ABORTED: Outcome
+
+class CompactChunkRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "fs_id", "inode_id", "chunk_index")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    fs_id: int
+    inode_id: int
+    chunk_index: int
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., inode_id: _Optional[int] = ..., chunk_index: _Optional[int] = ...) -> None: ...
+
+class CompactChunkReply(_message.Message):
+    __slots__ = ("failure", "pending", "compacted")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    COMPACTED_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    pending: bool
+    compacted: _files_pb2.CompactedChunk
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., pending: _Optional[bool] = ..., compacted: _Optional[_Union[_files_pb2.CompactedChunk, _Mapping]] = ...) -> None: ...
 
 class ReleaseRequest(_message.Message):
     __slots__ = ("proof", "group_id", "fs_id", "slices")

@@ -91,6 +91,11 @@ class TransactionServiceStub:
                 request_serializer=curvefs_dot_proto_dot_transaction__pb2.AddReferenceRequest.SerializeToString,
                 response_deserializer=curvefs_dot_proto_dot_transaction__pb2.AddReferenceReply.FromString,
                 _registered_method=True)
+        self.CompactChunk = channel.unary_unary(
+                '/curvefs.transaction.TransactionService/CompactChunk',
+                request_serializer=curvefs_dot_proto_dot_transaction__pb2.CompactChunkRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_transaction__pb2.CompactChunkReply.FromString,
+                _registered_method=True)
 
 
 class TransactionServiceServicer:
@@ -173,6 +178,13 @@ class TransactionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompactChunk(self, request, context):
+        """To the group of a file: see FilesService. Answered in about a second, with `pending` if it takes longer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TransactionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -230,6 +242,11 @@ def add_TransactionServiceServicer_to_server(servicer, server):
                     servicer.AddReference,
                     request_deserializer=curvefs_dot_proto_dot_transaction__pb2.AddReferenceRequest.FromString,
                     response_serializer=curvefs_dot_proto_dot_transaction__pb2.AddReferenceReply.SerializeToString,
+            ),
+            'CompactChunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompactChunk,
+                    request_deserializer=curvefs_dot_proto_dot_transaction__pb2.CompactChunkRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_transaction__pb2.CompactChunkReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -531,6 +548,33 @@ class TransactionService:
             '/curvefs.transaction.TransactionService/AddReference',
             curvefs_dot_proto_dot_transaction__pb2.AddReferenceRequest.SerializeToString,
             curvefs_dot_proto_dot_transaction__pb2.AddReferenceReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompactChunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.transaction.TransactionService/CompactChunk',
+            curvefs_dot_proto_dot_transaction__pb2.CompactChunkRequest.SerializeToString,
+            curvefs_dot_proto_dot_transaction__pb2.CompactChunkReply.FromString,
             options,
             channel_credentials,
             insecure,

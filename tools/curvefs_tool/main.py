@@ -38,6 +38,8 @@ class _Commands(LazyGroup):
         "retire": "topology.duties:retire",
         "schedule": "schedule:schedule",
         "recovery": "recovery:recovery",
+        "info": "files.info:info",
+        "compact": "files.compact:compact",
         "quota": "quota.commands:quota",
         "gc": "gc.commands:gc",
         "install-helpers": "install_helpers:install_helpers",

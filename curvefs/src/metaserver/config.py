@@ -33,5 +33,7 @@ class MetaserverConfig(BaseModel):
     # "readindex": for machines whose clocks' rates may differ by more than 5 % (rule 20).
     reads: Literal["lease", "readindex"] = "lease"
     mds_deadline_s: float = Field(5.0, gt=0)
+    # Read and written by compaction, in the mean.
+    compaction_bytes_per_s: int = Field(128 << 20, ge=1 << 20)
     # Start although the log is damaged; all replicas here must then be rebuilt from their peers.
     set_damaged_log_aside: bool = False

@@ -33,6 +33,11 @@ class Metrics:
         self.delete_overdue_seconds = self._gauge("delete_overdue_seconds", "How long the oldest of them is due.")
         self.objects_deleted = self._counter("objects_deleted", "Objects deleted.")
         self.reclaim_failures = self._counter("reclaim_failures", "Failed attempts to reclaim something.", ["kind"])
+        self.chunks_to_compact = self._gauge("chunks_to_compact", "Chunks with many slices, of groups led here.")
+        self.compaction_oldest_seconds = self._gauge("compaction_oldest_seconds", "How long the oldest of them waits.")
+        self.compactions = self._counter("compactions", "Chunks that were looked at, by what came of it.", ["outcome"])
+        self.compaction_read_bytes = self._counter("compaction_read_bytes", "Bytes read to be merged.")
+        self.compaction_written_bytes = self._counter("compaction_written_bytes", "Bytes of merged slices stored.")
         self._taken: list[int] = []
 
     def taken(self, operations: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from ...proto.copyset_pb2_grpc import add_CopysetServiceServicer_to_server
+from ...proto.files_pb2_grpc import add_FilesServiceServicer_to_server
 from ...proto.metaserver_pb2_grpc import add_MetaServerServiceServicer_to_server
 from ...proto.reclaim_pb2_grpc import add_ReclaimServiceServicer_to_server
 from ..common.addresses import parse_addresses
@@ -27,6 +28,8 @@ from ..process.metrics_page import MetricsPage
 from ..raft.state import Settings as RaftSettings
 from ..rpc.asyncio_client import AsyncClient
 from ..rpc.asyncio_server import AddServicer, start_server
+from .compact.compactor import Compactor
+from .compact.service import FilesService
 from .config import MetaserverConfig
 from .copyset.manager import CopysetManager, CopysetSettings
 from .copyset.membership import Membership
@@ -97,6 +100,7 @@ class _Parts:
     membership: Membership
     worker: Worker
     reclaimer: Reclaimer
+    compactor: Compactor
     address: str = ""  # where it listens, once it does
 
 
@@ -127,6 +131,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             partial(add_CopysetServiceServicer_to_server, groups),
             parts.transactions.servicer,
             parts.transactions.quota_servicer,
+            partial(add_FilesServiceServicer_to_server, FilesService(parts.transactions.calls)),
             parts.peers.servicer,
             partial(add_ReclaimServiceServicer_to_server, ReclaimService(parts.copysets)),
         ]
@@ -140,6 +145,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.transactions.run(),
             parts.worker.run(),
             parts.reclaimer.run(),
+            parts.compactor.run(),
             _watch_lag(parts.metrics),
             _introduce(parts.link, server.address, page.address, ready),
         ]
@@ -205,7 +211,13 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
     stack.push_async_callback(orders.close)
     worker = Worker(metrics, log_level=config.log_level, log_json=config.log_json)
     reclaimer = Reclaimer(copysets, transactions.calls, worker, mds, clock=world.clock, metrics=metrics)
-    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions, membership, worker, reclaimer)
+    compactor = Compactor(
+        copysets, worker, mds, clock=world.clock, metrics=metrics, bytes_per_s=config.compaction_bytes_per_s
+    )
+    transactions.answer_with("CompactChunk", compactor.compact_chunk)
+    parts = _Parts(
+        folder, epochs, metrics, link, peers, copysets, transactions, membership, worker, reclaimer, compactor
+    )
     return parts
 
 

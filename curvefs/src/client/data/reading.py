@@ -88,10 +88,8 @@ class FileReads:
             del own
             try:
                 fetched = await self._fetch_all(parts, whole_blocks=whole_blocks)
-            except ObjectNotFound as error:
-                if lacked is not None:
-                    raise self._missing(offset, str(error)) from error
-                lacked = parts
+            except ObjectNotFound:
+                lacked = parts  # compaction may come more than once
                 self._lists.drop()
                 continue
             return _joined(offset, length, mine, parts, fetched)

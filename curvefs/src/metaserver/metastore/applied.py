@@ -12,6 +12,7 @@ class Applied:
 
     facts: of a prepared transaction's parts. conflict: the lock that it met. decided: the decision. quota, share: as
     they are after a command about them. locked: inodes that could not be marked. reference: the one that was added.
+    ranges: chunk ids leased to the leader.
     """
 
     results: pb.OperationResults | None = None
@@ -23,4 +24,5 @@ class Applied:
     quota: state_pb2.QuotaRecord | None = None
     share: common_pb2.QuotaShare | None = None
     locked: list[int] | None = None
+    ranges: list[common_pb2.IdRange] | None = None
     reference: int | None = None

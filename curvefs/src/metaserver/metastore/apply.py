@@ -9,6 +9,7 @@ from ..storage import keys
 from ..storage.transaction import StateTransaction
 from . import (
     attributes,
+    compaction,
     data,
     delete_queue,
     ids,
@@ -39,6 +40,8 @@ def apply(txn: StateTransaction, index: int, term: int, entry: state_pb2.Entry) 
     try:
         if command == "decide":
             transactions.decide(scope, entry, applied, term)
+        elif command == "compact":
+            compaction.compact(scope, entry.compact, term, applied)
         else:
             _COMMANDS[command](scope, entry, applied)
     except Refusal as refusal:
@@ -206,7 +209,7 @@ def _delete_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     first, end = make_id(command.partition_id, 0), make_id(command.partition_id + 1, 0)
     ranges = [
         (keys.of_inode(table, command.fs_id, first), keys.of_inode(table, command.fs_id, end))
-        for table in (keys.INODE, keys.DENTRY, keys.XATTR, keys.SLICE, keys.CUT, keys.WAITER)
+        for table in (keys.INODE, keys.DENTRY, keys.XATTR, keys.SLICE, keys.CUT, keys.WAITER, keys.TALLY, keys.LISTED)
     ]
     for table in (keys.INODE, keys.DENTRY):
         start, stop = keys.of_inode(table, command.fs_id, first), keys.of_inode(table, command.fs_id, end)

@@ -35,9 +35,10 @@ def append_slices(scope: Scope, operation: pb.Operation, result: pb.OperationRes
     chunk_ids = list(dict.fromkeys(one.chunk_id for one in slices if not one.zero))
     ids.publish(scope, chunk_ids, result)
     quotas.use_reserved(scope, request.inode_id, request.reserved)
+    length = max(inode.length, end)
     references.number_pieces(scope, slices)
     for one in slices:
-        _put_slice(scope, inode.inode_id, one)
+        put_slice(scope, inode, one, chunk_size=chunk_size, length=length)
         if not one.zero:
             inode.allocated += one.length
     _raise_length(scope, inode, end)
@@ -99,7 +100,7 @@ def fallocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult)
             for chunk in range(first_chunk, last_chunk + 1):
                 low = max(request.offset - chunk * chunk_size, 0)
                 high = min(last - chunk * chunk_size, chunk_size)
-                _put_zeros(scope, inode.inode_id, chunk, low, high)
+                _put_zeros(scope, inode, chunk, low, high)
             if request.punch_hole:
                 inode.allocated -= min(inode.allocated, last - request.offset)
     if not request.keep_size:
@@ -137,7 +138,7 @@ def finish_cut(scope: Scope, inode_id: int, order: int) -> None:
             if len(dead) > SLICES_PER_ENTRY_MAX:
                 break
     for slice_key, value in dead[:SLICES_PER_ENTRY_MAX]:
-        _queue_slice(scope, slice_key, value)
+        queue_slice(scope, slice_key, value)
     if len(dead) > SLICES_PER_ENTRY_MAX:
         scope.follow_ups.append(finish_cut_entry(scope.fs_id, inode_id, order))
     else:
@@ -158,14 +159,14 @@ def _cut(scope: Scope, inode: pb.Inode, length: int) -> None:
     if within:
         start, end = keys.slice_(scope.fs_id, inode_id, chunk, 0), keys.slice_(scope.fs_id, inode_id, chunk + 1, 0)
         if any(True for _ in scope.txn.scan(start, end, 1)):
-            _put_zeros(scope, inode_id, chunk, within, min(chunk_size, inode.length - chunk * chunk_size))
+            _put_zeros(scope, inode, chunk, within, min(chunk_size, inode.length - chunk * chunk_size))
         chunk += 1
     start = keys.slice_(scope.fs_id, inode_id, chunk, 0)
     end = keys.after_inode(keys.SLICE, scope.fs_id, inode_id)
     dead = list(scope.txn.scan(start, end, SLICES_PER_ENTRY_MAX + 1))
     if len(dead) <= SLICES_PER_ENTRY_MAX:
         for key, value in dead:
-            _queue_slice(scope, key, value)
+            queue_slice(scope, key, value)
         return
     order = scope.next_order()
     record = state_pb2.CutRecord(start=chunk * chunk_size, order=order, old_length=inode.length)
@@ -173,19 +174,27 @@ def _cut(scope: Scope, inode: pb.Inode, length: int) -> None:
     scope.follow_ups.append(finish_cut_entry(scope.fs_id, inode_id, order))
 
 
-def _queue_slice(scope: Scope, key: bytes, value: bytes) -> None:
+def queue_slice(scope: Scope, key: bytes, value: bytes) -> None:
     """Take a slice out of its file and give up its reference."""
     scope.txn.delete(key)
-    references.release(scope, pb.Slice.FromString(value), scope.time_ns)
+    one = pb.Slice.FromString(value)
+    scope.tallies.removed(key, one)
+    references.release(scope, one, scope.time_ns)
 
 
-def _put_slice(scope: Scope, inode_id: int, one: pb.Slice) -> None:
-    key = keys.slice_(scope.fs_id, inode_id, one.chunk_index, scope.next_order())
+def put_slice(
+    scope: Scope, inode: pb.Inode, one: pb.Slice, *, chunk_size: int, length: int = 0, order: int = 0
+) -> None:
+    """Add a slice to a file. length: of the file then, if it grows. order: its place, if not behind all others."""
+    key = keys.slice_(scope.fs_id, inode.inode_id, one.chunk_index, order or scope.next_order())
+    scope.tallies.added(key, one, chunk_size, length or inode.length, inode.length)
     scope.txn.put(key, one.SerializeToString(deterministic=True))
 
 
-def _put_zeros(scope: Scope, inode_id: int, chunk_index: int, low: int, high: int) -> None:
-    _put_slice(scope, inode_id, pb.Slice(chunk_index=chunk_index, offset=low, length=high - low, zero=True))
+def _put_zeros(scope: Scope, inode: pb.Inode, chunk_index: int, low: int, high: int) -> None:
+    chunk_size = scope.partition(inode.inode_id).spec.chunk_size
+    zeros = pb.Slice(chunk_index=chunk_index, offset=low, length=high - low, zero=True)
+    put_slice(scope, inode, zeros, chunk_size=chunk_size)
 
 
 def _raise_length(scope: Scope, inode: pb.Inode, length: int) -> None:

@@ -49,7 +49,9 @@ def _give_up_slices(scope: Scope, inode_id: int, queued_ns: int, room: int) -> i
     slices = list(scope.txn.scan(start, end, room))
     for key, value in slices:
         scope.txn.delete(key)
-        references.release(scope, pb.Slice.FromString(value), queued_ns)
+        one = pb.Slice.FromString(value)
+        scope.tallies.removed(key, one)
+        references.release(scope, one, queued_ns)
     if len(slices) < room:
         start, end = (at(keys.CUT, scope.fs_id, inode_id) for at in (keys.of_inode, keys.after_inode))
         for key, _ in list(scope.txn.scan(start, end)):

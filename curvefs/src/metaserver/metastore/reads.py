@@ -129,19 +129,25 @@ def _get_slices(view: StateReader, fs_id: int, request: pb.Read, result: pb.Read
     chunk_size = _partition(view, fs_id, wanted.inode_id).spec.chunk_size
     if wanted.first_chunk > LENGTH_MAX:
         return
-    cuts = [
-        state_pb2.CutRecord.FromString(value)
-        for _, value in view.scan(
-            keys.of_inode(keys.CUT, fs_id, wanted.inode_id), keys.after_inode(keys.CUT, fs_id, wanted.inode_id)
-        )
-    ]
+    cuts = cuts_of(view, fs_id, wanted.inode_id)
     start = keys.slice_(fs_id, wanted.inode_id, wanted.first_chunk, 0)
     end = keys.slice_(fs_id, wanted.inode_id, wanted.first_chunk + min(wanted.count, CHUNKS_MAX), 0)
     for key, value in view.scan(start, end):
         one = pb.Slice.FromString(value)
         order = keys.slice_order(key)
-        if not any(one.chunk_index * chunk_size >= cut.start and order < cut.order for cut in cuts):
+        if not is_cut(cuts, one.chunk_index * chunk_size, order):
             result.slices.append(one)
+
+
+def cuts_of(view: StateReader, fs_id: int, inode_id: int) -> list[state_pb2.CutRecord]:
+    """Return the cuts of a file that are not finished."""
+    start, end = keys.of_inode(keys.CUT, fs_id, inode_id), keys.after_inode(keys.CUT, fs_id, inode_id)
+    return [state_pb2.CutRecord.FromString(value) for _, value in view.scan(start, end)]
+
+
+def is_cut(cuts: list[state_pb2.CutRecord], chunk_start: int, order: int) -> bool:
+    """Say whether cuts hide a slice of the chunk that begins at an offset of the file."""
+    return any(chunk_start >= cut.start and order < cut.order for cut in cuts)
 
 
 def _get_xattr(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:

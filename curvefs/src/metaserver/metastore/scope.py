@@ -17,6 +17,7 @@ from ...common.ids import NAME_SIZE_MAX, partition_of
 from ...common.status import error_of
 from ..storage import keys
 from ..storage.transaction import StateReader, StateTransaction
+from .tallies import Tallies
 
 LINK_COUNT_MAX = (1 << 31) - 1
 # What a batch may put into ordered tables before the rest of it has to come again: a batch of the largest operations
@@ -63,6 +64,11 @@ class Scope:
     _shares: dict[tuple[int, int], common_pb2.QuotaShare] = field(default_factory=dict)
     _changed_shares: set[tuple[int, int]] = field(default_factory=set)
     _has_locks: bool | None = None
+    tallies: Tallies = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin."""
+        self.tallies = Tallies(self)
 
     @property
     def is_full(self) -> bool:
@@ -220,6 +226,7 @@ class Scope:
             self.txn.put(keys.share(self.fs_id, partition_id, quota_id), share)
         for partition_id, record in self._partitions.items():
             self.txn.put(keys.partition(self.fs_id, partition_id), record.SerializeToString(deterministic=True))
+        self.tallies.write_back()
 
 
 def put_queued(scope: Scope, at_ns: int, record: state_pb2.DeleteRecord) -> None:

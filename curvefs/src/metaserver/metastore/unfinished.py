@@ -3,7 +3,7 @@
 from ....proto import state_pb2
 from ..storage import keys
 from ..storage.transaction import StateReader
-from . import sessions
+from . import compaction, sessions
 from .apply import entry_of
 from .data import finish_cut_entry
 from .reads import partitions
@@ -12,7 +12,10 @@ LIMIT = 1000
 
 
 def unfinished(view: StateReader) -> list[state_pb2.Entry]:
-    """Return entries to propose: cuts that hide slices, partitions that are being deleted, ends of sessions."""
+    """Return entries to propose: cuts that hide slices, partitions that are being deleted, ends of sessions.
+
+    And the end of what was leased to earlier leaders for compaction.
+    """
     entries = [
         entry_of(state_pb2.DeletePartitionCommand(fs_id=one.spec.fs_id, partition_id=one.spec.partition_id))
         for one in partitions(view)
@@ -26,4 +29,6 @@ def unfinished(view: StateReader) -> list[state_pb2.Entry]:
         if state_pb2.SessionRecord.FromString(value).ended_ns and sessions.has_left(view, session_id):
             command = state_pb2.EndSessionCommand(session_id=session_id)
             entries.append(state_pb2.Entry(format=1, end_session=command))
+    if compaction.has_ranges(view):
+        entries.append(compaction.close_entry())
     return entries

@@ -10,13 +10,12 @@ from ....proto import quota_pb2 as pb
 from ....proto.quota_pb2_grpc import QuotaServiceServicer
 from ...common.errors import InternalError, NotADirectory, NotFound
 from ...common.ids import ROOT_INODE, partition_of
-from ...common.status import error_of
 from ..calls import answer
 from ..metastore import quotas
 from ..metastore.quotas import FILESYSTEM
 from ..transactions.calls import Calls
+from ..transactions.paths import CALL_DEADLINE_S, Paths
 
-CALL_DEADLINE_S = 8.0
 RECOUNT_DEADLINE_S = 600.0
 _PAGE = 1024
 _DEPTH_MAX = 4096
@@ -28,10 +27,11 @@ class QuotaService(QuotaServiceServicer):
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+        self._paths = Paths(calls)
 
     async def SetQuota(self, request: pb.SetQuotaRequest, _context: Any) -> pb.QuotasReply:
         async def work() -> pb.QuotasReply:
-            inode_id = await self._resolve(request.fs_id, request.path)
+            inode_id = await self._paths.resolve(request.fs_id, request.path)
             asked = transaction_pb2.SetQuota(inode_id=inode_id, limit=request.limit)
             return await self._one(request, inode_id, transaction_pb2.QuotaRequest(set=asked))
 
@@ -39,14 +39,14 @@ class QuotaService(QuotaServiceServicer):
 
     async def GetQuota(self, request: pb.GetQuotaRequest, _context: Any) -> pb.QuotasReply:
         async def work() -> pb.QuotasReply:
-            inode_id = await self._resolve(request.fs_id, request.path)
+            inode_id = await self._paths.resolve(request.fs_id, request.path)
             return await self._one(request, inode_id, transaction_pb2.QuotaRequest(get=inode_id))
 
         return await answer("GetQuota", pb.QuotasReply, work)
 
     async def DeleteQuota(self, request: pb.GetQuotaRequest, _context: Any) -> pb.QuotasReply:
         async def work() -> pb.QuotasReply:
-            inode_id = await self._resolve(request.fs_id, request.path)
+            inode_id = await self._paths.resolve(request.fs_id, request.path)
             return await self._one(request, inode_id, transaction_pb2.QuotaRequest(delete=inode_id))
 
         return await answer("DeleteQuota", pb.QuotasReply, work)
@@ -91,19 +91,6 @@ class QuotaService(QuotaServiceServicer):
 
     # -------------------------------------------------------------------------------------------- paths
 
-    async def _resolve(self, fs_id: int, path: bytes) -> int:
-        """Return the directory of a path from the root on. Raises NotFound."""
-        at: int = ROOT_INODE
-        for name in path.split(b"/"):
-            if name in (b"", b"."):
-                continue
-            read = metaserver_pb2.Read(lookup=metaserver_pb2.Lookup(parent=at, name=name))
-            result = await self._read(fs_id, at, read)
-            if not result.HasField("inode"):
-                raise NotFound(f"there is no {path.decode(errors='replace')}")
-            at = result.inode.inode_id
-        return at
-
     async def _path_of(self, fs_id: int, inode_id: int) -> bytes:
         """Return a directory's path as it is now; empty when it was removed."""
         names: list[bytes] = []
@@ -112,7 +99,7 @@ class QuotaService(QuotaServiceServicer):
                 return b"/" + b"/".join(reversed(names))
             try:
                 read = metaserver_pb2.Read(get_attr=metaserver_pb2.GetAttr(inode_id=inode_id))
-                parent = (await self._read(fs_id, inode_id, read)).inode.parent
+                parent = (await self._paths.read(fs_id, inode_id, read)).inode.parent
                 names.append(await self._name_in(fs_id, parent, inode_id))
             except (NotFound, NotADirectory):
                 return b""
@@ -122,22 +109,13 @@ class QuotaService(QuotaServiceServicer):
     async def _name_in(self, fs_id: int, parent: int, inode_id: int) -> bytes:
         wanted = metaserver_pb2.ReadDir(inode_id=parent, limit=_PAGE)
         while True:
-            page = await self._read(fs_id, parent, metaserver_pb2.Read(read_dir=wanted))
+            page = await self._paths.read(fs_id, parent, metaserver_pb2.Read(read_dir=wanted))
             for entry in page.entries:
                 if entry.inode_id == inode_id:
                     return bytes(entry.name)
             if page.end or not page.entries:
                 raise NotFound
             wanted.after_hash, wanted.after_name = page.entries[-1].hash, page.entries[-1].name
-
-    async def _read(self, fs_id: int, inode_id: int, read: metaserver_pb2.Read) -> metaserver_pb2.ReadResult:
-        place = await self._calls.place(fs_id, partition_of(inode_id))
-        request = transaction_pb2.ReadRequest(group_id=place.group_id, fs_id=fs_id, read=read)
-        reply = await self._calls.call("Read", request, fs_id, CALL_DEADLINE_S)
-        result: metaserver_pb2.ReadResult = reply.result
-        if result.HasField("failure"):
-            raise error_of(result.failure)
-        return result
 
     # ----------------------------------------------------------------------------------------- counting
 
@@ -182,7 +160,7 @@ class QuotaService(QuotaServiceServicer):
         for (parent, charged), count in said.items():
             try:
                 read = metaserver_pb2.Read(get_attr=metaserver_pb2.GetAttr(inode_id=parent))
-                inode = (await self._read(fs_id, parent, read)).inode
+                inode = (await self._paths.read(fs_id, parent, read)).inode
             except NotFound:
                 wrong += count
                 continue

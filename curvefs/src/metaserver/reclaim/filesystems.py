@@ -1,4 +1,4 @@
-"""What the MDS says of filesystems, as far as deleting objects needs it, and its time when it said so.
+"""What the MDS says of filesystems, as far as deleting and compacting need it, and its time when it said so.
 
 Time only goes on, so a time that was told is one that has passed.
 """
@@ -20,11 +20,13 @@ class Filesystem:
     object_store: str
     block_size: int
     grace_ns: int
+    block_format: int
 
     @classmethod
     def of(cls, said: mds_pb2.Filesystem) -> Self:
         """Return what the MDS said."""
-        return cls(UUID(bytes=said.uuid), said.object_store, said.block_size, said.delete_grace_s * 10**9)
+        grace_ns = said.delete_grace_s * 10**9
+        return cls(UUID(bytes=said.uuid), said.object_store, said.block_size, grace_ns, said.block_format)
 
     def blocks(self, chunk_id: int, compaction: int, size: int) -> list[str]:
         """Return the names of the objects that a run of bytes is stored in."""

@@ -9,8 +9,9 @@ _KEPT_MAX = 10_000
 class Pauses:
     """now_s: a clock that never goes back."""
 
-    def __init__(self, now_s: Callable[[], float]) -> None:
+    def __init__(self, now_s: Callable[[], float], *, longest_s: float = _LONGEST_S) -> None:
         self._now_s = now_s
+        self._longest_s = longest_s
         self._pauses: dict[Hashable, tuple[float, float]] = {}  # how long, until when
 
     def is_over(self, key: Hashable) -> bool:
@@ -19,7 +20,7 @@ class Pauses:
 
     def failed(self, key: Hashable) -> float:
         """Note a failure; returns how long the pause is."""
-        long_s = min(2 * self._pauses[key][0], _LONGEST_S) if key in self._pauses else _FIRST_S
+        long_s = min(2 * self._pauses[key][0], self._longest_s) if key in self._pauses else _FIRST_S
         while len(self._pauses) >= _KEPT_MAX:
             self._pauses.pop(next(iter(self._pauses)))
         self._pauses[key] = long_s, self._now_s() + long_s

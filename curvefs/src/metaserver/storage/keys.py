@@ -27,6 +27,8 @@ range, because an inode number begins with its partition.
     R  session, fs, partition, quota          QuotaAmount that the session reserved
     Q  fs, quota                              QuotaRecord, with its owner: the group of its directory
     L  fs, quota, partition                   LoanRecord, with the owner
+    k  fs, inode, chunk index                 tally of a chunk with two slices or more (metastore/tallies.py)
+    K  fs, inode, chunk index                 time since when the chunk is to be looked at for compaction
 """
 
 import hashlib
@@ -39,6 +41,7 @@ WAITER, HOLDING, SESSION, RESULT, RANGE, DELETE = b"w", b"W", b"S", b"r", b"g", 
 REFERENCE = b"h"
 LOCK, PREPARED, FINISHED, FINISHED_AT, DECISION, DECIDED = b"l", b"p", b"f", b"F", b"D", b"e"
 SHARE, RESERVED, QUOTA, LOAN = b"u", b"R", b"Q", b"L"
+TALLY, LISTED = b"k", b"K"
 _MOVES = b"M"
 
 _FS = struct.Struct(">cI")
@@ -131,6 +134,25 @@ def slice_(fs_id: int, inode_id: int, chunk_index: int, order: int) -> bytes:
 def slice_order(key: bytes) -> int:
     """Return the commit order in a slice's key."""
     return int(_U64.unpack_from(key, _FS_ID_U64.size)[0])
+
+
+SLICE_ORDER_AT = _FS_ID_U64.size
+
+
+def slices_of_chunk(fs_id: int, inode_id: int, chunk_index: int) -> tuple[bytes, bytes]:
+    """Return the range of the keys of a chunk's slices."""
+    return slice_(fs_id, inode_id, chunk_index, 0), slice_(fs_id, inode_id, chunk_index + 1, 0)
+
+
+def of_chunk(table: bytes, fs_id: int, inode_id: int, chunk_index: int) -> bytes:
+    """Key of a chunk in tables k and K."""
+    return _FS_ID_U64.pack(table, fs_id, inode_id, chunk_index)
+
+
+def unpack_chunk(key: bytes) -> tuple[int, int, int]:
+    """Return (filesystem, inode, chunk index) of such a key."""
+    _, fs_id, inode_id, chunk_index = _FS_ID_U64.unpack(key)
+    return fs_id, inode_id, chunk_index
 
 
 def slice_inode(key: bytes) -> int:

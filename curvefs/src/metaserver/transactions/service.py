@@ -50,6 +50,10 @@ class TransactionCalls:
             "AddReference": home.add_reference,
         }
 
+    def add(self, method: str, answer: Callable[[Any], Any]) -> None:
+        """Have calls of a method answered by another part of the metaserver."""
+        self._methods[method] = answer
+
     def leads(self, group_id: int) -> bool:
         """Say whether this metaserver leads a group."""
         try:
@@ -118,6 +122,9 @@ class TransactionService(TransactionServiceServicer):
 
     async def AddReference(self, request: pb.AddReferenceRequest, context: Any) -> Any:
         return await self._answer("AddReference", pb.AddReferenceReply, request, context)
+
+    async def CompactChunk(self, request: pb.CompactChunkRequest, context: Any) -> Any:
+        return await self._answer("CompactChunk", pb.CompactChunkReply, request, context)
 
     async def _answer(self, method: str, reply: Any, request: Any, context: Any) -> Any:
         async def work() -> Any:

@@ -22,7 +22,7 @@ from .service import TransactionCalls, TransactionService
 class Transactions:
     """operate: carries out an operation across partitions. servicer: to be added to the server.
 
-    calls: to the leaders of other groups.
+    calls: to the leaders of other groups. answer_with: has another part answer a method of theirs.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Transactions:
         self._participant = Participant(copysets, self.calls)
         answers = TransactionCalls(copysets, self._coordinator, self._participant, self._quotas, Home(copysets))
         self.calls.local = answers
+        self.answer_with = answers.add
         self.operate = self._coordinator.operate
         service = TransactionService(answers, secret)
         self.servicer: AddServicer = partial(add_TransactionServiceServicer_to_server, service)

@@ -5,6 +5,7 @@ The metaserver decides and commits; the worker only does what one job says, and 
     worker.py     the metaserver's side: ``await worker.run_job(job, deadline_s)``
     __main__.py   the process: reads jobs, runs them in threads, writes replies
     jobs.py       what each job does, as a plain function
+    runs.py       the job of compaction: runs of bytes put together from others
     frames.py     how messages are put on the pipes
 
 To add a job: a message and a field in Job (and in JobReply, if it answers something) in worker.proto, and a function

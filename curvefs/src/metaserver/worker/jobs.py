@@ -15,6 +15,7 @@ from ...common.status import failure_of
 from ...object.answers import translated
 from ...object.protocol import ObjectStore
 from ...object.url import open_store
+from .runs import store_runs
 
 _log = structlog.get_logger()
 
@@ -71,4 +72,5 @@ def _list(store: ObjectStore, job: pb.ListObjects, reply: pb.JobReply) -> None:
 _JOBS: dict[str, Callable[[ObjectStore, Any, pb.JobReply], None]] = {
     "delete": _delete,
     "list": _list,
+    "store_runs": store_runs,
 }

@@ -190,7 +190,7 @@ def test_a_cut_of_many_slices_is_finished_in_bounded_steps_and_hides_them_meanwh
         steps += 1
         before = len(lab.state.pairs)
         lab.log(lab.waiting.pop(0))
-        assert abs(len(lab.state.pairs) - before) <= 1
+        assert abs(len(lab.state.pairs) - before) <= 3  # the cut and the tally of the chunk go
         file.check()
     assert steps == 3
     assert not lab.table(b"c")

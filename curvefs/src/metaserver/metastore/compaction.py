@@ -1,0 +1,140 @@
+"""Compaction in the state: ids for what is stored anew, and the entry that puts it in the place of what was merged.
+
+Ids are leased to the leader of a group for its term, as to a session: a range is used by entries of the term in which
+it was leased and of no other, and what a term leaves open the first leader after it closes. So whatever was stored and
+not published is found (rules 2 and 3).
+
+A commit is taken only if the slices between two orders are, byte for byte, those that were merged: then nothing was
+published, cut, purged or compacted in between that it could undo. What comes in their place takes the last of their
+orders, so later slices win over it and cuts hide it as they did before. The inode does not change: its content is the
+same. Readers keep to lists they have read for 60 s; the objects stay longer.
+"""
+
+import struct
+from hashlib import blake2b
+
+from ....proto import common_pb2, state_pb2
+from ....proto import metaserver_pb2 as pb
+from ...common.ids import CHUNK_RANGE_SIZE, make_id, number_of, partition_of
+from ..storage import keys
+from ..storage.transaction import StateReader
+from . import data, ids
+from .applied import Applied
+from .scope import Refusal, Scope, put_queued
+
+CLOSED_PER_ENTRY_MAX = 400
+_HOLDER = b"compact:"  # no session's id is so long
+_HOLDER_TAIL = struct.Struct(">IQ")
+_DIGEST_SIZE = 16
+
+
+def compact(scope: Scope, command: state_pb2.CompactCommand, term: int, applied: Applied) -> None:
+    """Apply one step. Raises Refusal SKIPPED for a commit that comes too late."""
+    scope.fs_id, scope.session_id = command.fs_id, _holder(command.fs_id, term)
+    match command.WhichOneof("step"):
+        case "lease":
+            result = pb.OperationResult()
+            ids.grant(scope, command.lease.partition_id, common_pb2.CHUNK, result)
+            applied.ranges = list(result.ranges)
+        case "commit":
+            _commit(scope, command.commit, applied)
+        case "give_up":
+            for chunk_id in command.give_up.chunk_ids:
+                _give_up(scope, chunk_id)
+        case "look_again":
+            request = command.look_again
+            if scope.is_served(request.inode_id):
+                scope.tallies.look_again(request.inode_id, request.chunk_index, request.slices)
+        case "close":
+            _close(scope, term)
+        case _:
+            raise Refusal(common_pb2.UNSUPPORTED, "a step this server does not know")
+
+
+def digest_of(pairs: list[tuple[bytes, bytes]]) -> bytes:
+    """Return what tells stored slices from others: of their keys and values."""
+    digest = blake2b(digest_size=_DIGEST_SIZE)
+    for key, value in pairs:
+        digest.update(key)
+        digest.update(len(value).to_bytes(4, "big"))
+        digest.update(value)
+    return digest.digest()
+
+
+def close_entry() -> state_pb2.Entry:
+    """Return what closes the ranges of earlier terms."""
+    return state_pb2.Entry(format=1, compact=state_pb2.CompactCommand(close=state_pb2.CompactClose()))
+
+
+def has_ranges(view: StateReader) -> bool:
+    """Say whether ranges are leased to any leader."""
+    prefix = keys.RANGE + _HOLDER
+    return any(True for _ in view.scan(prefix, keys.after_prefix(prefix), 1))
+
+
+def _holder(fs_id: int, term: int) -> bytes:
+    """Return what stands for a leader where a session's id stands otherwise."""
+    return _HOLDER + _HOLDER_TAIL.pack(fs_id, term)
+
+
+def _commit(scope: Scope, commit: state_pb2.CompactCommit, applied: Applied) -> None:
+    inode_id, chunk_index = commit.inode_id, commit.chunk_index
+    inode = scope.inode(inode_id)
+    chunk_size = scope.partition(inode_id).spec.chunk_size
+    first = keys.slice_(scope.fs_id, inode_id, chunk_index, commit.first_order)
+    pairs = list(scope.txn.scan(first, keys.slice_(scope.fs_id, inode_id, chunk_index, commit.last_order + 1)))
+    if digest_of(pairs) != commit.digest:
+        raise Refusal(common_pb2.SKIPPED, "the slices are not those that were merged")
+    if len(commit.replacement) > len(pairs):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "more slices than there were")
+    if any(one.chunk_index != chunk_index for one in commit.replacement):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "slices of another chunk")
+    result = pb.OperationResult()
+    ids.publish(scope, [one.chunk_id for one in commit.replacement if not one.zero], result)
+    for key, value in pairs:
+        data.queue_slice(scope, key, value)
+    orders = [keys.slice_order(key) for key, _ in pairs]
+    for order, one in zip(orders[len(orders) - len(commit.replacement) :], commit.replacement, strict=True):
+        data.put_slice(scope, inode, one, chunk_size=chunk_size, order=order)
+    scope.tallies.look_again(inode_id, chunk_index, commit.look_again_at)
+    applied.ranges = list(result.ranges)
+
+
+def _give_up(scope: Scope, chunk_id: int) -> None:
+    """Nothing is published under an id of this term any more; what may be stored under it goes to the delete queue."""
+    first = make_id(partition_of(chunk_id), number_of(chunk_id) // CHUNK_RANGE_SIZE * CHUNK_RANGE_SIZE)
+    key = keys.range_(scope.session_id, common_pb2.CHUNK, first)
+    raw = scope.txn.get(key)
+    if raw is None:
+        return  # all of it is published or given up, or the range is closed
+    record = state_pb2.RangeRecord.FromString(raw)
+    bits, bit = int.from_bytes(record.published, "little"), 1 << (chunk_id - first)
+    if bits & bit:
+        return
+    bits |= bit
+    if bits.bit_count() == CHUNK_RANGE_SIZE:
+        scope.txn.delete(key)
+    else:
+        record.published = bits.to_bytes(CHUNK_RANGE_SIZE // 8, "little")
+        scope.txn.put(key, record.SerializeToString(deterministic=True))
+    one = common_pb2.IdRange(kind=common_pb2.CHUNK, first=chunk_id, end=chunk_id + 1)
+    queued = state_pb2.DeleteRecord(queued_ns=scope.time_ns, never_published=one, published=b"\0")
+    put_queued(scope, scope.time_ns, queued)
+
+
+def _close(scope: Scope, term: int) -> None:
+    """Close what was leased in earlier terms, some of it an entry."""
+    prefix = keys.RANGE + _HOLDER
+    older = [
+        (key, value)
+        for key, value in scope.txn.scan(prefix, keys.after_prefix(prefix))
+        if _HOLDER_TAIL.unpack_from(key, len(prefix))[1] < term
+    ]
+    for key, value in older[:CLOSED_PER_ENTRY_MAX]:
+        scope.fs_id = _HOLDER_TAIL.unpack_from(key, len(prefix))[0]
+        if scope.is_served(state_pb2.RangeRecord.FromString(value).range.first):
+            ids.close_range(scope, key, value)
+        else:
+            scope.txn.delete(key)  # its filesystem goes with all its objects
+    if len(older) > CLOSED_PER_ENTRY_MAX:
+        scope.follow_ups.append(close_entry())

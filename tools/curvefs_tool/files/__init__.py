@@ -1,0 +1,1 @@
+"""Commands about files: ``info`` and ``compact``."""

@@ -1,0 +1,86 @@
+"""What the commands about files share: the inode of a path, a tree from there, slice lists. Any metaserver answers."""
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+from curvefs.proto import files_pb2, files_pb2_grpc, mds_pb2, mds_pb2_grpc
+from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.common.errors import NotFound, Unavailable
+from curvefs.src.rpc.blocking import BlockingClient
+
+CHUNKS_PER_READ = 64
+_DEADLINE_S = 20.0
+
+
+class Files:
+    """The files of one filesystem."""
+
+    def __init__(self, mds: list[str], fs: str) -> None:
+        """Raises NotFound for an unknown filesystem, Unavailable."""
+        client = BlockingClient(mds)
+        try:
+            request = mds_pb2.GetFilesystemRequest(name=fs)
+            reply = client.call(mds_pb2_grpc.MdsServiceStub, "GetFilesystem", request)
+        finally:
+            client.close()
+        self.filesystem: mds_pb2.Filesystem = reply.filesystem
+        addresses = [peer.address for one in reply.partitions for peer in one.peers if peer.address]
+        if not addresses:
+            raise Unavailable(f"no metaserver is known for filesystem '{fs}'")
+        self._client = BlockingClient(list(dict.fromkeys(addresses)))
+
+    def call(self, method: str, request: Any) -> Any:
+        """Call FilesService. Raises what it fails with."""
+        request.fs_id = self.filesystem.fs_id
+        return self._client.call(files_pb2_grpc.FilesServiceStub, method, request, deadline_s=_DEADLINE_S)
+
+    def find(self, path: bytes) -> pb.Inode:
+        """Return the inode of a path from the root on. Raises NotFound."""
+        found: pb.Inode = self.call("Find", files_pb2.FindRequest(path=path)).inode
+        return found
+
+    def regular_files(self, inode: pb.Inode, path: bytes) -> Iterator[tuple[bytes, pb.Inode]]:
+        """Yield the regular files below an inode, or itself, with their paths; what goes away meanwhile is left out.
+
+        Memory: a page of names for each level of the tree.
+        """
+        if stat.S_ISREG(inode.mode):
+            yield path, inode
+        if not stat.S_ISDIR(inode.mode):
+            return
+        wanted = pb.ReadDir(inode_id=inode.inode_id, with_attributes=True)
+        while True:
+            try:
+                page = self._read(inode.inode_id, pb.Read(read_dir=wanted))
+            except NotFound:
+                return
+            for entry in page.entries:
+                if entry.type not in {pb.REGULAR, pb.DIRECTORY}:
+                    continue
+                try:
+                    child = entry.inode if entry.HasField("inode") else self._attributes(entry.inode_id)
+                except NotFound:
+                    continue
+                yield from self.regular_files(child, os.path.join(path, entry.name))  # noqa: PTH118  # bytes
+            if page.end or not page.entries:
+                return
+            wanted.after_hash, wanted.after_name = page.entries[-1].hash, page.entries[-1].name
+
+    def slices(self, inode: pb.Inode) -> Iterator[tuple[int, list[pb.Slice]]]:
+        """Yield the slice list of each chunk of a file that has one. Raises NotFound."""
+        count = -(-inode.length // self.filesystem.chunk_size)
+        for first in range(0, count, CHUNKS_PER_READ):
+            wanted = pb.GetSlices(inode_id=inode.inode_id, first_chunk=first, count=min(CHUNKS_PER_READ, count - first))
+            lists: dict[int, list[pb.Slice]] = {}
+            for one in self._read(inode.inode_id, pb.Read(get_slices=wanted)).slices:
+                lists.setdefault(one.chunk_index, []).append(one)
+            yield from sorted(lists.items())
+
+    def _attributes(self, inode_id: int) -> pb.Inode:
+        return self._read(inode_id, pb.Read(get_attr=pb.GetAttr(inode_id=inode_id))).inode
+
+    def _read(self, inode_id: int, read: pb.Read) -> pb.ReadResult:
+        result: pb.ReadResult = self.call("Read", files_pb2.ReadRequest(inode_id=inode_id, read=read)).result
+        return result

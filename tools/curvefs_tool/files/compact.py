@@ -1,0 +1,196 @@
+"""``compact``: has the slices of files merged, whatever that costs, and waits for it."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from curvefs.proto import files_pb2
+from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.common.errors import CurveFSError, NotFound, Unavailable
+from curvefs.src.common.exits import ExitCode
+
+from ..cluster import cluster_options, command, mds_addresses, print_json
+from ..quota.access import path_argument, place_of, size
+from .access import Files
+
+_AT_ONCE = 4
+_PROGRESS_S = 2.0
+_PAUSE_S = 0.2
+_ERRORS_MAX = 20
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What was found and done so far. Slices and bytes before: as listed; after: as compaction left them."""
+
+    files: int = 0
+    chunks: int = 0
+    compacted: int = 0
+    slices_before: int = 0
+    slices_after: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    written_bytes: int = 0
+    failed: int = 0
+    late: bool = False
+    errors: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        return (
+            f"{self.files} files, {self.compacted} of {self.chunks} chunks compacted: "
+            f"slices {self.slices_before} -> {self.slices_after}, "
+            f"bytes {size(self.bytes_before)} -> {size(self.bytes_after)}"
+        )
+
+
+@click.command()
+@path_argument
+@click.option("--deadline", type=float, default=0.0, help="Seconds to wait at most; 0: until it is done.")
+@cluster_options
+@command
+def compact(path: str, fs: str | None, deadline: float, *, mds: str | None, data: Path | None, json: bool) -> None:
+    """Merge the slices of the file PATH, or of all files below the directory PATH.
+
+    Each chunk of 64 MiB that has several slices gets as few as it can: one, unless it has holes. The metaservers do it,
+    no faster than they are told (compaction_bytes_per_s); files may be used meanwhile. The bytes that are no longer
+    needed leave the object store when the filesystem's delete grace is over.
+    """
+    place = place_of(path, fs)
+    files = Files(mds_addresses(mds, data), place.fs)
+    root = files.find(place.path)
+    totals = _Totals()
+    ends_at = time.monotonic() + deadline if deadline else None
+    progress = _Progress(totals, quiet=json)
+    _run(files, files.regular_files(root, place.path), totals, ends_at, progress)
+    if json:
+        names = ("files", "chunks", "compacted", "slices_before", "slices_after", "bytes_before", "bytes_after")
+        said = {name: getattr(totals, name) for name in (*names, "written_bytes", "failed", "late")}
+        print_json(said | {"errors": totals.errors})
+    else:
+        click.echo(totals.line())
+        for line in totals.errors:
+            click.echo(line, err=True)
+        if totals.late:
+            click.echo("the deadline passed before all was done", err=True)
+    if totals.failed or totals.late:
+        sys.exit(ExitCode.FAILED)
+
+
+class _Progress:
+    """A line now and then, on standard error."""
+
+    def __init__(self, totals: _Totals, *, quiet: bool) -> None:
+        self._totals = totals
+        self._quiet = quiet
+        self._next = time.monotonic() + _PROGRESS_S
+
+    def show(self) -> None:
+        if not self._quiet and time.monotonic() >= self._next:
+            click.echo(self._totals.line(), err=True)
+            self._next = time.monotonic() + _PROGRESS_S
+
+
+def _run(
+    files: Files,
+    found: Iterator[tuple[bytes, pb.Inode]],
+    totals: _Totals,
+    ends_at: float | None,
+    progress: _Progress,
+) -> None:
+    """Ask for each chunk, _AT_ONCE at the same time."""
+    lock = threading.Lock()
+    waiting: set[Future[None]] = set()
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for path, inode in found:
+            totals.files += 1
+            for chunk_index, slices in _chunks(files, inode):
+                with lock:
+                    totals.chunks += 1
+                    totals.slices_before += len(slices)
+                    totals.bytes_before += _stored(slices)
+                    if len(slices) < 2:
+                        totals.slices_after += len(slices)
+                        totals.bytes_after += _stored(slices)
+                if len(slices) >= 2:
+                    one = _Chunk(files, path, inode.inode_id, chunk_index, slices)
+                    waiting.add(threads.submit(one.compact, totals, lock, ends_at))
+                while len(waiting) >= 2 * _AT_ONCE:
+                    waiting = _some_done(waiting, progress)
+            if ends_at is not None and time.monotonic() >= ends_at:
+                totals.late = True
+                break
+        while waiting:
+            waiting = _some_done(waiting, progress)
+
+
+def _some_done(waiting: set[Future[None]], progress: _Progress) -> set[Future[None]]:
+    done, left = wait(waiting, timeout=_PROGRESS_S, return_when=FIRST_COMPLETED)
+    for one in done:
+        one.result()
+    progress.show()
+    return left
+
+
+def _chunks(files: Files, inode: pb.Inode) -> Iterator[tuple[int, list[pb.Slice]]]:
+    try:
+        yield from files.slices(inode)
+    except NotFound:
+        return  # it was removed meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """One chunk to be compacted."""
+
+    files: Files
+    path: bytes
+    inode_id: int
+    index: int
+    slices: list[pb.Slice]
+
+    def compact(self, totals: _Totals, lock: threading.Lock, ends_at: float | None) -> None:
+        """Ask until it is done, has failed, or the deadline has passed."""
+        request = files_pb2.CompactChunkRequest(inode_id=self.inode_id, chunk_index=self.index)
+        while True:
+            if ends_at is not None and time.monotonic() >= ends_at:
+                with lock:
+                    totals.late = True
+                    self._left_as_it_was(totals)
+                return
+            try:
+                reply = self.files.call("CompactChunk", request)
+            except Unavailable:
+                time.sleep(_PAUSE_S)
+                if ends_at is not None:
+                    continue
+                raise
+            except CurveFSError as error:
+                with lock:
+                    totals.failed += 1
+                    self._left_as_it_was(totals)
+                    if len(totals.errors) < _ERRORS_MAX:
+                        totals.errors.append(f"{os.fsdecode(self.path)}, chunk {self.index}: {error}")
+                return
+            if not reply.pending:
+                break
+        compacted = reply.compacted
+        with lock:
+            totals.compacted += compacted.slices_after < len(self.slices)
+            totals.slices_after += compacted.slices_after
+            totals.bytes_after += compacted.written_bytes or _stored(self.slices)
+            totals.written_bytes += compacted.written_bytes
+
+    def _left_as_it_was(self, totals: _Totals) -> None:
+        totals.slices_after += len(self.slices)
+        totals.bytes_after += _stored(self.slices)
+
+
+def _stored(slices: list[pb.Slice]) -> int:
+    return sum(one.size for one in slices if not one.zero)
