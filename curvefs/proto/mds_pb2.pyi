@@ -128,48 +128,54 @@ class SessionToken(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ..., expires_ns: _Optional[int] = ..., read_only: _Optional[bool] = ...) -> None: ...
 
 class CreateFilesystemRequest(_message.Message):
-    __slots__ = ("name", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes")
+    __slots__ = ("name", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "delete_grace_s")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OBJECT_STORE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_SIZE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_SIZE_FIELD_NUMBER: _ClassVar[int]
     CAPACITY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CAPACITY_INODES_FIELD_NUMBER: _ClassVar[int]
+    DELETE_GRACE_S_FIELD_NUMBER: _ClassVar[int]
     name: str
     object_store: str
     chunk_size: int
     block_size: int
     capacity_bytes: int
     capacity_inodes: int
-    def __init__(self, name: _Optional[str] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ...) -> None: ...
+    delete_grace_s: int
+    def __init__(self, name: _Optional[str] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., delete_grace_s: _Optional[int] = ...) -> None: ...
 
 class FilesystemReply(_message.Message):
-    __slots__ = ("epoch", "failure", "filesystem", "partitions", "session_count")
+    __slots__ = ("epoch", "failure", "filesystem", "partitions", "session_count", "mds_time_ns")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     FILESYSTEM_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
     SESSION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MDS_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     failure: _common_pb2.Failure
     filesystem: Filesystem
     partitions: _containers.RepeatedCompositeFieldContainer[Partition]
     session_count: int
-    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ..., session_count: _Optional[int] = ...) -> None: ...
+    mds_time_ns: int
+    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., filesystem: _Optional[_Union[Filesystem, _Mapping]] = ..., partitions: _Optional[_Iterable[_Union[Partition, _Mapping]]] = ..., session_count: _Optional[int] = ..., mds_time_ns: _Optional[int] = ...) -> None: ...
 
 class ListFilesystemsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class ListFilesystemsReply(_message.Message):
-    __slots__ = ("epoch", "failure", "filesystems")
+    __slots__ = ("epoch", "failure", "filesystems", "mds_time_ns")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     FILESYSTEMS_FIELD_NUMBER: _ClassVar[int]
+    MDS_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     failure: _common_pb2.Failure
     filesystems: _containers.RepeatedCompositeFieldContainer[Filesystem]
-    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., filesystems: _Optional[_Iterable[_Union[Filesystem, _Mapping]]] = ...) -> None: ...
+    mds_time_ns: int
+    def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., filesystems: _Optional[_Iterable[_Union[Filesystem, _Mapping]]] = ..., mds_time_ns: _Optional[int] = ...) -> None: ...
 
 class GetFilesystemRequest(_message.Message):
     __slots__ = ("name",)

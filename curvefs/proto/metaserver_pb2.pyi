@@ -248,7 +248,7 @@ class Dentry(_message.Message):
     def __init__(self, name: _Optional[bytes] = ..., inode_id: _Optional[int] = ..., type: _Optional[_Union[FileType, str]] = ...) -> None: ...
 
 class Slice(_message.Message):
-    __slots__ = ("chunk_id", "compaction", "chunk_index", "offset", "length", "size", "zero", "object", "inline")
+    __slots__ = ("chunk_id", "compaction", "chunk_index", "offset", "length", "size", "zero", "object", "inline", "reference")
     CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
     COMPACTION_FIELD_NUMBER: _ClassVar[int]
     CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -258,6 +258,7 @@ class Slice(_message.Message):
     ZERO_FIELD_NUMBER: _ClassVar[int]
     OBJECT_FIELD_NUMBER: _ClassVar[int]
     INLINE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
     chunk_id: int
     compaction: int
     chunk_index: int
@@ -267,7 +268,8 @@ class Slice(_message.Message):
     zero: bool
     object: ObjectLocation
     inline: bytes
-    def __init__(self, chunk_id: _Optional[int] = ..., compaction: _Optional[int] = ..., chunk_index: _Optional[int] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., size: _Optional[int] = ..., zero: _Optional[bool] = ..., object: _Optional[_Union[ObjectLocation, _Mapping]] = ..., inline: _Optional[bytes] = ...) -> None: ...
+    reference: int
+    def __init__(self, chunk_id: _Optional[int] = ..., compaction: _Optional[int] = ..., chunk_index: _Optional[int] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., size: _Optional[int] = ..., zero: _Optional[bool] = ..., object: _Optional[_Union[ObjectLocation, _Mapping]] = ..., inline: _Optional[bytes] = ..., reference: _Optional[int] = ...) -> None: ...
 
 class ObjectLocation(_message.Message):
     __slots__ = ("offset", "block_format")

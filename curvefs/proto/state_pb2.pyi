@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Entry(_message.Message):
-    __slots__ = ("format", "time_ns", "operations", "open_session", "end_session", "create_partition", "delete_partition", "finish_cut", "prepare", "decide", "finish", "forget", "set_share", "mark_inodes", "set_quota", "advance_quota", "lend", "lent")
+    __slots__ = ("format", "time_ns", "operations", "open_session", "end_session", "create_partition", "delete_partition", "finish_cut", "prepare", "decide", "finish", "forget", "set_share", "mark_inodes", "set_quota", "advance_quota", "lend", "lent", "release", "add_reference", "reclaim")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     TIME_NS_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,9 @@ class Entry(_message.Message):
     ADVANCE_QUOTA_FIELD_NUMBER: _ClassVar[int]
     LEND_FIELD_NUMBER: _ClassVar[int]
     LENT_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    ADD_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    RECLAIM_FIELD_NUMBER: _ClassVar[int]
     format: int
     time_ns: int
     operations: OperationsCommand
@@ -48,7 +51,10 @@ class Entry(_message.Message):
     advance_quota: AdvanceQuotaCommand
     lend: LendCommand
     lent: LentCommand
-    def __init__(self, format: _Optional[int] = ..., time_ns: _Optional[int] = ..., operations: _Optional[_Union[OperationsCommand, _Mapping]] = ..., open_session: _Optional[_Union[OpenSessionCommand, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionCommand, _Mapping]] = ..., create_partition: _Optional[_Union[CreatePartitionCommand, _Mapping]] = ..., delete_partition: _Optional[_Union[DeletePartitionCommand, _Mapping]] = ..., finish_cut: _Optional[_Union[FinishCutCommand, _Mapping]] = ..., prepare: _Optional[_Union[PrepareCommand, _Mapping]] = ..., decide: _Optional[_Union[DecideCommand, _Mapping]] = ..., finish: _Optional[_Union[FinishCommand, _Mapping]] = ..., forget: _Optional[_Union[ForgetCommand, _Mapping]] = ..., set_share: _Optional[_Union[SetShareCommand, _Mapping]] = ..., mark_inodes: _Optional[_Union[MarkInodesCommand, _Mapping]] = ..., set_quota: _Optional[_Union[SetQuotaCommand, _Mapping]] = ..., advance_quota: _Optional[_Union[AdvanceQuotaCommand, _Mapping]] = ..., lend: _Optional[_Union[LendCommand, _Mapping]] = ..., lent: _Optional[_Union[LentCommand, _Mapping]] = ...) -> None: ...
+    release: ReleaseCommand
+    add_reference: AddReferenceCommand
+    reclaim: ReclaimCommand
+    def __init__(self, format: _Optional[int] = ..., time_ns: _Optional[int] = ..., operations: _Optional[_Union[OperationsCommand, _Mapping]] = ..., open_session: _Optional[_Union[OpenSessionCommand, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionCommand, _Mapping]] = ..., create_partition: _Optional[_Union[CreatePartitionCommand, _Mapping]] = ..., delete_partition: _Optional[_Union[DeletePartitionCommand, _Mapping]] = ..., finish_cut: _Optional[_Union[FinishCutCommand, _Mapping]] = ..., prepare: _Optional[_Union[PrepareCommand, _Mapping]] = ..., decide: _Optional[_Union[DecideCommand, _Mapping]] = ..., finish: _Optional[_Union[FinishCommand, _Mapping]] = ..., forget: _Optional[_Union[ForgetCommand, _Mapping]] = ..., set_share: _Optional[_Union[SetShareCommand, _Mapping]] = ..., mark_inodes: _Optional[_Union[MarkInodesCommand, _Mapping]] = ..., set_quota: _Optional[_Union[SetQuotaCommand, _Mapping]] = ..., advance_quota: _Optional[_Union[AdvanceQuotaCommand, _Mapping]] = ..., lend: _Optional[_Union[LendCommand, _Mapping]] = ..., lent: _Optional[_Union[LentCommand, _Mapping]] = ..., release: _Optional[_Union[ReleaseCommand, _Mapping]] = ..., add_reference: _Optional[_Union[AddReferenceCommand, _Mapping]] = ..., reclaim: _Optional[_Union[ReclaimCommand, _Mapping]] = ...) -> None: ...
 
 class OperationsCommand(_message.Message):
     __slots__ = ("batch",)
@@ -220,6 +226,36 @@ class LentCommand(_message.Message):
     share: _common_pb2.QuotaShare
     def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
+class ReleaseCommand(_message.Message):
+    __slots__ = ("fs_id", "slices")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    SLICES_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    slices: _containers.RepeatedCompositeFieldContainer[_metaserver_pb2.Slice]
+    def __init__(self, fs_id: _Optional[int] = ..., slices: _Optional[_Iterable[_Union[_metaserver_pb2.Slice, _Mapping]]] = ...) -> None: ...
+
+class AddReferenceCommand(_message.Message):
+    __slots__ = ("fs_id", "chunk_id", "token", "holder", "chunk_index")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    chunk_id: int
+    token: bytes
+    holder: int
+    chunk_index: int
+    def __init__(self, fs_id: _Optional[int] = ..., chunk_id: _Optional[int] = ..., token: _Optional[bytes] = ..., holder: _Optional[int] = ..., chunk_index: _Optional[int] = ...) -> None: ...
+
+class ReclaimCommand(_message.Message):
+    __slots__ = ("fs_id", "keys")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, fs_id: _Optional[int] = ..., keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class QuotaRecord(_message.Message):
     __slots__ = ("quota_id", "inode_id", "state", "limit", "limit_version", "settling", "progress")
     QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
@@ -372,18 +408,28 @@ class CutRecord(_message.Message):
     old_length: int
     def __init__(self, start: _Optional[int] = ..., order: _Optional[int] = ..., old_length: _Optional[int] = ...) -> None: ...
 
+class ReferenceRecord(_message.Message):
+    __slots__ = ("released", "next", "token")
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    released: bool
+    next: int
+    token: bytes
+    def __init__(self, released: _Optional[bool] = ..., next: _Optional[int] = ..., token: _Optional[bytes] = ...) -> None: ...
+
 class DeleteRecord(_message.Message):
-    __slots__ = ("queued_ns", "inode", "slice", "never_published", "release", "published")
+    __slots__ = ("queued_ns", "inode", "slice", "never_published", "release_slice", "published")
     QUEUED_NS_FIELD_NUMBER: _ClassVar[int]
     INODE_FIELD_NUMBER: _ClassVar[int]
     SLICE_FIELD_NUMBER: _ClassVar[int]
     NEVER_PUBLISHED_FIELD_NUMBER: _ClassVar[int]
-    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_SLICE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     queued_ns: int
     inode: _metaserver_pb2.Inode
     slice: _metaserver_pb2.Slice
     never_published: _common_pb2.IdRange
-    release: _common_pb2.IdRange
+    release_slice: _metaserver_pb2.Slice
     published: bytes
-    def __init__(self, queued_ns: _Optional[int] = ..., inode: _Optional[_Union[_metaserver_pb2.Inode, _Mapping]] = ..., slice: _Optional[_Union[_metaserver_pb2.Slice, _Mapping]] = ..., never_published: _Optional[_Union[_common_pb2.IdRange, _Mapping]] = ..., release: _Optional[_Union[_common_pb2.IdRange, _Mapping]] = ..., published: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, queued_ns: _Optional[int] = ..., inode: _Optional[_Union[_metaserver_pb2.Inode, _Mapping]] = ..., slice: _Optional[_Union[_metaserver_pb2.Slice, _Mapping]] = ..., never_published: _Optional[_Union[_common_pb2.IdRange, _Mapping]] = ..., release_slice: _Optional[_Union[_metaserver_pb2.Slice, _Mapping]] = ..., published: _Optional[bytes] = ...) -> None: ...

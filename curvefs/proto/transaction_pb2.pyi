@@ -18,6 +18,50 @@ PENDING: Outcome
 COMMITTED: Outcome
 ABORTED: Outcome
 
+class ReleaseRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "fs_id", "slices")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    SLICES_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    fs_id: int
+    slices: _containers.RepeatedCompositeFieldContainer[_metaserver_pb2.Slice]
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., slices: _Optional[_Iterable[_Union[_metaserver_pb2.Slice, _Mapping]]] = ...) -> None: ...
+
+class ReleaseReply(_message.Message):
+    __slots__ = ("failure",)
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
+
+class AddReferenceRequest(_message.Message):
+    __slots__ = ("proof", "group_id", "fs_id", "chunk_id", "token", "holder", "chunk_index")
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
+    proof: bytes
+    group_id: int
+    fs_id: int
+    chunk_id: int
+    token: bytes
+    holder: int
+    chunk_index: int
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., chunk_id: _Optional[int] = ..., token: _Optional[bytes] = ..., holder: _Optional[int] = ..., chunk_index: _Optional[int] = ...) -> None: ...
+
+class AddReferenceReply(_message.Message):
+    __slots__ = ("failure", "reference")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    reference: int
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., reference: _Optional[int] = ...) -> None: ...
+
 class ReadRequest(_message.Message):
     __slots__ = ("proof", "group_id", "fs_id", "read")
     PROOF_FIELD_NUMBER: _ClassVar[int]

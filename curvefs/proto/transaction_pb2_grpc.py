@@ -81,6 +81,16 @@ class TransactionServiceStub:
                 request_serializer=curvefs_dot_proto_dot_transaction__pb2.RecountRequest.SerializeToString,
                 response_deserializer=curvefs_dot_proto_dot_transaction__pb2.RecountReply.FromString,
                 _registered_method=True)
+        self.Release = channel.unary_unary(
+                '/curvefs.transaction.TransactionService/Release',
+                request_serializer=curvefs_dot_proto_dot_transaction__pb2.ReleaseRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_transaction__pb2.ReleaseReply.FromString,
+                _registered_method=True)
+        self.AddReference = channel.unary_unary(
+                '/curvefs.transaction.TransactionService/AddReference',
+                request_serializer=curvefs_dot_proto_dot_transaction__pb2.AddReferenceRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_transaction__pb2.AddReferenceReply.FromString,
+                _registered_method=True)
 
 
 class TransactionServiceServicer:
@@ -149,6 +159,20 @@ class TransactionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Release(self, request, context):
+        """References to chunk ids (rule 4), to the group that has their partition. Both are idempotent. Gives references up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddReference(self, request, context):
+        """One more reference, by the token of who needs it. Errors: NOT_FOUND (nothing refers to it any more).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TransactionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -196,6 +220,16 @@ def add_TransactionServiceServicer_to_server(servicer, server):
                     servicer.Recount,
                     request_deserializer=curvefs_dot_proto_dot_transaction__pb2.RecountRequest.FromString,
                     response_serializer=curvefs_dot_proto_dot_transaction__pb2.RecountReply.SerializeToString,
+            ),
+            'Release': grpc.unary_unary_rpc_method_handler(
+                    servicer.Release,
+                    request_deserializer=curvefs_dot_proto_dot_transaction__pb2.ReleaseRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_transaction__pb2.ReleaseReply.SerializeToString,
+            ),
+            'AddReference': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddReference,
+                    request_deserializer=curvefs_dot_proto_dot_transaction__pb2.AddReferenceRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_transaction__pb2.AddReferenceReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -443,6 +477,60 @@ class TransactionService:
             '/curvefs.transaction.TransactionService/Recount',
             curvefs_dot_proto_dot_transaction__pb2.RecountRequest.SerializeToString,
             curvefs_dot_proto_dot_transaction__pb2.RecountReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Release(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.transaction.TransactionService/Release',
+            curvefs_dot_proto_dot_transaction__pb2.ReleaseRequest.SerializeToString,
+            curvefs_dot_proto_dot_transaction__pb2.ReleaseReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddReference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/curvefs.transaction.TransactionService/AddReference',
+            curvefs_dot_proto_dot_transaction__pb2.AddReferenceRequest.SerializeToString,
+            curvefs_dot_proto_dot_transaction__pb2.AddReferenceReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,7 +9,7 @@ from curvefs.proto import mds_pb2
 from curvefs.src.rpc.blocking import BlockingClient
 
 from .cluster import cluster_options, command, mds_addresses, print_json
-from .filesystems import Size, as_json, create_filesystem
+from .filesystems import Duration, Size, as_json, create_filesystem
 
 
 @click.command("create-fs")
@@ -19,6 +19,7 @@ from .filesystems import Size, as_json, create_filesystem
 @click.option("--block-size", type=Size(), default=0, help="Default 4M.")
 @click.option("--capacity", type=Size(), default=0, help="What df shows as the size; default 1024T.")
 @click.option("--inodes", type=Size(), default=0, help="What df -i shows as the number of inodes.")
+@click.option("--delete-grace", type=Duration(), help="Objects nothing refers to stay so long, e.g. 10m (the default).")
 @cluster_options
 @command
 def create_fs(
@@ -29,6 +30,7 @@ def create_fs(
     block_size: int,
     capacity: int,
     inodes: int,
+    delete_grace: int | None,
     mds: str | None,
     data: Path | None,
     json: bool,
@@ -41,6 +43,7 @@ def create_fs(
         block_size=block_size,
         capacity_bytes=capacity,
         capacity_inodes=inodes,
+        delete_grace_s=delete_grace,
     )
     filesystem = create_filesystem(BlockingClient(mds_addresses(mds, data)), request)
     if json:

@@ -1,5 +1,6 @@
 """What the commands about filesystems share: creating one, and how one is shown."""
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +26,8 @@ from curvefs.src.rpc.blocking import BlockingClient
 CREATE_DEADLINE_S = 60.0
 JOIN_DEADLINE_S = 30.0  # for metaservers that have just started to register
 _PAUSE_S = 0.2
+_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
 
 def create_filesystem(client: BlockingClient, request: mds_pb2.CreateFilesystemRequest) -> mds_pb2.Filesystem:
@@ -45,7 +48,7 @@ def create_filesystem(client: BlockingClient, request: mds_pb2.CreateFilesystemR
     return filesystem
 
 
-def ensure_filesystem(mds: list[str], name: str, object_store: str, metaservers: int) -> None:
+def ensure_filesystem(mds: list[str], request: mds_pb2.CreateFilesystemRequest, metaservers: int) -> None:
     """Create a filesystem if it is not there. Raises what create_filesystem() raises.
 
     Metaservers that have just started need a moment to be known, and to have copysets. So many are waited for, that
@@ -54,10 +57,10 @@ def ensure_filesystem(mds: list[str], name: str, object_store: str, metaservers:
     client = BlockingClient(mds)
     end = time.monotonic() + JOIN_DEADLINE_S
     try:
-        while not _exists(client, name):
+        while not _exists(client, request.name):
             try:
                 if _copyset_count(client) >= metaservers or time.monotonic() > end:
-                    create_filesystem(client, mds_pb2.CreateFilesystemRequest(name=name, object_store=object_store))
+                    create_filesystem(client, request)
                     return
             except Unavailable:
                 if time.monotonic() > end:
@@ -92,6 +95,7 @@ def as_json(one: mds_pb2.Filesystem) -> dict[str, Any]:
         "block_size": one.block_size,
         "capacity_bytes": one.capacity_bytes,
         "capacity_inodes": one.capacity_inodes,
+        "delete_grace_s": one.delete_grace_s,
         "created": time_text(one.created_ns),
     }
 
@@ -119,3 +123,18 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic only in new re
             return parse_size(value)
         except ValueError:
             self.fail(f"'{value}' is no size such as 64M", param, ctx)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in new releases
+    """A time such as 90s, 10m, 12h or 1d, for options; a bare number is in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the seconds."""
+        if isinstance(value, int):
+            return value
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            self.fail(f"'{value}' is no time such as 90s, 10m or 1d", param, ctx)
+        return int(match[1]) * _SECONDS[match[2]]

@@ -26,7 +26,7 @@ class Settings:
     """The settings of a cluster on one machine.
 
     replicas: of each copyset. mds, etcd: how many; without etcd the one MDS keeps its state itself. zones: among which
-    the metaservers are spread; 0: none.
+    the metaservers are spread; 0: none. delete_grace: of the filesystem, in seconds.
     """
 
     fs: str
@@ -37,6 +37,7 @@ class Settings:
     mds: int = 1
     etcd: int = 0
     zones: int = 0
+    delete_grace: int = 600
 
     @property
     def mds_names(self) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from curvefs.proto import mds_pb2
 from curvefs.src.client.daemon import READY, StatusPipe, error_said, one_line
 from curvefs.src.client.mountpoints import check_mountpoint, resolve
 from curvefs.src.common.errors import CurveFSError, StartupError
@@ -22,7 +23,7 @@ from curvefs.src.common.status import exit_code_of
 from curvefs.src.object.url import parse_store_url
 
 from .cluster import command
-from .filesystems import ensure_filesystem
+from .filesystems import Duration, ensure_filesystem
 from .servers import Programs
 from .settings import Settings, new_settings, settle
 from .shutdown import KernelMounts, Outside
@@ -48,12 +49,13 @@ class _Wanted:
     mds: int | None
     etcd: int | None
     zones: int | None
+    delete_grace: int | None
     restart: bool
 
     @property
     def asked(self) -> dict[str, str | int | None]:
         """Return what is asked for, by the name of the setting."""
-        names = ("fs", "object_store", "metaservers", "replicas", "mds", "etcd", "zones")
+        names = ("fs", "object_store", "metaservers", "replicas", "mds", "etcd", "zones", "delete_grace")
         return {name: getattr(self, name) for name in names}
 
     def words(self) -> list[str]:
@@ -78,6 +80,7 @@ class _Wanted:
 @click.option("--mds", type=click.IntRange(1, 7), help="How many; several need etcd.  [default: 1]")
 @click.option("--etcd", type=click.IntRange(1, 7), help="Members of an etcd for the MDS.  [default: none]")
 @click.option("--zones", type=click.IntRange(1, 16), help="Replicas are in different ones.  [default: none]")
+@click.option("--delete-grace", type=Duration(), help="See create-fs.  [default: 10m]")
 @click.option("--detach", is_flag=True, help="Go to the background; return when everything is ready.")
 @click.option("--no-restart", is_flag=True, help="Do not restart what dies.")
 @click.option("--status-fd", type=int, hidden=True)
@@ -93,6 +96,7 @@ def up(
     mds: int | None,
     etcd: int | None,
     zones: int | None,
+    delete_grace: int | None,
     detach: bool,
     no_restart: bool,
     status_fd: int | None,
@@ -107,7 +111,9 @@ def up(
         parse_store_url(object_store)
     place = resolve(mountpoint) if mountpoint else ""
     folder = Path(os.path.realpath(data))
-    wanted = _Wanted(folder, place, fs, object_store, metaservers, replicas, mds, etcd, zones, restart=not no_restart)
+    wanted = _Wanted(
+        folder, place, fs, object_store, metaservers, replicas, mds, etcd, zones, delete_grace, restart=not no_restart
+    )
     if detach:
         click.echo(_in_background(wanted))
         return
@@ -144,7 +150,7 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         programs=Programs(),
         outside=Outside(KernelMounts()),
         arrange=lambda mds: _arrange(mds, settings),
-        create=lambda mds: ensure_filesystem(mds, settings.fs, settings.object_store, settings.metaservers),
+        create=lambda mds: ensure_filesystem(mds, _filesystem_of(settings), settings.metaservers),
         confirm=_wait_healthy,
         tell=_tell,
     )
@@ -158,6 +164,12 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         summary = _summary(wanted, settings, supervisor.mds)
         supervisor.run(lambda: click.echo(summary) if status is None else status.ready(summary))
     os.close(held)
+
+
+def _filesystem_of(settings: Settings) -> mds_pb2.CreateFilesystemRequest:
+    return mds_pb2.CreateFilesystemRequest(
+        name=settings.fs, object_store=settings.object_store, delete_grace_s=settings.delete_grace
+    )
 
 
 def _arrange(mds: list[str], settings: Settings) -> None:

@@ -52,7 +52,9 @@ BLOCK_SIZE_MAX = 64 << 20
 BLOCK_UNIT = 64 << 10  # a block's checksums are one per segment of this size
 BLOCK_FORMAT = 1
 _SEED_SIZE = 16
-_DELETE_GRACE_S = 600  # longer than any reader's slice list may be old (rule 5)
+# Readers ask again for a slice list older than a minute: ten is long enough for a read with a slow store (rule 5).
+DELETE_GRACE_S = 600
+DELETE_GRACE_S_MAX = 366 * 24 * 3600
 _UNDO_S = 5.0
 _PARALLEL = 8  # calls to metaservers at a time, of one filesystem
 
@@ -135,6 +137,8 @@ class Filesystems:
         check_fs_name(request.name)
         chunk_size, block_size = check_sizes(request.chunk_size, request.block_size)
         parse_store_url(request.object_store)
+        if request.delete_grace_s > DELETE_GRACE_S_MAX:
+            raise InvalidArgument("the delete grace is at most 366 days")
         self._check_free(request.name)
         await self._copysets.plan()
         self._copysets.choose_groups(self._partition_count)
@@ -180,7 +184,7 @@ class Filesystems:
             state=pb.CREATING,
             created_ns=self._clock.time_ns(),
             block_format=BLOCK_FORMAT,
-            delete_grace_s=_DELETE_GRACE_S,
+            delete_grace_s=request.delete_grace_s if request.HasField("delete_grace_s") else DELETE_GRACE_S,
             hash_seed=self._random_bytes(_SEED_SIZE),
         )
         change.put(self._state.filesystems, fs_id, filesystem)

@@ -7,15 +7,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 
-from ..common.errors import IOFailure, NoSpace, NotFound, ObjectStoreUnavailable, PermissionDenied, Unavailable
-from ..object.protocol import (
-    ObjectNotFound,
-    ObjectStore,
-    ObjectStoreError,
-    StoreFull,
-    StoreRefused,
-    StoreUnavailable,
-)
+from ..common.errors import ObjectStoreUnavailable, Unavailable
+from ..object.answers import translated
+from ..object.protocol import ObjectStore
 from .threads import Threads
 
 _BATCH = 1000
@@ -96,16 +90,7 @@ class ObjectStores:
 @contextlib.contextmanager
 def _translated(url: str, deadline_s: float) -> Iterator[None]:
     try:
-        yield
+        with translated(url):
+            yield
     except TimeoutError as error:
         raise ObjectStoreUnavailable(f"the object store {url} did not answer within {deadline_s:.0f} s") from error
-    except StoreRefused as error:
-        raise PermissionDenied(str(error)) from error
-    except ObjectNotFound as error:
-        raise NotFound(f"the object store {url} does not keep what is put into it: {error}") from error
-    except StoreFull as error:
-        raise NoSpace(str(error)) from error
-    except StoreUnavailable as error:
-        raise ObjectStoreUnavailable(str(error)) from error
-    except ObjectStoreError as error:
-        raise IOFailure(f"the object store {url} failed: {error}") from error

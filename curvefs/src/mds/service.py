@@ -72,7 +72,7 @@ class MdsService(MdsServiceServicer):
 
     @answers(pb.ListFilesystemsReply)
     async def ListFilesystems(self, _request: pb.ListFilesystemsRequest) -> pb.ListFilesystemsReply:
-        return pb.ListFilesystemsReply(filesystems=self._filesystems.all())
+        return pb.ListFilesystemsReply(filesystems=self._filesystems.all(), mds_time_ns=self._clock.time_ns())
 
     @answers(pb.FilesystemReply)
     async def GetFilesystem(self, request: pb.GetFilesystemRequest) -> pb.FilesystemReply:
@@ -135,4 +135,5 @@ class MdsService(MdsServiceServicer):
             filesystem=filesystem,
             partitions=self._views.partitions(filesystem.fs_id),
             session_count=self._filesystems.session_count(filesystem.fs_id),
+            mds_time_ns=self._clock.time_ns(),
         )

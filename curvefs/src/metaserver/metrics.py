@@ -1,5 +1,7 @@
 """The metaserver's Prometheus metrics, in a registry of their own. Touched on the event loop only."""
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
@@ -26,6 +28,11 @@ class Metrics:
         self.groups = self._gauge("groups", "Groups here.")
         self.log_bytes = self._gauge("log_bytes", "Size of the log.")
         self.lag_seconds = self._gauge("event_loop_lag_seconds", "Longest delay of the event loop of late.")
+        self.worker_starts = self._counter("worker_starts", "Times the worker process was started.")
+        self.delete_queue = self._gauge("delete_queue", "Records in the delete queues of groups led here.", ["kind"])
+        self.delete_overdue_seconds = self._gauge("delete_overdue_seconds", "How long the oldest of them is due.")
+        self.objects_deleted = self._counter("objects_deleted", "Objects deleted.")
+        self.reclaim_failures = self._counter("reclaim_failures", "Failed attempts to reclaim something.", ["kind"])
         self._taken: list[int] = []
 
     def taken(self, operations: int) -> None:
@@ -56,11 +63,11 @@ class Metrics:
         """Note a transaction of applying."""
         self._apply_seconds.observe(seconds)
 
-    def _counter(self, name: str, help_: str) -> Counter:
-        return Counter(f"metaserver_{name}", help_, registry=self.registry)
+    def _counter(self, name: str, help_: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(f"metaserver_{name}", help_, labels, registry=self.registry)
 
-    def _gauge(self, name: str, help_: str) -> Gauge:
-        return Gauge(f"metaserver_{name}", help_, registry=self.registry)
+    def _gauge(self, name: str, help_: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(f"metaserver_{name}", help_, labels, registry=self.registry)
 
     def _histogram(self, name: str, help_: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"metaserver_{name}", help_, registry=self.registry, buckets=buckets)

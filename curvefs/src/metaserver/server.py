@@ -38,9 +38,11 @@ from .orders import Orders
 from .peers.metrics import PeerMetrics
 from .peers.peers import Peers
 from .peers.settings import PeerSettings
+from .reclaim.reclaimer import Reclaimer
 from .service import MetaServerService
 from .transactions.transactions import Transactions
 from .wal.segments import LogSettings
+from .worker.worker import Worker
 
 _log = structlog.get_logger()
 
@@ -91,6 +93,8 @@ class _Parts:
     copysets: CopysetManager
     transactions: Transactions
     membership: Membership
+    worker: Worker
+    reclaimer: Reclaimer
     address: str = ""  # where it listens, once it does
 
 
@@ -131,6 +135,8 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.copysets.run(),
             parts.peers.run(),
             parts.transactions.run(),
+            parts.worker.run(),
+            parts.reclaimer.run(),
             _watch_lag(parts.metrics),
             _introduce(parts.link, server.address, page.address, ready),
         ]
@@ -194,7 +200,9 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
     stack.push_async_callback(transactions.close)
     stack.push_async_callback(copysets.close)
     stack.push_async_callback(orders.close)
-    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions, membership)
+    worker = Worker(metrics, log_level=config.log_level, log_json=config.log_json)
+    reclaimer = Reclaimer(copysets, transactions.calls, worker, mds, clock=world.clock, metrics=metrics)
+    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions, membership, worker, reclaimer)
     return parts
 
 

@@ -160,6 +160,9 @@ def test_what_makes_no_sense_is_refused_before_anybody_is_asked(cluster, words, 
     assert cluster.requests == []
 
 
+DEMO = mds_pb2.CreateFilesystemRequest(name="demo", object_store="file:///o")
+
+
 def test_the_first_filesystem_waits_for_the_copysets_of_all_metaservers(cluster, monkeypatch):
     monkeypatch.setattr(filesystems, "_PAUSE_S", 0.01)
     answer, made = cluster._answer, iter([0, 2, 3])
@@ -170,7 +173,7 @@ def test_the_first_filesystem_waits_for_the_copysets_of_all_metaservers(cluster,
         return answer(method, request, reply)
 
     monkeypatch.setattr(cluster, "_answer", one_after_the_other)
-    filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 3)
+    filesystems.ensure_filesystem([cluster.address], DEMO, 3)
     asked = [method for method, _ in cluster.requests]
     assert (asked.count("ListCopysets"), asked.count("CreateFilesystem")) == (3, 1)
 
@@ -180,12 +183,12 @@ def test_the_first_filesystem_is_tried_again_while_metaservers_join_but_not_for_
     monkeypatch.setattr(filesystems, "_PAUSE_S", 0.05)
     cluster.fail("CreateFilesystem", common_pb2.UNAVAILABLE, "2 of 3 metaservers needed are online")
     with pytest.raises(Unavailable, match="2 of 3"):
-        filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 0)
+        filesystems.ensure_filesystem([cluster.address], DEMO, 0)
     assert [method for method, _ in cluster.requests].count("CreateFilesystem") > 1
     cluster.requests.clear()
     cluster.fail("CreateFilesystem", common_pb2.OBJECT_STORE_UNAVAILABLE, "it does not answer")
     with pytest.raises(StartupError) as caught:
-        filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 0)
+        filesystems.ensure_filesystem([cluster.address], DEMO, 0)
     assert caught.value.exit_code == ExitCode.OBJECT_STORE
     assert [method for method, _ in cluster.requests].count("CreateFilesystem") == 1
 

@@ -141,6 +141,11 @@ class CopysetManager:
         return list(self._groups.values())
 
     @property
+    def may_lead(self) -> bool:
+        """False while this clock is off (rule 19)."""
+        return self._may_lead
+
+    @property
     def damaged(self) -> dict[int, CorruptData]:
         """Return the replicas that serve nothing until they are rebuilt, and why."""
         return self._damaged

@@ -11,7 +11,7 @@ class Applied:
     """Results of operations, or why the command as a whole was refused.
 
     facts: of a prepared transaction's parts. conflict: the lock that it met. decided: the decision. quota, share: as
-    they are after a command about them. locked: inodes that could not be marked.
+    they are after a command about them. locked: inodes that could not be marked. reference: the one that was added.
     """
 
     results: pb.OperationResults | None = None
@@ -23,3 +23,4 @@ class Applied:
     quota: state_pb2.QuotaRecord | None = None
     share: common_pb2.QuotaShare | None = None
     locked: list[int] | None = None
+    reference: int | None = None

@@ -7,7 +7,19 @@ from ....proto import metaserver_pb2 as pb
 from ...common.ids import CHUNK_RANGE_SIZE, FIRST_ORDINARY_N, PARTITION_SHIFT, ROOT_INODE, make_id
 from ..storage import keys
 from ..storage.transaction import StateTransaction
-from . import attributes, data, ids, locks, namespace, quota_owner, quotas, sessions, transactions
+from . import (
+    attributes,
+    data,
+    delete_queue,
+    ids,
+    locks,
+    namespace,
+    quota_owner,
+    quotas,
+    references,
+    sessions,
+    transactions,
+)
 from .applied import Applied
 from .scope import Refusal, Scope
 
@@ -199,6 +211,7 @@ def _delete_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     for table in (keys.INODE, keys.DENTRY):
         start, stop = keys.of_inode(table, command.fs_id, first), keys.of_inode(table, command.fs_id, end)
         ranges.append((keys.lock(start), keys.lock(stop)))
+    ranges.append((keys.reference(command.fs_id, first, 0), keys.reference(command.fs_id, end, 0)))
     ranges += quota_owner.ranges_of_partition(command.fs_id, command.partition_id)
     # The queue of a filesystem goes with it: its objects are removed by their common prefix.
     ranges.append((keys.delete(command.fs_id, 0, 0), keys.delete(command.fs_id + 1, 0, 0)))
@@ -238,6 +251,18 @@ def _lent(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     quota_owner.lent(scope, entry.lent)
 
 
+def _release(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
+    references.release_all(scope, entry.release)
+
+
+def _add_reference(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
+    references.add(scope, entry.add_reference, applied)
+
+
+def _reclaim(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
+    delete_queue.reclaim(scope, entry.reclaim)
+
+
 def entry_of(command: state_pb2.DeletePartitionCommand) -> state_pb2.Entry:
     """Return the follow-up that goes on with a deletion."""
     return state_pb2.Entry(format=1, delete_partition=command)
@@ -259,4 +284,7 @@ _COMMANDS: dict[str, Callable[[Scope, state_pb2.Entry, Applied], None]] = {
     "advance_quota": _advance_quota,
     "lend": _lend,
     "lent": _lent,
+    "release": _release,
+    "add_reference": _add_reference,
+    "reclaim": _reclaim,
 }

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
 from ..storage import keys
-from . import ids, quotas
+from . import ids, quotas, references
 from .scope import Refusal, Scope
 
 LENGTH_MAX = 1 << 62
@@ -35,6 +35,7 @@ def append_slices(scope: Scope, operation: pb.Operation, result: pb.OperationRes
     chunk_ids = list(dict.fromkeys(one.chunk_id for one in slices if not one.zero))
     ids.publish(scope, chunk_ids, result)
     quotas.use_reserved(scope, request.inode_id, request.reserved)
+    references.number_pieces(scope, slices)
     for one in slices:
         _put_slice(scope, inode.inode_id, one)
         if not one.zero:
@@ -173,14 +174,9 @@ def _cut(scope: Scope, inode: pb.Inode, length: int) -> None:
 
 
 def _queue_slice(scope: Scope, key: bytes, value: bytes) -> None:
-    """Take a slice out of its file; its objects go to the delete queue."""
+    """Take a slice out of its file and give up its reference."""
     scope.txn.delete(key)
-    one = pb.Slice.FromString(value)
-    if not one.zero:
-        record = state_pb2.DeleteRecord(queued_ns=scope.time_ns, slice=one)
-        scope.txn.put(
-            keys.delete(scope.fs_id, scope.time_ns, scope.next_order()), record.SerializeToString(deterministic=True)
-        )
+    references.release(scope, pb.Slice.FromString(value), scope.time_ns)
 
 
 def _put_slice(scope: Scope, inode_id: int, one: pb.Slice) -> None:

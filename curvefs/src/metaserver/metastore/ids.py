@@ -11,7 +11,7 @@ from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.ids import CHUNK_RANGE_SIZE, INODE_RANGE_SIZE, make_id, number_of, partition_of
 from ..storage import keys
-from .scope import Refusal, Scope
+from .scope import Refusal, Scope, put_queued
 
 OPEN_RANGES_MAX = 64
 INODES_LEFT_MIN = 256
@@ -96,9 +96,7 @@ def close_range(scope: Scope, key: bytes, value: bytes) -> None:
         queued = state_pb2.DeleteRecord(
             queued_ns=scope.time_ns, never_published=record.range, published=record.published
         )
-        scope.txn.put(
-            keys.delete(scope.fs_id, scope.time_ns, scope.next_order()), queued.SerializeToString(deterministic=True)
-        )
+        put_queued(scope, scope.time_ns, queued)
     scope.txn.delete(key)
 
 

@@ -12,7 +12,7 @@ from ....proto import metaserver_pb2 as pb
 from ...common.ids import SYMLINK_TARGET_SIZE_MAX, partition_of
 from ..storage import keys
 from . import ids, locks, quota_owner, quotas
-from .scope import LINK_COUNT_MAX, Refusal, Scope
+from .scope import LINK_COUNT_MAX, Refusal, Scope, put_queued
 
 DIRECTORY_LENGTH = 4096
 _TYPES = frozenset((stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK))
@@ -294,10 +294,7 @@ def purge(scope: Scope, inode: pb.Inode) -> None:
     if inode.own_quota:
         quota_owner.abandon(scope, inode.own_quota)
     if stat.S_ISREG(inode.mode):
-        record = state_pb2.DeleteRecord(queued_ns=scope.time_ns, inode=inode)
-        scope.txn.put(
-            keys.delete(scope.fs_id, scope.time_ns, scope.next_order()), record.SerializeToString(deterministic=True)
-        )
+        put_queued(scope, scope.time_ns, state_pb2.DeleteRecord(queued_ns=scope.time_ns, inode=inode))
     if inode.xattr_count:
         start = keys.of_inode(keys.XATTR, scope.fs_id, inode.inode_id)
         for key, _ in list(scope.txn.scan(start, keys.after_inode(keys.XATTR, scope.fs_id, inode.inode_id))):

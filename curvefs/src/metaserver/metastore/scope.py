@@ -90,6 +90,10 @@ class Scope:
         record = self._find_partition(inode_id)
         return record is not None and not record.deleting
 
+    def is_here(self, id_: int) -> bool:
+        """Say whether this group has the partition of an inode or chunk id, be it one that is going."""
+        return self._find_partition(id_) is not None
+
     def _find_partition(self, inode_id: int) -> state_pb2.PartitionRecord | None:
         partition_id = partition_of(inode_id)
         record = self._partitions.get(partition_id)
@@ -216,6 +220,12 @@ class Scope:
             self.txn.put(keys.share(self.fs_id, partition_id, quota_id), share)
         for partition_id, record in self._partitions.items():
             self.txn.put(keys.partition(self.fs_id, partition_id), record.SerializeToString(deterministic=True))
+
+
+def put_queued(scope: Scope, at_ns: int, record: state_pb2.DeleteRecord) -> None:
+    """Put something into the delete queue; its grace counts from ``at_ns``."""
+    key = keys.delete(scope.fs_id, at_ns, scope.next_order())
+    scope.txn.put(key, record.SerializeToString(deterministic=True))
 
 
 def has_locks(view: StateReader) -> bool:

@@ -16,6 +16,7 @@ range, because an inode number begins with its partition.
     r  session, sequence                      OperationResult, until acknowledged
     g  session, kind, first id                RangeRecord
     q  fs, queued at, order                   DeleteRecord
+    h  fs, chunk id, reference, token         ReferenceRecord of a chunk id with several; with a token: its number
     l  key in another table                   LockRecord: of that name (d), inode (i), or of all directory moves (M, fs)
     p  transaction, round                     TransactionRecord: prepared here
     f  transaction                            time at which it was finished here; nothing of it is taken any more
@@ -35,15 +36,18 @@ FORMAT = 1
 
 META, PARTITION, INODE, DENTRY, XATTR, SLICE, CUT = b"m", b"P", b"i", b"d", b"x", b"s", b"c"
 WAITER, HOLDING, SESSION, RESULT, RANGE, DELETE = b"w", b"W", b"S", b"r", b"g", b"q"
+REFERENCE = b"h"
 LOCK, PREPARED, FINISHED, FINISHED_AT, DECISION, DECIDED = b"l", b"p", b"f", b"F", b"D", b"e"
 SHARE, RESERVED, QUOTA, LOAN = b"u", b"R", b"Q", b"L"
 _MOVES = b"M"
 
+_FS = struct.Struct(">cI")
 _FS_ID = struct.Struct(">cIQ")
 _FS_ID_U64 = struct.Struct(">cIQQ")
 _FS_ID_U64_U64 = struct.Struct(">cIQQQ")
 _FS_PARTITION = struct.Struct(">cII")
 _DENTRY_VALUE = struct.Struct(">BQB")
+_FS_ID_U32 = struct.Struct(">cIQI")
 _FS_PARTITION_ID = struct.Struct(">cIIQ")
 _FS_ID_PARTITION = struct.Struct(">cIQI")
 _FS_PARTITION_QUOTA = struct.Struct(">IIQ")
@@ -174,6 +178,31 @@ def range_(session_id: bytes, kind: int, first: int) -> bytes:
 def delete(fs_id: int, queued_ns: int, order: int) -> bytes:
     """Key of an entry of the delete queue."""
     return _FS_ID_U64.pack(DELETE, fs_id, queued_ns, order)
+
+
+def delete_time(key: bytes) -> int:
+    """Return the time in a key of the delete queue."""
+    return int(_U64.unpack_from(key, _FS.size)[0])
+
+
+def of_fs(table: bytes, fs_id: int) -> bytes:
+    """Return the prefix of what a filesystem has in a table."""
+    return _FS.pack(table, fs_id)
+
+
+def fs_of(key: bytes) -> int:
+    """Return the filesystem in the key of a table whose keys begin with it."""
+    return int(_FS.unpack_from(key)[1])
+
+
+def reference(fs_id: int, chunk_id: int, number: int, token: bytes = b"") -> bytes:
+    """Key of a reference to a chunk id; of number 0 with a token: which reference was added for it."""
+    return _FS_ID_U32.pack(REFERENCE, fs_id, chunk_id, number) + token
+
+
+def reference_chunk(key: bytes) -> int:
+    """Return the chunk id in such a key."""
+    return int(_FS_ID_U32.unpack_from(key)[2])
 
 
 def lock(key: bytes) -> bytes:

@@ -15,6 +15,7 @@ from ..copyset.manager import CopysetManager
 from ..metastore import reads
 from ..metastore.scope import Refusal
 from ..quotas.owner import QuotaOwner
+from ..reclaim.home import Home
 from ..storage.environment import LmdbTransaction
 from .calls import verify
 from .coordinator import Coordinator
@@ -27,7 +28,12 @@ class TransactionCalls:
     """Answers calls to groups that this metaserver leads."""
 
     def __init__(
-        self, copysets: CopysetManager, coordinator: Coordinator, participant: Participant, quotas: QuotaOwner
+        self,
+        copysets: CopysetManager,
+        coordinator: Coordinator,
+        participant: Participant,
+        quotas: QuotaOwner,
+        home: Home,
     ) -> None:
         self._copysets = copysets
         self._methods: dict[str, Callable[[Any], Any]] = {
@@ -40,6 +46,8 @@ class TransactionCalls:
             "MarkInodes": quotas.mark,
             "Quota": quotas.operate,
             "Recount": quotas.recount,
+            "Release": home.release,
+            "AddReference": home.add_reference,
         }
 
     def leads(self, group_id: int) -> bool:
@@ -104,6 +112,12 @@ class TransactionService(TransactionServiceServicer):
 
     async def Recount(self, request: pb.RecountRequest, context: Any) -> Any:
         return await self._answer("Recount", pb.RecountReply, request, context)
+
+    async def Release(self, request: pb.ReleaseRequest, context: Any) -> Any:
+        return await self._answer("Release", pb.ReleaseReply, request, context)
+
+    async def AddReference(self, request: pb.AddReferenceRequest, context: Any) -> Any:
+        return await self._answer("AddReference", pb.AddReferenceReply, request, context)
 
     async def _answer(self, method: str, reply: Any, request: Any, context: Any) -> Any:
         async def work() -> Any:

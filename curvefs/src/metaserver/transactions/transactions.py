@@ -12,6 +12,7 @@ from ...rpc.asyncio_server import AddServicer
 from ..copyset.manager import CopysetManager
 from ..quotas.owner import QuotaOwner
 from ..quotas.service import QuotaService
+from ..reclaim.home import Home
 from .calls import Calls
 from .coordinator import Coordinator
 from .participant import Participant
@@ -19,7 +20,10 @@ from .service import TransactionCalls, TransactionService
 
 
 class Transactions:
-    """operate: carries out an operation across partitions. servicer: to be added to the server."""
+    """operate: carries out an operation across partitions. servicer: to be added to the server.
+
+    calls: to the leaders of other groups.
+    """
 
     def __init__(
         self,
@@ -31,16 +35,16 @@ class Transactions:
         mds_deadline_s: float,
     ) -> None:
         """secret: the cluster's, once it is known."""
-        self._calls = Calls(mds, secret, mds_deadline_s=mds_deadline_s)
-        self._quotas = QuotaOwner(copysets, self._calls)
-        self._coordinator = Coordinator(copysets, self._calls, clock=clock, ask=self._quotas.ask)
-        self._participant = Participant(copysets, self._calls)
-        answers = TransactionCalls(copysets, self._coordinator, self._participant, self._quotas)
-        self._calls.local = answers
+        self.calls = Calls(mds, secret, mds_deadline_s=mds_deadline_s)
+        self._quotas = QuotaOwner(copysets, self.calls)
+        self._coordinator = Coordinator(copysets, self.calls, clock=clock, ask=self._quotas.ask)
+        self._participant = Participant(copysets, self.calls)
+        answers = TransactionCalls(copysets, self._coordinator, self._participant, self._quotas, Home(copysets))
+        self.calls.local = answers
         self.operate = self._coordinator.operate
         service = TransactionService(answers, secret)
         self.servicer: AddServicer = partial(add_TransactionServiceServicer_to_server, service)
-        self.quota_servicer: AddServicer = partial(add_QuotaServiceServicer_to_server, QuotaService(self._calls))
+        self.quota_servicer: AddServicer = partial(add_QuotaServiceServicer_to_server, QuotaService(self.calls))
 
     async def run(self) -> None:
         """Carry out transactions, and resolve those of which the end does not come, until cancelled."""
@@ -51,4 +55,4 @@ class Transactions:
 
     async def close(self) -> None:
         """Close the connections to other metaservers."""
-        await self._calls.close()
+        await self.calls.close()
