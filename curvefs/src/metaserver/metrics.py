@@ -33,6 +33,9 @@ class Metrics:
         self.delete_overdue_seconds = self._gauge("delete_overdue_seconds", "How long the oldest of them is due.")
         self.objects_deleted = self._counter("objects_deleted", "Objects deleted.")
         self.reclaim_failures = self._counter("reclaim_failures", "Failed attempts to reclaim something.", ["kind"])
+        self.trash_inodes = self._gauge("trash_inodes", "Inodes in the trash, in groups led here.")
+        self.trash_oldest_seconds = self._gauge("trash_oldest_seconds", "How long the oldest of them is there.")
+        self.trash_purged = self._counter("trash_purged", "Inodes purged because their retention was over.")
         self._taken: list[int] = []
 
     def taken(self, operations: int) -> None:

@@ -41,6 +41,7 @@ from .peers.settings import PeerSettings
 from .reclaim.reclaimer import Reclaimer
 from .service import MetaServerService
 from .transactions.transactions import Transactions
+from .trash.purger import TrashPurger
 from .wal.segments import LogSettings
 from .worker.worker import Worker
 
@@ -95,6 +96,7 @@ class _Parts:
     membership: Membership
     worker: Worker
     reclaimer: Reclaimer
+    purger: TrashPurger
     address: str = ""  # where it listens, once it does
 
 
@@ -137,6 +139,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.transactions.run(),
             parts.worker.run(),
             parts.reclaimer.run(),
+            parts.purger.run(),
             _watch_lag(parts.metrics),
             _introduce(parts.link, server.address, page.address, ready),
         ]
@@ -202,7 +205,8 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
     stack.push_async_callback(orders.close)
     worker = Worker(metrics, log_level=config.log_level, log_json=config.log_json)
     reclaimer = Reclaimer(copysets, transactions.calls, worker, mds, clock=world.clock, metrics=metrics)
-    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions, membership, worker, reclaimer)
+    purger = TrashPurger(copysets, mds, clock=world.clock, metrics=metrics)
+    parts = _Parts(folder, epochs, metrics, link, peers, copysets, transactions, membership, worker, reclaimer, purger)
     return parts
 
 

@@ -12,6 +12,7 @@ class Applied:
 
     facts: of a prepared transaction's parts. conflict: the lock that it met. decided: the decision. quota, share: as
     they are after a command about them. locked: inodes that could not be marked. reference: the one that was added.
+    purged: how many went from the trash.
     """
 
     results: pb.OperationResults | None = None
@@ -24,3 +25,4 @@ class Applied:
     share: common_pb2.QuotaShare | None = None
     locked: list[int] | None = None
     reference: int | None = None
+    purged: int = 0
