@@ -39,6 +39,7 @@ class _Commands(LazyGroup):
         "schedule": "schedule:schedule",
         "recovery": "recovery:recovery",
         "quota": "quota.commands:quota",
+        "restore": "restore:restore",
         "install-helpers": "install_helpers:install_helpers",
     }
 

@@ -26,13 +26,14 @@ from ...common.errors import (
     Unsupported,
 )
 from ...common.ids import NAME_SIZE_MAX, SYMLINK_TARGET_SIZE_MAX, TRASH_PARTITION, partition_of
+from ...common.trash_names import XATTR_PREFIX
 from ..data.data_path import DataPath
 from ..metadata.client import MetadataClient
 from .directories import DirectoryHandle, entries_after
 from .files import FileHandle
 from .handles import OpenHandles
 from .kernel_view import KernelView
-from .trash import TRASH_INODE, XATTR_PREFIX, Trash
+from .trash import TRASH_INODE, Trash
 from .trash_listing import TrashHandle
 
 CAPACITY_BYTES_DEFAULT = 1 << 50

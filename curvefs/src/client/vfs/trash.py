@@ -18,21 +18,18 @@ must be looked up again to be opened.
 import re
 import stat
 from collections import OrderedDict
-from datetime import UTC, datetime
 
 from ....proto import mds_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.errors import NoAttribute, NotADirectory, NotEmpty, NotFound
 from ...common.ids import NAME_SIZE_MAX, ROOT_INODE, TRASH_PARTITION, make_id, partition_of
+from ...common.trash_names import TRASH_NAME, XATTR_PREFIX, hour_name, suffixed
 from ..metadata.client import MetadataClient
 from ..metadata.trash import hour_of
 
-NAME = b".trash"
 TRASH_INODE = make_id(TRASH_PARTITION, 0)
 PRESENTED_MAX = 65536
-XATTR_PREFIX = b"curvefs.trash."
 _XATTRS = (b"path", b"parent", b"name", b"removed")
-_HOUR = "%Y-%m-%d-%H"
 _SUFFIXED = re.compile(rb".*\.~([0-9]{1,20})", re.DOTALL)
 _DEPTH_MAX = 4096
 
@@ -47,7 +44,7 @@ class Trash:
 
     def is_top(self, parent: int, name: bytes) -> bool:
         """Say whether a name leads to the trash."""
-        return parent == ROOT_INODE and name == NAME and self._filesystem.trash_retention_s > 0
+        return parent == ROOT_INODE and name == TRASH_NAME and self._filesystem.trash_retention_s > 0
 
     async def covers(self, inode_id: int, *, fresh: bool = False) -> bool:
         """Say whether an inode was shown in the trash, and is there still; ``fresh``: now."""
@@ -95,7 +92,11 @@ class Trash:
         if match is None or not 0 < int(match[1]) < TRASH_INODE:
             raise NotFound
         inode = await self._metadata.reads.get_attr(int(match[1]), fresh=True)
-        if not inode.trashed_ns or suffixed(inode) != name or not await trash.is_shown_at(inode, place):
+        if (
+            not inode.trashed_ns
+            or suffixed(inode.trashed_name, inode.inode_id) != name
+            or not await trash.is_shown_at(inode, place)
+        ):
             raise NotFound
         return inode
 
@@ -133,7 +134,7 @@ class Trash:
     async def hours(self) -> list[tuple[bytes, pb.Inode]]:
         """Return the hours of which there is something, with their names."""
         places = [make_id(TRASH_PARTITION, hour) for hour in await self._metadata.trash.hours()]
-        return [(hour_name(place), self._virtual(place)) for place in places]
+        return [(hour_name(hour_of(place)), self._virtual(place)) for place in places]
 
     # ------------------------------------------------------------------------------------------- changing
 
@@ -204,14 +205,3 @@ class Trash:
             if page.end or not page.entries:
                 raise NotFound
             hash_, name = page.entries[-1].hash, page.entries[-1].name
-
-
-def suffixed(inode: pb.Inode) -> bytes:
-    """Return the name that an inode in the trash has for sure, at most as long as a name may be."""
-    suffix = b".~%d" % inode.inode_id
-    return inode.trashed_name[: NAME_SIZE_MAX - len(suffix)] + suffix
-
-
-def hour_name(place: int) -> bytes:
-    """Return the name of an hour's directory."""
-    return datetime.fromtimestamp(hour_of(place), UTC).strftime(_HOUR).encode()

@@ -7,9 +7,10 @@ Shared across awaits: the position, as in directories.py.
 
 from ....proto import metaserver_pb2 as pb
 from ...common.ids import TRASH_PARTITION, hour_of_trash, partition_of
+from ...common.trash_names import suffixed
 from ..metadata.client import MetadataClient
 from ..metadata.trash import TrashListing
-from .trash import TRASH_INODE, Trash, suffixed
+from .trash import TRASH_INODE, Trash
 
 PAGE = 500
 
@@ -63,7 +64,7 @@ class TrashHandle:
             self._last_hash = entry.hash
             self._names.clear()
         if entry.name in self._names:
-            return suffixed(entry.inode)
+            return suffixed(entry.name, entry.inode_id)
         self._names.add(entry.name)
         return entry.name
 
