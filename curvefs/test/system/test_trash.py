@@ -19,7 +19,7 @@ OWNER, OTHER = 1000, 1001
 @pytest.fixture(scope="module")
 def kept():
     """A cluster of three metaservers whose filesystem keeps what is removed for a day."""
-    with Cluster() as cluster:
+    with Cluster(trash_retention="1d") as cluster:
         cluster.up("--metaservers", "3", "--replicas", "1", mount=False)
         cluster.mount("mnt", "allow_other")
         cluster.root.chmod(0o755)
@@ -178,7 +178,7 @@ def test_nothing_in_the_trash_can_be_changed_and_nothing_comes_in(folder):
         lambda: os.utime(seen),
         lambda: os.setxattr(seen, "user.note", b"1"),
         lambda: (seen.parent / "new").write_text("new"),
-        lambda: (seen.parent / "new").mkdir(),
+        (seen.parent / "new").mkdir,
         lambda: (seen.parent / "new").symlink_to("x"),
         lambda: (folder / "other").rename(seen.parent / "other"),
         lambda: (folder / "other").rename(seen),
@@ -270,8 +270,8 @@ def test_a_name_too_long_for_its_number_is_cut(folder):
 
 
 def test_after_the_retention_everything_is_purged_and_the_objects_go():
-    with Cluster() as cluster:
-        cluster.up("--metaservers", "3", "--trash-retention", "4s", "--delete-grace", "0s")
+    with Cluster(trash_retention="4s") as cluster:
+        cluster.up("--metaservers", "3", "--delete-grace", "0s")
         top = cluster.mnt / "project"
         top.mkdir()
         make_tree(top)
@@ -286,7 +286,7 @@ def test_after_the_retention_everything_is_purged_and_the_objects_go():
 
 def test_without_retention_there_is_no_trash():
     with Cluster() as cluster:
-        cluster.up("--trash-retention", "0")
+        cluster.up()
         (cluster.mnt / "file").write_text("text")
         (cluster.mnt / "file").unlink()
         assert not (cluster.mnt / ".trash").exists()
