@@ -69,6 +69,17 @@ class MetadataClient:
         await self._changes.in_lane(inode_id, operation, lambda _: None)
         self.cache.forget_attributes(inode_id)
 
+    async def restore(self, inode_id: int, new_parent: int, new_name: bytes) -> None:
+        """Give something in the trash a name."""
+        try:
+            await self.names.restore(inode_id, new_parent, new_name)
+        except (QuotaExceeded, NoSpace):
+            if not await self.reservations.give_back(0.0):
+                raise
+        else:
+            return
+        await self.names.restore(inode_id, new_parent, new_name)
+
     async def purge_trashed(self, inode_id: int, *, held: bool) -> None:
         """Have something in the trash go for good. held: it is open here, and readable until it is released."""
         operation = pb.Operation(purge_trashed=pb.PurgeTrashed(inode_id=inode_id, held=held))

@@ -140,7 +140,7 @@ class Trash:
 
     async def restore(self, inode: pb.Inode, new_parent: int, new_name: bytes) -> None:
         """Take something out. Raises AlreadyExists, NotFound."""
-        await self._metadata.names.restore(inode.inode_id, new_parent, new_name)
+        await self._metadata.restore(inode.inode_id, new_parent, new_name)
         self.forget(inode.inode_id)
 
     async def purge(self, inode: pb.Inode, *, held: bool) -> None:
