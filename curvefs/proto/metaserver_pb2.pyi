@@ -194,7 +194,7 @@ class NoticeAnswer(_message.Message):
     def __init__(self, notice_id: _Optional[int] = ..., held_inodes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Inode(_message.Message):
-    __slots__ = ("inode_id", "mode", "nlink", "uid", "gid", "rdev", "length", "atime_ns", "mtime_ns", "ctime_ns", "change", "parent", "symlink_target", "xattr_count", "btime_ns", "allocated", "entry_count", "quotas", "own_quota", "parent_gone")
+    __slots__ = ("inode_id", "mode", "nlink", "uid", "gid", "rdev", "length", "atime_ns", "mtime_ns", "ctime_ns", "change", "parent", "symlink_target", "xattr_count", "btime_ns", "allocated", "entry_count", "quotas", "own_quota", "parent_gone", "trashed_ns", "trashed_parent", "trashed_name")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     NLINK_FIELD_NUMBER: _ClassVar[int]
@@ -215,6 +215,9 @@ class Inode(_message.Message):
     QUOTAS_FIELD_NUMBER: _ClassVar[int]
     OWN_QUOTA_FIELD_NUMBER: _ClassVar[int]
     PARENT_GONE_FIELD_NUMBER: _ClassVar[int]
+    TRASHED_NS_FIELD_NUMBER: _ClassVar[int]
+    TRASHED_PARENT_FIELD_NUMBER: _ClassVar[int]
+    TRASHED_NAME_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     mode: int
     nlink: int
@@ -235,7 +238,10 @@ class Inode(_message.Message):
     quotas: _containers.RepeatedScalarFieldContainer[int]
     own_quota: int
     parent_gone: bool
-    def __init__(self, inode_id: _Optional[int] = ..., mode: _Optional[int] = ..., nlink: _Optional[int] = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ..., rdev: _Optional[int] = ..., length: _Optional[int] = ..., atime_ns: _Optional[int] = ..., mtime_ns: _Optional[int] = ..., ctime_ns: _Optional[int] = ..., change: _Optional[int] = ..., parent: _Optional[int] = ..., symlink_target: _Optional[bytes] = ..., xattr_count: _Optional[int] = ..., btime_ns: _Optional[int] = ..., allocated: _Optional[int] = ..., entry_count: _Optional[int] = ..., quotas: _Optional[_Iterable[int]] = ..., own_quota: _Optional[int] = ..., parent_gone: _Optional[bool] = ...) -> None: ...
+    trashed_ns: int
+    trashed_parent: int
+    trashed_name: bytes
+    def __init__(self, inode_id: _Optional[int] = ..., mode: _Optional[int] = ..., nlink: _Optional[int] = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ..., rdev: _Optional[int] = ..., length: _Optional[int] = ..., atime_ns: _Optional[int] = ..., mtime_ns: _Optional[int] = ..., ctime_ns: _Optional[int] = ..., change: _Optional[int] = ..., parent: _Optional[int] = ..., symlink_target: _Optional[bytes] = ..., xattr_count: _Optional[int] = ..., btime_ns: _Optional[int] = ..., allocated: _Optional[int] = ..., entry_count: _Optional[int] = ..., quotas: _Optional[_Iterable[int]] = ..., own_quota: _Optional[int] = ..., parent_gone: _Optional[bool] = ..., trashed_ns: _Optional[int] = ..., trashed_parent: _Optional[int] = ..., trashed_name: _Optional[bytes] = ...) -> None: ...
 
 class Dentry(_message.Message):
     __slots__ = ("name", "inode_id", "type")
@@ -280,7 +286,7 @@ class ObjectLocation(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., block_format: _Optional[int] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("preconditions", "credential", "noop", "create", "unlink", "rmdir", "link", "rename", "set_attr", "append_slices", "set_xattr", "remove_xattr", "release_inode", "allocate_ids", "fallocate", "reserve", "give_back", "ask")
+    __slots__ = ("preconditions", "credential", "noop", "create", "unlink", "rmdir", "link", "rename", "set_attr", "append_slices", "set_xattr", "remove_xattr", "release_inode", "allocate_ids", "fallocate", "reserve", "give_back", "ask", "restore", "purge_trashed")
     PRECONDITIONS_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     NOOP_FIELD_NUMBER: _ClassVar[int]
@@ -299,6 +305,8 @@ class Operation(_message.Message):
     RESERVE_FIELD_NUMBER: _ClassVar[int]
     GIVE_BACK_FIELD_NUMBER: _ClassVar[int]
     ASK_FIELD_NUMBER: _ClassVar[int]
+    RESTORE_FIELD_NUMBER: _ClassVar[int]
+    PURGE_TRASHED_FIELD_NUMBER: _ClassVar[int]
     preconditions: _containers.RepeatedCompositeFieldContainer[Precondition]
     credential: Credential
     noop: NoOperation
@@ -317,7 +325,9 @@ class Operation(_message.Message):
     reserve: Reserve
     give_back: GiveBack
     ask: _common_pb2.QuotaNeed
-    def __init__(self, preconditions: _Optional[_Iterable[_Union[Precondition, _Mapping]]] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., noop: _Optional[_Union[NoOperation, _Mapping]] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., rmdir: _Optional[_Union[Rmdir, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., rename: _Optional[_Union[Rename, _Mapping]] = ..., set_attr: _Optional[_Union[SetAttr, _Mapping]] = ..., append_slices: _Optional[_Union[AppendSlices, _Mapping]] = ..., set_xattr: _Optional[_Union[SetXattr, _Mapping]] = ..., remove_xattr: _Optional[_Union[RemoveXattr, _Mapping]] = ..., release_inode: _Optional[_Union[ReleaseInode, _Mapping]] = ..., allocate_ids: _Optional[_Union[AllocateIds, _Mapping]] = ..., fallocate: _Optional[_Union[Fallocate, _Mapping]] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., give_back: _Optional[_Union[GiveBack, _Mapping]] = ..., ask: _Optional[_Union[_common_pb2.QuotaNeed, _Mapping]] = ...) -> None: ...
+    restore: Restore
+    purge_trashed: PurgeTrashed
+    def __init__(self, preconditions: _Optional[_Iterable[_Union[Precondition, _Mapping]]] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., noop: _Optional[_Union[NoOperation, _Mapping]] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., rmdir: _Optional[_Union[Rmdir, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., rename: _Optional[_Union[Rename, _Mapping]] = ..., set_attr: _Optional[_Union[SetAttr, _Mapping]] = ..., append_slices: _Optional[_Union[AppendSlices, _Mapping]] = ..., set_xattr: _Optional[_Union[SetXattr, _Mapping]] = ..., remove_xattr: _Optional[_Union[RemoveXattr, _Mapping]] = ..., release_inode: _Optional[_Union[ReleaseInode, _Mapping]] = ..., allocate_ids: _Optional[_Union[AllocateIds, _Mapping]] = ..., fallocate: _Optional[_Union[Fallocate, _Mapping]] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., give_back: _Optional[_Union[GiveBack, _Mapping]] = ..., ask: _Optional[_Union[_common_pb2.QuotaNeed, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., purge_trashed: _Optional[_Union[PurgeTrashed, _Mapping]] = ...) -> None: ...
 
 class Credential(_message.Message):
     __slots__ = ("uid", "gid")
@@ -354,6 +364,24 @@ class ChangeIs(_message.Message):
     inode_id: int
     change: int
     def __init__(self, inode_id: _Optional[int] = ..., change: _Optional[int] = ...) -> None: ...
+
+class Restore(_message.Message):
+    __slots__ = ("inode_id", "new_parent", "new_name")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NEW_PARENT_FIELD_NUMBER: _ClassVar[int]
+    NEW_NAME_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    new_parent: int
+    new_name: bytes
+    def __init__(self, inode_id: _Optional[int] = ..., new_parent: _Optional[int] = ..., new_name: _Optional[bytes] = ...) -> None: ...
+
+class PurgeTrashed(_message.Message):
+    __slots__ = ("inode_id", "held")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    held: bool
+    def __init__(self, inode_id: _Optional[int] = ..., held: _Optional[bool] = ...) -> None: ...
 
 class NoOperation(_message.Message):
     __slots__ = ()
@@ -578,7 +606,7 @@ class OperationResult(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., status: _Optional[_Union[_common_pb2.StatusCode, str]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent: _Optional[_Union[Inode, _Mapping]] = ..., new_parent: _Optional[_Union[Inode, _Mapping]] = ..., replaced: _Optional[_Union[Inode, _Mapping]] = ..., existed: _Optional[bool] = ..., held: _Optional[bool] = ..., offset: _Optional[int] = ..., ranges: _Optional[_Iterable[_Union[_common_pb2.IdRange, _Mapping]]] = ..., message: _Optional[str] = ..., reserved: _Optional[_Union[Reservation, _Mapping]] = ..., limited: _Optional[bool] = ..., need: _Optional[_Union[_common_pb2.QuotaNeed, _Mapping]] = ...) -> None: ...
 
 class Read(_message.Message):
-    __slots__ = ("read_id", "lookup", "get_attr", "read_dir", "get_slices", "get_xattr", "list_xattr", "stat_fs", "get_share")
+    __slots__ = ("read_id", "lookup", "get_attr", "read_dir", "get_slices", "get_xattr", "list_xattr", "stat_fs", "get_share", "list_trash", "list_trash_hours")
     READ_ID_FIELD_NUMBER: _ClassVar[int]
     LOOKUP_FIELD_NUMBER: _ClassVar[int]
     GET_ATTR_FIELD_NUMBER: _ClassVar[int]
@@ -588,6 +616,8 @@ class Read(_message.Message):
     LIST_XATTR_FIELD_NUMBER: _ClassVar[int]
     STAT_FS_FIELD_NUMBER: _ClassVar[int]
     GET_SHARE_FIELD_NUMBER: _ClassVar[int]
+    LIST_TRASH_FIELD_NUMBER: _ClassVar[int]
+    LIST_TRASH_HOURS_FIELD_NUMBER: _ClassVar[int]
     read_id: int
     lookup: Lookup
     get_attr: GetAttr
@@ -597,7 +627,9 @@ class Read(_message.Message):
     list_xattr: ListXattr
     stat_fs: StatFs
     get_share: GetShare
-    def __init__(self, read_id: _Optional[int] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ..., get_attr: _Optional[_Union[GetAttr, _Mapping]] = ..., read_dir: _Optional[_Union[ReadDir, _Mapping]] = ..., get_slices: _Optional[_Union[GetSlices, _Mapping]] = ..., get_xattr: _Optional[_Union[GetXattr, _Mapping]] = ..., list_xattr: _Optional[_Union[ListXattr, _Mapping]] = ..., stat_fs: _Optional[_Union[StatFs, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ...) -> None: ...
+    list_trash: ListTrash
+    list_trash_hours: ListTrashHours
+    def __init__(self, read_id: _Optional[int] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ..., get_attr: _Optional[_Union[GetAttr, _Mapping]] = ..., read_dir: _Optional[_Union[ReadDir, _Mapping]] = ..., get_slices: _Optional[_Union[GetSlices, _Mapping]] = ..., get_xattr: _Optional[_Union[GetXattr, _Mapping]] = ..., list_xattr: _Optional[_Union[ListXattr, _Mapping]] = ..., stat_fs: _Optional[_Union[StatFs, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ..., list_trash: _Optional[_Union[ListTrash, _Mapping]] = ..., list_trash_hours: _Optional[_Union[ListTrashHours, _Mapping]] = ...) -> None: ...
 
 class Lookup(_message.Message):
     __slots__ = ("parent", "name")
@@ -637,6 +669,32 @@ class GetSlices(_message.Message):
     count: int
     def __init__(self, inode_id: _Optional[int] = ..., first_chunk: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
+class ListTrash(_message.Message):
+    __slots__ = ("place", "after", "limit", "name")
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    place: int
+    after: TrashCursor
+    limit: int
+    name: bytes
+    def __init__(self, place: _Optional[int] = ..., after: _Optional[_Union[TrashCursor, _Mapping]] = ..., limit: _Optional[int] = ..., name: _Optional[bytes] = ...) -> None: ...
+
+class TrashCursor(_message.Message):
+    __slots__ = ("hash", "trashed_ns", "inode_id")
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    TRASHED_NS_FIELD_NUMBER: _ClassVar[int]
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    hash: int
+    trashed_ns: int
+    inode_id: int
+    def __init__(self, hash: _Optional[int] = ..., trashed_ns: _Optional[int] = ..., inode_id: _Optional[int] = ...) -> None: ...
+
+class ListTrashHours(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class GetXattr(_message.Message):
     __slots__ = ("inode_id", "name")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -664,7 +722,7 @@ class GetShare(_message.Message):
     def __init__(self, partition_id: _Optional[int] = ..., quota_id: _Optional[int] = ...) -> None: ...
 
 class ReadResult(_message.Message):
-    __slots__ = ("read_id", "failure", "inode", "parent_change", "entries", "end", "slices", "value", "names", "stat_fs", "share")
+    __slots__ = ("read_id", "failure", "inode", "parent_change", "entries", "end", "slices", "value", "names", "stat_fs", "share", "trash_cursor", "trash_hours")
     READ_ID_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     INODE_FIELD_NUMBER: _ClassVar[int]
@@ -676,6 +734,8 @@ class ReadResult(_message.Message):
     NAMES_FIELD_NUMBER: _ClassVar[int]
     STAT_FS_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
+    TRASH_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    TRASH_HOURS_FIELD_NUMBER: _ClassVar[int]
     read_id: int
     failure: _common_pb2.Failure
     inode: Inode
@@ -687,7 +747,9 @@ class ReadResult(_message.Message):
     names: _containers.RepeatedScalarFieldContainer[bytes]
     stat_fs: StatFsResult
     share: _common_pb2.QuotaShare
-    def __init__(self, read_id: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent_change: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[DirectoryEntry, _Mapping]]] = ..., end: _Optional[bool] = ..., slices: _Optional[_Iterable[_Union[Slice, _Mapping]]] = ..., value: _Optional[bytes] = ..., names: _Optional[_Iterable[bytes]] = ..., stat_fs: _Optional[_Union[StatFsResult, _Mapping]] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
+    trash_cursor: TrashCursor
+    trash_hours: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, read_id: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent_change: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[DirectoryEntry, _Mapping]]] = ..., end: _Optional[bool] = ..., slices: _Optional[_Iterable[_Union[Slice, _Mapping]]] = ..., value: _Optional[bytes] = ..., names: _Optional[_Iterable[bytes]] = ..., stat_fs: _Optional[_Union[StatFsResult, _Mapping]] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ..., trash_cursor: _Optional[_Union[TrashCursor, _Mapping]] = ..., trash_hours: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class DirectoryEntry(_message.Message):
     __slots__ = ("name", "hash", "inode_id", "type", "inode")
@@ -714,7 +776,7 @@ class StatFsResult(_message.Message):
     def __init__(self, inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., limit: _Optional[_Union[_common_pb2.QuotaAmount, _Mapping]] = ...) -> None: ...
 
 class PartitionSpec(_message.Message):
-    __slots__ = ("fs_id", "partition_id", "group_id", "hash_seed", "chunk_size", "block_size", "limited", "filesystem")
+    __slots__ = ("fs_id", "partition_id", "group_id", "hash_seed", "chunk_size", "block_size", "limited", "filesystem", "trash_retention_s", "trash_replaced")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_ID_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
@@ -723,6 +785,8 @@ class PartitionSpec(_message.Message):
     BLOCK_SIZE_FIELD_NUMBER: _ClassVar[int]
     LIMITED_FIELD_NUMBER: _ClassVar[int]
     FILESYSTEM_FIELD_NUMBER: _ClassVar[int]
+    TRASH_RETENTION_S_FIELD_NUMBER: _ClassVar[int]
+    TRASH_REPLACED_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     partition_id: int
     group_id: int
@@ -731,10 +795,12 @@ class PartitionSpec(_message.Message):
     block_size: int
     limited: bool
     filesystem: FilesystemInfo
-    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., limited: _Optional[bool] = ..., filesystem: _Optional[_Union[FilesystemInfo, _Mapping]] = ...) -> None: ...
+    trash_retention_s: int
+    trash_replaced: bool
+    def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., limited: _Optional[bool] = ..., filesystem: _Optional[_Union[FilesystemInfo, _Mapping]] = ..., trash_retention_s: _Optional[int] = ..., trash_replaced: _Optional[bool] = ...) -> None: ...
 
 class FilesystemInfo(_message.Message):
-    __slots__ = ("name", "uuid", "object_store", "created_ns", "capacity_bytes", "capacity_inodes", "block_format", "trash_retention_s", "delete_grace_s", "partition_count")
+    __slots__ = ("name", "uuid", "object_store", "created_ns", "capacity_bytes", "capacity_inodes", "block_format", "trash_retention_s", "delete_grace_s", "partition_count", "trash_replaced")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UUID_FIELD_NUMBER: _ClassVar[int]
     OBJECT_STORE_FIELD_NUMBER: _ClassVar[int]
@@ -745,6 +811,7 @@ class FilesystemInfo(_message.Message):
     TRASH_RETENTION_S_FIELD_NUMBER: _ClassVar[int]
     DELETE_GRACE_S_FIELD_NUMBER: _ClassVar[int]
     PARTITION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TRASH_REPLACED_FIELD_NUMBER: _ClassVar[int]
     name: str
     uuid: bytes
     object_store: str
@@ -755,7 +822,8 @@ class FilesystemInfo(_message.Message):
     trash_retention_s: int
     delete_grace_s: int
     partition_count: int
-    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., created_ns: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., partition_count: _Optional[int] = ...) -> None: ...
+    trash_replaced: bool
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., created_ns: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., partition_count: _Optional[int] = ..., trash_replaced: _Optional[bool] = ...) -> None: ...
 
 class CreatePartitionRequest(_message.Message):
     __slots__ = ("mds_epoch", "partition")

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Entry(_message.Message):
-    __slots__ = ("format", "time_ns", "operations", "open_session", "end_session", "create_partition", "delete_partition", "finish_cut", "prepare", "decide", "finish", "forget", "set_share", "mark_inodes", "set_quota", "advance_quota", "lend", "lent", "release", "add_reference", "reclaim", "compact")
+    __slots__ = ("format", "time_ns", "operations", "open_session", "end_session", "create_partition", "delete_partition", "finish_cut", "prepare", "decide", "finish", "forget", "set_share", "mark_inodes", "set_quota", "advance_quota", "lend", "lent", "release", "add_reference", "reclaim", "compact", "purge_trash")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     TIME_NS_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class Entry(_message.Message):
     ADD_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     RECLAIM_FIELD_NUMBER: _ClassVar[int]
     COMPACT_FIELD_NUMBER: _ClassVar[int]
+    PURGE_TRASH_FIELD_NUMBER: _ClassVar[int]
     format: int
     time_ns: int
     operations: OperationsCommand
@@ -56,7 +57,8 @@ class Entry(_message.Message):
     add_reference: AddReferenceCommand
     reclaim: ReclaimCommand
     compact: CompactCommand
-    def __init__(self, format: _Optional[int] = ..., time_ns: _Optional[int] = ..., operations: _Optional[_Union[OperationsCommand, _Mapping]] = ..., open_session: _Optional[_Union[OpenSessionCommand, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionCommand, _Mapping]] = ..., create_partition: _Optional[_Union[CreatePartitionCommand, _Mapping]] = ..., delete_partition: _Optional[_Union[DeletePartitionCommand, _Mapping]] = ..., finish_cut: _Optional[_Union[FinishCutCommand, _Mapping]] = ..., prepare: _Optional[_Union[PrepareCommand, _Mapping]] = ..., decide: _Optional[_Union[DecideCommand, _Mapping]] = ..., finish: _Optional[_Union[FinishCommand, _Mapping]] = ..., forget: _Optional[_Union[ForgetCommand, _Mapping]] = ..., set_share: _Optional[_Union[SetShareCommand, _Mapping]] = ..., mark_inodes: _Optional[_Union[MarkInodesCommand, _Mapping]] = ..., set_quota: _Optional[_Union[SetQuotaCommand, _Mapping]] = ..., advance_quota: _Optional[_Union[AdvanceQuotaCommand, _Mapping]] = ..., lend: _Optional[_Union[LendCommand, _Mapping]] = ..., lent: _Optional[_Union[LentCommand, _Mapping]] = ..., release: _Optional[_Union[ReleaseCommand, _Mapping]] = ..., add_reference: _Optional[_Union[AddReferenceCommand, _Mapping]] = ..., reclaim: _Optional[_Union[ReclaimCommand, _Mapping]] = ..., compact: _Optional[_Union[CompactCommand, _Mapping]] = ...) -> None: ...
+    purge_trash: PurgeTrashCommand
+    def __init__(self, format: _Optional[int] = ..., time_ns: _Optional[int] = ..., operations: _Optional[_Union[OperationsCommand, _Mapping]] = ..., open_session: _Optional[_Union[OpenSessionCommand, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionCommand, _Mapping]] = ..., create_partition: _Optional[_Union[CreatePartitionCommand, _Mapping]] = ..., delete_partition: _Optional[_Union[DeletePartitionCommand, _Mapping]] = ..., finish_cut: _Optional[_Union[FinishCutCommand, _Mapping]] = ..., prepare: _Optional[_Union[PrepareCommand, _Mapping]] = ..., decide: _Optional[_Union[DecideCommand, _Mapping]] = ..., finish: _Optional[_Union[FinishCommand, _Mapping]] = ..., forget: _Optional[_Union[ForgetCommand, _Mapping]] = ..., set_share: _Optional[_Union[SetShareCommand, _Mapping]] = ..., mark_inodes: _Optional[_Union[MarkInodesCommand, _Mapping]] = ..., set_quota: _Optional[_Union[SetQuotaCommand, _Mapping]] = ..., advance_quota: _Optional[_Union[AdvanceQuotaCommand, _Mapping]] = ..., lend: _Optional[_Union[LendCommand, _Mapping]] = ..., lent: _Optional[_Union[LentCommand, _Mapping]] = ..., release: _Optional[_Union[ReleaseCommand, _Mapping]] = ..., add_reference: _Optional[_Union[AddReferenceCommand, _Mapping]] = ..., reclaim: _Optional[_Union[ReclaimCommand, _Mapping]] = ..., compact: _Optional[_Union[CompactCommand, _Mapping]] = ..., purge_trash: _Optional[_Union[PurgeTrashCommand, _Mapping]] = ...) -> None: ...
 
 class OperationsCommand(_message.Message):
     __slots__ = ("batch",)
@@ -317,6 +319,14 @@ class CompactLookAgain(_message.Message):
 class CompactClose(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class PurgeTrashCommand(_message.Message):
+    __slots__ = ("fs_id", "upto_ns")
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    UPTO_NS_FIELD_NUMBER: _ClassVar[int]
+    fs_id: int
+    upto_ns: int
+    def __init__(self, fs_id: _Optional[int] = ..., upto_ns: _Optional[int] = ...) -> None: ...
 
 class QuotaRecord(_message.Message):
     __slots__ = ("quota_id", "inode_id", "state", "limit", "limit_version", "settling", "progress")

@@ -280,7 +280,7 @@ class Age(_message.Message):
     def __init__(self, time_ns: _Optional[int] = ..., first: _Optional[_Union[TransactionId, _Mapping]] = ...) -> None: ...
 
 class Part(_message.Message):
-    __slots__ = ("remove_name", "put_name", "add_link", "drop_link", "move_inode", "new_directory", "move_lock")
+    __slots__ = ("remove_name", "put_name", "add_link", "drop_link", "move_inode", "new_directory", "move_lock", "restore_inode")
     REMOVE_NAME_FIELD_NUMBER: _ClassVar[int]
     PUT_NAME_FIELD_NUMBER: _ClassVar[int]
     ADD_LINK_FIELD_NUMBER: _ClassVar[int]
@@ -288,6 +288,7 @@ class Part(_message.Message):
     MOVE_INODE_FIELD_NUMBER: _ClassVar[int]
     NEW_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     MOVE_LOCK_FIELD_NUMBER: _ClassVar[int]
+    RESTORE_INODE_FIELD_NUMBER: _ClassVar[int]
     remove_name: RemoveName
     put_name: PutName
     add_link: AddLink
@@ -295,7 +296,8 @@ class Part(_message.Message):
     move_inode: MoveInode
     new_directory: NewDirectory
     move_lock: MoveLock
-    def __init__(self, remove_name: _Optional[_Union[RemoveName, _Mapping]] = ..., put_name: _Optional[_Union[PutName, _Mapping]] = ..., add_link: _Optional[_Union[AddLink, _Mapping]] = ..., drop_link: _Optional[_Union[DropLink, _Mapping]] = ..., move_inode: _Optional[_Union[MoveInode, _Mapping]] = ..., new_directory: _Optional[_Union[NewDirectory, _Mapping]] = ..., move_lock: _Optional[_Union[MoveLock, _Mapping]] = ...) -> None: ...
+    restore_inode: RestoreInode
+    def __init__(self, remove_name: _Optional[_Union[RemoveName, _Mapping]] = ..., put_name: _Optional[_Union[PutName, _Mapping]] = ..., add_link: _Optional[_Union[AddLink, _Mapping]] = ..., drop_link: _Optional[_Union[DropLink, _Mapping]] = ..., move_inode: _Optional[_Union[MoveInode, _Mapping]] = ..., new_directory: _Optional[_Union[NewDirectory, _Mapping]] = ..., move_lock: _Optional[_Union[MoveLock, _Mapping]] = ..., restore_inode: _Optional[_Union[RestoreInode, _Mapping]] = ...) -> None: ...
 
 class RemoveName(_message.Message):
     __slots__ = ("parent", "name", "inode_id", "is_directory")
@@ -350,18 +352,32 @@ class AddLink(_message.Message):
     def __init__(self, inode_id: _Optional[int] = ...) -> None: ...
 
 class DropLink(_message.Message):
-    __slots__ = ("inode_id", "is_directory", "session_id", "held", "parent")
+    __slots__ = ("inode_id", "is_directory", "session_id", "held", "parent", "name", "replaced")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     IS_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     is_directory: bool
     session_id: bytes
     held: bool
     parent: int
-    def __init__(self, inode_id: _Optional[int] = ..., is_directory: _Optional[bool] = ..., session_id: _Optional[bytes] = ..., held: _Optional[bool] = ..., parent: _Optional[int] = ...) -> None: ...
+    name: bytes
+    replaced: bool
+    def __init__(self, inode_id: _Optional[int] = ..., is_directory: _Optional[bool] = ..., session_id: _Optional[bytes] = ..., held: _Optional[bool] = ..., parent: _Optional[int] = ..., name: _Optional[bytes] = ..., replaced: _Optional[bool] = ...) -> None: ...
+
+class RestoreInode(_message.Message):
+    __slots__ = ("inode_id", "new_parent", "quotas")
+    INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NEW_PARENT_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    inode_id: int
+    new_parent: int
+    quotas: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, inode_id: _Optional[int] = ..., new_parent: _Optional[int] = ..., quotas: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class MoveInode(_message.Message):
     __slots__ = ("inode_id", "new_parent", "is_directory", "displaced", "quotas")

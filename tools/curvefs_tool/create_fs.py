@@ -19,6 +19,8 @@ from .filesystems import Duration, Size, as_json, create_filesystem
 @click.option("--block-size", type=Size(), default=0, help="Default 4M.")
 @click.option("--capacity", type=Size(), default=0, help="What df shows as the size; default 1024T.")
 @click.option("--inodes", type=Size(), default=0, help="What df -i shows as the number of inodes.")
+@click.option("--trash-retention", type=Duration(), help="What is removed can be restored so long; 0: no trash.  [1d]")
+@click.option("--trash-replaced", is_flag=True, help="Also what a rename replaces goes to the trash.")
 @click.option("--delete-grace", type=Duration(), help="Objects nothing refers to stay so long, e.g. 10m (the default).")
 @cluster_options
 @command
@@ -30,6 +32,8 @@ def create_fs(
     block_size: int,
     capacity: int,
     inodes: int,
+    trash_retention: int | None,
+    trash_replaced: bool,
     delete_grace: int | None,
     mds: str | None,
     data: Path | None,
@@ -43,6 +47,8 @@ def create_fs(
         block_size=block_size,
         capacity_bytes=capacity,
         capacity_inodes=inodes,
+        trash_retention_s=trash_retention,
+        trash_replaced=trash_replaced,
         delete_grace_s=delete_grace,
     )
     filesystem = create_filesystem(BlockingClient(mds_addresses(mds, data)), request)

@@ -95,6 +95,8 @@ def as_json(one: mds_pb2.Filesystem) -> dict[str, Any]:
         "block_size": one.block_size,
         "capacity_bytes": one.capacity_bytes,
         "capacity_inodes": one.capacity_inodes,
+        "trash_retention_s": one.trash_retention_s,
+        "trash_replaced": one.trash_replaced,
         "delete_grace_s": one.delete_grace_s,
         "created": time_text(one.created_ns),
     }

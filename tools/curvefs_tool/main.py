@@ -42,6 +42,7 @@ class _Commands(LazyGroup):
         "compact": "files.compact:compact",
         "quota": "quota.commands:quota",
         "gc": "gc.commands:gc",
+        "restore": "restore:restore",
         "install-helpers": "install_helpers:install_helpers",
     }
 

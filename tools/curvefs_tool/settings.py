@@ -26,7 +26,7 @@ class Settings:
     """The settings of a cluster on one machine.
 
     replicas: of each copyset. mds, etcd: how many; without etcd the one MDS keeps its state itself. zones: among which
-    the metaservers are spread; 0: none. delete_grace: of the filesystem, in seconds.
+    the metaservers are spread; 0: none. delete_grace, trash_retention: of the filesystem, in seconds.
     """
 
     fs: str
@@ -38,6 +38,7 @@ class Settings:
     etcd: int = 0
     zones: int = 0
     delete_grace: int = 600
+    trash_retention: int = 24 * 3600
 
     @property
     def mds_names(self) -> list[str]:

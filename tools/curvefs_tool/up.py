@@ -50,12 +50,23 @@ class _Wanted:
     etcd: int | None
     zones: int | None
     delete_grace: int | None
+    trash_retention: int | None
     restart: bool
 
     @property
     def asked(self) -> dict[str, str | int | None]:
         """Return what is asked for, by the name of the setting."""
-        names = ("fs", "object_store", "metaservers", "replicas", "mds", "etcd", "zones", "delete_grace")
+        names = (
+            "fs",
+            "object_store",
+            "metaservers",
+            "replicas",
+            "mds",
+            "etcd",
+            "zones",
+            "delete_grace",
+            "trash_retention",
+        )
         return {name: getattr(self, name) for name in names}
 
     def words(self) -> list[str]:
@@ -81,6 +92,7 @@ class _Wanted:
 @click.option("--etcd", type=click.IntRange(1, 7), help="Members of an etcd for the MDS.  [default: none]")
 @click.option("--zones", type=click.IntRange(1, 16), help="Replicas are in different ones.  [default: none]")
 @click.option("--delete-grace", type=Duration(), help="See create-fs.  [default: 10m]")
+@click.option("--trash-retention", type=Duration(), help="See create-fs.  [default: 1d]")
 @click.option("--detach", is_flag=True, help="Go to the background; return when everything is ready.")
 @click.option("--no-restart", is_flag=True, help="Do not restart what dies.")
 @click.option("--status-fd", type=int, hidden=True)
@@ -97,6 +109,7 @@ def up(
     etcd: int | None,
     zones: int | None,
     delete_grace: int | None,
+    trash_retention: int | None,
     detach: bool,
     no_restart: bool,
     status_fd: int | None,
@@ -112,7 +125,18 @@ def up(
     place = resolve(mountpoint) if mountpoint else ""
     folder = Path(os.path.realpath(data))
     wanted = _Wanted(
-        folder, place, fs, object_store, metaservers, replicas, mds, etcd, zones, delete_grace, restart=not no_restart
+        folder,
+        place,
+        fs,
+        object_store,
+        metaservers,
+        replicas,
+        mds,
+        etcd,
+        zones,
+        delete_grace,
+        trash_retention,
+        restart=not no_restart,
     )
     if detach:
         click.echo(_in_background(wanted))
@@ -168,7 +192,10 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
 
 def _filesystem_of(settings: Settings) -> mds_pb2.CreateFilesystemRequest:
     return mds_pb2.CreateFilesystemRequest(
-        name=settings.fs, object_store=settings.object_store, delete_grace_s=settings.delete_grace
+        name=settings.fs,
+        object_store=settings.object_store,
+        trash_retention_s=settings.trash_retention,
+        delete_grace_s=settings.delete_grace,
     )
 
 

@@ -26,6 +26,9 @@ INODE_RANGE_SIZE = 1024
 
 SESSION_ID_SIZE = 16
 NAME_SIZE_MAX = 255
+# No partition has this number: below it are numbers of what mounts show of the trash: the hours since 1970, 0 its top.
+TRASH_PARTITION = (1 << 64 - PARTITION_SHIFT) - 1
+HOUR_NS = 3600 * 10**9
 SYMLINK_TARGET_SIZE_MAX = 4095
 
 
@@ -37,6 +40,11 @@ def partition_of(id_: int) -> PartitionId:
 def number_of(id_: int) -> int:
     """Return the number of an inode or chunk within its partition."""
     return id_ & N_MAX
+
+
+def hour_of_trash(trashed_ns: int) -> int:
+    """Return the place in the trash where mounts show what was removed in the hour of a time."""
+    return make_id(TRASH_PARTITION, trashed_ns // HOUR_NS)
 
 
 def make_id(partition_id: int, n: int) -> int:

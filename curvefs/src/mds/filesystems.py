@@ -55,6 +55,8 @@ _SEED_SIZE = 16
 # Readers ask again for a slice list older than a minute: ten is long enough for a read with a slow store (rule 5).
 DELETE_GRACE_S = 600
 DELETE_GRACE_S_MAX = 366 * 24 * 3600
+TRASH_RETENTION_S = 24 * 3600
+TRASH_RETENTION_S_MAX = 366 * 24 * 3600
 _UNDO_S = 5.0
 _PARALLEL = 8  # calls to metaservers at a time, of one filesystem
 
@@ -139,6 +141,8 @@ class Filesystems:
         parse_store_url(request.object_store)
         if request.delete_grace_s > DELETE_GRACE_S_MAX:
             raise InvalidArgument("the delete grace is at most 366 days")
+        if request.trash_retention_s > TRASH_RETENTION_S_MAX:
+            raise InvalidArgument("the trash keeps things for at most 366 days")
         self._check_free(request.name)
         await self._copysets.plan()
         self._copysets.choose_groups(self._partition_count)
@@ -185,6 +189,8 @@ class Filesystems:
             created_ns=self._clock.time_ns(),
             block_format=BLOCK_FORMAT,
             delete_grace_s=request.delete_grace_s if request.HasField("delete_grace_s") else DELETE_GRACE_S,
+            trash_retention_s=request.trash_retention_s if request.HasField("trash_retention_s") else TRASH_RETENTION_S,
+            trash_replaced=request.trash_replaced,
             hash_seed=self._random_bytes(_SEED_SIZE),
         )
         change.put(self._state.filesystems, fs_id, filesystem)
@@ -211,6 +217,8 @@ class Filesystems:
             block_size=filesystem.block_size,
             # It may have a quota, of which those who set it will not tell partitions they never heard of.
             limited=filesystem.state == pb.ACTIVE,
+            trash_retention_s=filesystem.trash_retention_s,
+            trash_replaced=filesystem.trash_replaced,
         )
         if partition.partition_id == 0:
             spec.filesystem.CopyFrom(_info(filesystem, len(self._state.partitions_of(filesystem.fs_id))))
@@ -288,6 +296,7 @@ def _info(filesystem: pb.Filesystem, partition_count: int) -> metaserver_pb2.Fil
         trash_retention_s=filesystem.trash_retention_s,
         delete_grace_s=filesystem.delete_grace_s,
         partition_count=partition_count,
+        trash_replaced=filesystem.trash_replaced,
     )
 
 

@@ -38,6 +38,9 @@ class Metrics:
         self.compactions = self._counter("compactions", "Chunks that were looked at, by what came of it.", ["outcome"])
         self.compaction_read_bytes = self._counter("compaction_read_bytes", "Bytes read to be merged.")
         self.compaction_written_bytes = self._counter("compaction_written_bytes", "Bytes of merged slices stored.")
+        self.trash_inodes = self._gauge("trash_inodes", "Inodes in the trash, in groups led here.")
+        self.trash_oldest_seconds = self._gauge("trash_oldest_seconds", "How long the oldest of them is there.")
+        self.trash_purged = self._counter("trash_purged", "Inodes purged because their retention was over.")
         self._taken: list[int] = []
 
     def taken(self, operations: int) -> None:

@@ -46,6 +46,7 @@ from .reclaim.reclaimer import Reclaimer
 from .reclaim.service import ReclaimService
 from .service import MetaServerService
 from .transactions.transactions import Transactions
+from .trash.purger import TrashPurger
 from .wal.segments import LogSettings
 from .worker.worker import Worker
 
@@ -101,6 +102,7 @@ class _Parts:
     worker: Worker
     reclaimer: Reclaimer
     compactor: Compactor
+    purger: TrashPurger
     address: str = ""  # where it listens, once it does
 
 
@@ -146,6 +148,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.worker.run(),
             parts.reclaimer.run(),
             parts.compactor.run(),
+            parts.purger.run(),
             _watch_lag(parts.metrics),
             _introduce(parts.link, server.address, page.address, ready),
         ]
@@ -215,8 +218,9 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
         copysets, worker, mds, clock=world.clock, metrics=metrics, bytes_per_s=config.compaction_bytes_per_s
     )
     transactions.answer_with("CompactChunk", compactor.compact_chunk)
+    purger = TrashPurger(copysets, mds, clock=world.clock, metrics=metrics)
     parts = _Parts(
-        folder, epochs, metrics, link, peers, copysets, transactions, membership, worker, reclaimer, compactor
+        folder, epochs, metrics, link, peers, copysets, transactions, membership, worker, reclaimer, compactor, purger
     )
     return parts
 

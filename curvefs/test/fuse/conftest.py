@@ -12,8 +12,8 @@ from ..support.cluster import Cluster
 
 @pytest.fixture(scope="session")
 def mounted():
-    """A cluster with a mount, for all tests of this folder."""
-    with Cluster() as cluster:
+    """A cluster with a mount, for all tests of this folder: with a trash, as users have it."""
+    with Cluster(trash_retention="1d") as cluster:
         cluster.up()
         yield cluster
 

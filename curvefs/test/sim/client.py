@@ -18,6 +18,7 @@ _MODE = 0o100644
 def partition():
     """Return the entry that makes the partition the clients work in."""
     spec = pb.PartitionSpec(fs_id=FS, group_id=GROUP, hash_seed=b"h" * 16, chunk_size=1 << 20, block_size=1 << 18)
+    spec.trash_retention_s = 60
     return state_pb2.Entry(format=1, create_partition=state_pb2.CreatePartitionCommand(partition=spec))
 
 

@@ -47,12 +47,14 @@ def wait_until(condition, timeout=30.0, what="the condition"):
 class Cluster:
     """One data folder and its mounts. Use as a context manager; close() may be called at any time."""
 
-    def __init__(self, object_store=None, env=None, fs="demo"):
+    def __init__(self, object_store=None, env=None, fs="demo", trash_retention="0"):
+        """trash_retention: what is removed is gone at once, unless a test is about the trash."""
         self.root = Path(tempfile.mkdtemp(prefix="curvefs-test-"))
         self.data, self.mnt = self.root / "data", self.root / "mnt"
         self.mnt.mkdir()
         self.fs = fs
         self.object_store = object_store
+        self.trash_retention = trash_retention
         self.env = dict(os.environ) | dict(env or {})
         self.more_mounts = []
         self._guard = subprocess.Popen(
@@ -76,6 +78,7 @@ class Cluster:
 
     def up(self, *flags, mount=True, check=True):
         words = ["up", self.data, *([self.mnt] if mount else []), "--fs", self.fs, "--detach", *flags]
+        words += ["--trash-retention", self.trash_retention]
         if self.object_store:
             words += ["--object-store", self.object_store]
         return self.tool(*words, check=check)

@@ -237,7 +237,8 @@ class RealServers:
         (self.root / "objects").mkdir(exist_ok=True)
         end = time.monotonic() + 30
         while True:
-            done = self.tool("create-fs", FS, "--object-store", f"file://{self.root}/objects", check=False)
+            words = ("--object-store", f"file://{self.root}/objects", "--trash-retention", "0")
+            done = self.tool("create-fs", FS, *words, check=False)
             if done.returncode == 0:
                 return
             assert time.monotonic() < end, done.stderr

@@ -202,7 +202,7 @@ class Binding(pyfuse3.Operations):
 
     @_operation
     async def opendir(self, inode: int, ctx: Any) -> int:
-        return await self._vfs.opendir(inode)
+        return await self._vfs.opendir(inode, ctx.uid)
 
     @_operation
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
@@ -264,7 +264,8 @@ class Binding(pyfuse3.Operations):
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = inode.inode_id
         entry.generation = 0  # inode numbers are never used twice
-        entry.entry_timeout = self._entry_timeout_s
+        # Below what was taken out of the trash no name may be known any more.
+        entry.entry_timeout = 0 if inode.trashed_ns else self._entry_timeout_s
         entry.attr_timeout = self._attr_timeout_s
         entry.st_mode = inode.mode
         entry.st_nlink = inode.nlink

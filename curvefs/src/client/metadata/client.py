@@ -16,6 +16,7 @@ from .names import Names
 from .reads import Reads
 from .reservations import Reservations
 from .router import Router
+from .trash import TrashReads
 
 
 class MetadataClient:
@@ -27,6 +28,7 @@ class MetadataClient:
         self.reads = Reads(router, cache)
         self._changes = Changes(router, cache, ids, watcher)
         self.names = Names(self._changes, self.reads)
+        self.trash = TrashReads(router, self.reads)
         self._router = router
         self.reservations = Reservations(router.operate, self._is_limited)
         self._changes.on_limited = self.reservations.heard
@@ -64,6 +66,23 @@ class MetadataClient:
     async def release(self, inode_id: int) -> None:
         """Say that this session no longer holds an unlinked inode open."""
         operation = pb.Operation(release_inode=pb.ReleaseInode(inode_id=inode_id))
+        await self._changes.in_lane(inode_id, operation, lambda _: None)
+        self.cache.forget_attributes(inode_id)
+
+    async def restore(self, inode_id: int, new_parent: int, new_name: bytes) -> None:
+        """Give something in the trash a name."""
+        try:
+            await self.names.restore(inode_id, new_parent, new_name)
+        except (QuotaExceeded, NoSpace):
+            if not await self.reservations.give_back(0.0):
+                raise
+        else:
+            return
+        await self.names.restore(inode_id, new_parent, new_name)
+
+    async def purge_trashed(self, inode_id: int, *, held: bool) -> None:
+        """Have something in the trash go for good. held: it is open here, and readable until it is released."""
+        operation = pb.Operation(purge_trashed=pb.PurgeTrashed(inode_id=inode_id, held=held))
         await self._changes.in_lane(inode_id, operation, lambda _: None)
         self.cache.forget_attributes(inode_id)
 

@@ -167,6 +167,21 @@ class Names:
         except NotFound:
             return result.inode
 
+    async def restore(self, inode_id: int, new_parent: int, new_name: bytes) -> None:
+        """Give an inode in the trash a name."""
+        operation = pb.Operation(restore=pb.Restore(inode_id=inode_id, new_parent=new_parent, new_name=new_name))
+
+        def effect(result: pb.OperationResult) -> None:
+            self._cache.changed_directory(result.new_parent, trio.current_time(), added=(new_name, inode_id))
+            self._changes.touched(result.inode)
+
+        def outside(result: pb.OperationResult) -> None:
+            self._changes.settled_names(result.new_parent, {new_name: inode_id}, partition_of(new_parent))
+            self._cache.forget_attributes(inode_id)
+
+        spans = self._spans(new_parent, inode_id)
+        await self._change(new_parent, operation, effect, outside, (new_parent, new_name), spans=spans)
+
     async def rename(
         self,
         parent: int,

@@ -126,7 +126,7 @@ class Reads:
             else:
                 wanted[partition_of(entry.inode_id)].append(entry)
         calls = [partial(self._fill_from, partition_id, some) for partition_id, some in wanted.items()]
-        return [entry for some in await _together(calls) for entry in some]
+        return [entry for some in await together(calls) for entry in some]
 
     async def _fill_from(self, partition_id: int, entries: list[pb.DirectoryEntry]) -> list[pb.DirectoryEntry]:
         results = await self._router.read_many(partition_id, [_get_attr(entry.inode_id) for entry in entries])
@@ -200,7 +200,7 @@ class Reads:
                 partial(self._router.read, partition_id, pb.Read(stat_fs=pb.StatFs()))
                 for partition_id in self._router.one_of_each_group
             ]
-            for one in await _together(calls):
+            for one in await together(calls):
                 total.inode_count += one.stat_fs.inode_count
                 total.used_bytes += one.stat_fs.used_bytes
                 if one.stat_fs.HasField("limit"):  # from the group of the root directory
@@ -217,7 +217,7 @@ def _get_attr(inode_id: int) -> pb.Read:
     return pb.Read(get_attr=pb.GetAttr(inode_id=inode_id))
 
 
-async def _together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     """Make calls at the same time; the results in their order. Raises the first error when all have ended."""
     if len(calls) == 1:
         return [await calls[0]()]

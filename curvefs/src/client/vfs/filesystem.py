@@ -21,16 +21,20 @@ from ...common.errors import (
     NameTooLong,
     NoAttribute,
     NotFound,
+    NotPermitted,
     StaleHandle,
     Unsupported,
 )
-from ...common.ids import NAME_SIZE_MAX, SYMLINK_TARGET_SIZE_MAX
+from ...common.ids import NAME_SIZE_MAX, SYMLINK_TARGET_SIZE_MAX, TRASH_PARTITION, partition_of
+from ...common.trash_names import XATTR_PREFIX
 from ..data.data_path import DataPath
 from ..metadata.client import MetadataClient
 from .directories import DirectoryHandle, entries_after
 from .files import FileHandle
 from .handles import OpenHandles
 from .kernel_view import KernelView
+from .trash import TRASH_INODE, Trash
+from .trash_listing import TrashHandle
 
 CAPACITY_BYTES_DEFAULT = 1 << 50
 CAPACITY_INODES_DEFAULT = 1 << 32
@@ -61,21 +65,28 @@ class Vfs:
         self.view = view
         self.drop_inode: DropInode | None = None
         self._files: OpenHandles[FileHandle] = OpenHandles()
-        self._directories: OpenHandles[DirectoryHandle] = OpenHandles()
+        self._directories: OpenHandles[DirectoryHandle | TrashHandle] = OpenHandles()
+        self._trash = Trash(filesystem, metadata)
 
     # --------------------------------------------------------------------------------------- attributes
 
     async def lookup(self, parent: int, name: bytes) -> pb.Inode:
         """Return what a name leads to. Raises NotFound, NotADirectory, NameTooLong."""
+        if self._trash.is_top(parent, name) or await self._trash.covers(parent):
+            return await self._trash.lookup(parent, name)
         _check_name(name)
         return self._with_unpublished(await self._metadata.reads.lookup(parent, name))
 
     async def getattr(self, inode_id: int) -> pb.Inode:
         """Return attributes, as fstat(2)."""
+        if not self._is_orphan(inode_id) and await self._trash.covers(inode_id):
+            return await self._trash.attributes(inode_id)
         return self._with_unpublished(await self._metadata.reads.get_attr(inode_id))
 
     async def setattr(self, changes: pb.SetAttr) -> pb.Inode:
         """Change mode, owner, times, length: chmod, chown, utimensat, truncate."""
+        if not self._is_orphan(changes.inode_id):
+            await self._refuse_in_trash(changes.inode_id)
         file = self._data.file(changes.inode_id)
         inode: pb.Inode | None = None
         if file is not None and changes.HasField("length"):
@@ -110,17 +121,20 @@ class Vfs:
     async def mknod(self, parent: int, name: bytes, mode: int, credential: pb.Credential, rdev: int = 0) -> pb.Inode:
         """Create a regular file, fifo, socket or device. ``mode`` has the type and the final permission bits."""
         _check_name(name)
+        await self._refuse_in_trash(parent)
         return (await self._metadata.names.create(parent, name, mode, credential, rdev=rdev))[0]
 
     async def mkdir(self, parent: int, name: bytes, mode: int, credential: pb.Credential) -> pb.Inode:
         """Create a directory."""
         _check_name(name)
+        await self._refuse_in_trash(parent)
         mode = stat.S_IFDIR | stat.S_IMODE(mode)
         return await self._metadata.names.make_directory(parent, name, mode, credential)
 
     async def symlink(self, parent: int, name: bytes, target: bytes, credential: pb.Credential) -> pb.Inode:
         """Create a symbolic link."""
         _check_name(name)
+        await self._refuse_in_trash(parent)
         if len(target) > SYMLINK_TARGET_SIZE_MAX:
             raise NameTooLong(f"a target of {len(target)} bytes")
         mode = stat.S_IFLNK | 0o777
@@ -129,22 +143,37 @@ class Vfs:
     async def link(self, inode_id: int, new_parent: int, new_name: bytes) -> pb.Inode:
         """Give a file another name."""
         _check_name(new_name)
+        await self._refuse_in_trash(inode_id, new_parent)
         return self._with_unpublished(await self._metadata.names.link(inode_id, new_parent, new_name))
 
     async def unlink(self, parent: int, name: bytes) -> None:
         """Remove a name that is no directory; an open file stays usable until its last close."""
+        if await self._trash.covers(parent, fresh=True):
+            await self._purge(parent, name)
+            return
         _check_name(name)
         held = await self._held(parent, name)
         await self._note_orphan(await self._metadata.names.unlink(parent, name, held), held)
 
     async def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory; one that is open stays there, empty, until its last close."""
+        if self._trash.is_top(parent, name):
+            raise NotPermitted
+        if await self._trash.covers(parent, fresh=True):
+            await self._purge(parent, name)
+            return
         _check_name(name)
         held = await self._held(parent, name)
         await self._note_orphan(await self._metadata.names.rmdir(parent, name, held), held)
 
     async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
-        """Rename, as renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE."""
+        """Rename, as renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. Out of the trash: restore."""
+        if self._trash.is_top(parent, name) or self._trash.is_top(new_parent, new_name):
+            raise NotPermitted
+        await self._refuse_in_trash(new_parent)
+        if await self._trash.covers(parent, fresh=True):
+            await self._restore(parent, name, new_parent, new_name, flags)
+            return
         _check_name(name)
         _check_name(new_name)
         if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
@@ -172,6 +201,7 @@ class Vfs:
         The kernel then looks the name up again and opens it with its permission checks; EEXIST with O_EXCL.
         """
         _check_name(name)
+        await self._refuse_in_trash(parent)
         mode = stat.S_IFREG | stat.S_IMODE(mode)
         exclusive = bool(flags & os.O_EXCL)
         inode, existed = await self._metadata.names.create(parent, name, mode, credential, exclusive=exclusive)
@@ -187,7 +217,10 @@ class Vfs:
         except NotFound:
             raise StaleHandle from None
         if not inode.nlink and not self._files.is_open(inode_id):
-            raise StaleHandle
+            if not await self._trash.covers(inode_id):
+                raise StaleHandle
+            if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
+                raise NotPermitted
         if stat.S_ISDIR(inode.mode):
             raise IsADirectory
         keep, stale = self.view.opened(inode_id, inode.change)
@@ -223,7 +256,7 @@ class Vfs:
     async def flush(self, number: int) -> None:
         """One close(2) of a handle: what was written is stored and published, or the close fails."""
         handle = self._files.get(number)
-        if not self._files.is_orphan(handle.inode_id):
+        if not self._files.is_doomed(handle.inode_id):
             await self._flush(handle)
 
     async def fsync(self, number: int) -> None:
@@ -239,8 +272,10 @@ class Vfs:
 
     # -------------------------------------------------------------------------------------- directories
 
-    async def opendir(self, inode_id: int) -> int:
-        """Open a directory for reading."""
+    async def opendir(self, inode_id: int, uid: int) -> int:
+        """Open a directory for reading. uid: whose request it is."""
+        if await self._trash.covers(inode_id):
+            return self._directories.add(TrashHandle(inode_id, uid))
         return self._directories.add(DirectoryHandle(inode_id))
 
     async def readdir(self, number: int, cursor: int) -> list[pb.DirectoryEntry]:
@@ -248,7 +283,10 @@ class Vfs:
 
         An entry's ``hash`` is the cursor after it.
         """
-        return await entries_after(self._directories.get(number), cursor, self._metadata)
+        handle = self._directories.get(number)
+        if isinstance(handle, TrashHandle):
+            return await handle.after(cursor, self._trash, self._metadata)
+        return await entries_after(handle, cursor, self._metadata)
 
     async def releasedir(self, number: int) -> None:
         """Close a directory."""
@@ -263,24 +301,32 @@ class Vfs:
 
         The kernel asks for security.capability before every write: without a request for files that have none.
         """
-        if not (await self._metadata.reads.get_attr(inode_id)).xattr_count:
+        if name.startswith(XATTR_PREFIX):
+            return await self._trash.xattr(inode_id, name)
+        if partition_of(inode_id) == TRASH_PARTITION or not (await self._metadata.reads.get_attr(inode_id)).xattr_count:
             raise NoAttribute
         return await self._metadata.reads.get_xattr(inode_id, name)
 
     async def setxattr(self, inode_id: int, name: bytes, value: bytes) -> None:
         """Set an extended attribute. system.* (access control lists) is refused: it would not be enforced."""
-        if name.startswith(b"system."):
+        if name.startswith((b"system.", XATTR_PREFIX)):
             raise Unsupported
+        await self._refuse_in_trash(inode_id)
         await self._metadata.set_xattr(pb.SetXattr(inode_id=inode_id, name=name, value=value))
 
     async def listxattr(self, inode_id: int) -> list[bytes]:
         """Return the names of the extended attributes."""
+        if partition_of(inode_id) == TRASH_PARTITION:
+            return []
+        if await self._trash.covers(inode_id):
+            return [*self._trash.xattr_names(), *await self._metadata.reads.list_xattr(inode_id)]
         if not (await self._metadata.reads.get_attr(inode_id)).xattr_count:
             return []
         return await self._metadata.reads.list_xattr(inode_id)
 
     async def removexattr(self, inode_id: int, name: bytes) -> None:
         """Remove an extended attribute. Raises NoAttribute."""
+        await self._refuse_in_trash(inode_id)
         await self._metadata.remove_xattr(inode_id, name)
 
     # -------------------------------------------------------------------------------------------- mount
@@ -300,14 +346,46 @@ class Vfs:
                 inode.mtime_ns = inode.ctime_ns = file.mtime_ns
         return inode
 
+    def _is_orphan(self, inode_id: int) -> bool:
+        """Say whether this mount has it open since before it lost its last name."""
+        return self._files.is_orphan(inode_id) or self._directories.is_orphan(inode_id)
+
+    async def _refuse_in_trash(self, *inodes: int) -> None:
+        """Raise NotPermitted when one of these is in the trash."""
+        for inode_id in inodes:
+            if await self._trash.covers(inode_id, fresh=True):
+                raise NotPermitted("the trash cannot be changed, but for what is taken out or removed")
+
+    async def _restore(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
+        """Take something out of the trash; what has the new name stays. Raises AlreadyExists."""
+        _check_name(new_name)
+        if flags & ~RENAME_NOREPLACE or parent == TRASH_INODE:
+            raise NotPermitted
+        inode = await self._trash.find(parent, name)
+        await self._trash.restore(inode, new_parent, new_name)
+        if self.drop_inode is not None:
+            await self.drop_inode(inode.inode_id)
+
+    async def _purge(self, parent: int, name: bytes) -> None:
+        """Remove something from the trash, for good."""
+        if parent == TRASH_INODE:
+            await self._trash.require_empty((await self._trash.lookup(parent, name)).inode_id)
+            return  # without anything in it an hour is not shown any more
+        inode = await self._trash.find(parent, name)
+        held = self._files.is_open(inode.inode_id)
+        await self._trash.purge(inode, held=held)
+        if held:
+            self._files.orphaned(inode.inode_id, doomed=True)
+
     def _open(self, inode: pb.Inode, flags: int) -> int:
         file = self._data.open_file(inode)
         file.revalidate(inode)
         return self._files.add(FileHandle(inode.inode_id, flags, file, file.reader(), file.error_count))
 
     def _close(self, number: int) -> tuple[FileHandle, bool]:
+        was_doomed = self._files.is_doomed(self._files.get(number).inode_id)
         handle, last_of_orphan = self._files.remove(number)
-        if last_of_orphan:
+        if last_of_orphan and was_doomed:
             handle.file.discard()
         self._data.close_file(handle.file)
         return handle, last_of_orphan
@@ -332,19 +410,20 @@ class Vfs:
         """Note what lost its last name and is open here. held: what the operation said is open here."""
         if not result.HasField("replaced") or result.replaced.nlink:
             return
-        inode_id, is_held = result.replaced.inode_id, result.held
+        inode_id, is_held, kept = result.replaced.inode_id, result.held, result.replaced.trashed_ns > 0
         if not result.replaced.change:  # it lies in another group, which knows whether that was its last name
             if inode_id != held:
                 return
             try:
-                is_held = not (await self._metadata.reads.get_attr(inode_id, fresh=True)).nlink
+                inode = await self._metadata.reads.get_attr(inode_id, fresh=True)
+                is_held, kept = not inode.nlink, inode.trashed_ns > 0
             except CurveFSError:
                 is_held = False
             if not is_held:
                 return
         for handles in (self._files, self._directories):
             if is_held and handles.is_open(inode_id):
-                handles.orphaned(inode_id)
+                handles.orphaned(inode_id, doomed=not kept)
                 return
         self.view.forget(inode_id)
 

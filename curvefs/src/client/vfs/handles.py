@@ -26,7 +26,7 @@ class OpenHandles(Generic[H]):
     def __init__(self) -> None:
         self._handles: dict[int, H] = {}
         self._opens: dict[int, int] = {}  # inode -> handles
-        self._orphans: set[int] = set()
+        self._orphans: dict[int, bool] = {}  # inode -> whether its content is lost with the last handle
         self._last = 0
 
     def add(self, handle: H) -> int:
@@ -52,7 +52,7 @@ class OpenHandles(Generic[H]):
             return handle, False
         del self._opens[handle.inode_id]
         if handle.inode_id in self._orphans:
-            self._orphans.discard(handle.inode_id)
+            del self._orphans[handle.inode_id]
             return handle, True
         return handle, False
 
@@ -60,14 +60,21 @@ class OpenHandles(Generic[H]):
         """True when some handle of this mount has the inode open."""
         return inode_id in self._opens
 
-    def orphaned(self, inode_id: int) -> None:
-        """The last name of an open inode is gone; the server keeps it for this session."""
+    def orphaned(self, inode_id: int, *, doomed: bool) -> None:
+        """The last name of an open inode is gone; the server keeps it for this session.
+
+        doomed: it is not in the trash.
+        """
         assert inode_id in self._opens, "held, but not open"
-        self._orphans.add(inode_id)
+        self._orphans[inode_id] = doomed
 
     def is_orphan(self, inode_id: int) -> bool:
         """True for an open inode without a name."""
         return inode_id in self._orphans
+
+    def is_doomed(self, inode_id: int) -> bool:
+        """True for one whose content nobody will ask for after the last close."""
+        return self._orphans.get(inode_id, False)
 
     def numbers(self) -> list[int]:
         """Return the numbers of all open handles."""

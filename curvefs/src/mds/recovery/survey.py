@@ -187,6 +187,7 @@ class _Survey:
             created_ns=info.created_ns,
             block_format=info.block_format,
             trash_retention_s=info.trash_retention_s,
+            trash_replaced=info.trash_replaced,
             delete_grace_s=info.delete_grace_s,
             hash_seed=spec.hash_seed,
         )

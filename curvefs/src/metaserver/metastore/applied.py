@@ -13,6 +13,7 @@ class Applied:
     facts: of a prepared transaction's parts. conflict: the lock that it met. decided: the decision. quota, share: as
     they are after a command about them. locked: inodes that could not be marked. reference: the one that was added.
     ranges: chunk ids leased to the leader.
+    purged: how many went from the trash.
     """
 
     results: pb.OperationResults | None = None
@@ -26,3 +27,4 @@ class Applied:
     locked: list[int] | None = None
     ranges: list[common_pb2.IdRange] | None = None
     reference: int | None = None
+    purged: int = 0

@@ -20,6 +20,7 @@ from . import (
     references,
     sessions,
     transactions,
+    trash,
 )
 from .applied import Applied
 from .scope import Refusal, Scope
@@ -27,6 +28,7 @@ from .scope import Refusal, Scope
 KEYS_PER_STEP = 900
 ROOT_MODE = 0o040755
 CHUNK_SIZE_MAX = (1 << 32) - 1  # places in a chunk are 32 bits
+_OF_TRASH = (keys.TRASH, keys.TRASH_PLACE)
 HASH_SEED_SIZE_MAX = 64  # blake2b's
 PARTITION_ID_MAX = (1 << 64 - PARTITION_SHIFT) - 2  # so that the id after its last fits 64 bits
 
@@ -73,6 +75,8 @@ _OPERATIONS: dict[str, Callable[[Scope, pb.Operation, pb.OperationResult], None]
     "allocate_ids": ids.allocate,
     "reserve": quotas.reserve,
     "give_back": quotas.give_back,
+    "restore": trash.restore,
+    "purge_trashed": trash.purge_trashed,
 }
 
 
@@ -218,6 +222,7 @@ def _delete_partition(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     ranges += quota_owner.ranges_of_partition(command.fs_id, command.partition_id)
     # The queue of a filesystem goes with it: its objects are removed by their common prefix.
     ranges.append((keys.delete(command.fs_id, 0, 0), keys.delete(command.fs_id + 1, 0, 0)))
+    ranges += [(keys.of_fs(table, command.fs_id), keys.of_fs(table, command.fs_id + 1)) for table in _OF_TRASH]
     for start, stop in ranges:
         for one, _value in list(scope.txn.scan(start, stop, left)):
             scope.txn.delete(one)
@@ -266,6 +271,10 @@ def _reclaim(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     delete_queue.reclaim(scope, entry.reclaim)
 
 
+def _purge_trash(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
+    trash.purge_old(scope, entry.purge_trash, applied)
+
+
 def entry_of(command: state_pb2.DeletePartitionCommand) -> state_pb2.Entry:
     """Return the follow-up that goes on with a deletion."""
     return state_pb2.Entry(format=1, delete_partition=command)
@@ -290,4 +299,5 @@ _COMMANDS: dict[str, Callable[[Scope, state_pb2.Entry, Applied], None]] = {
     "release": _release,
     "add_reference": _add_reference,
     "reclaim": _reclaim,
+    "purge_trash": _purge_trash,
 }

@@ -11,7 +11,7 @@ from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.ids import SYMLINK_TARGET_SIZE_MAX, partition_of
 from ..storage import keys
-from . import ids, locks, quota_owner, quotas
+from . import ids, locks, quota_owner, quotas, trash
 from .scope import LINK_COUNT_MAX, Refusal, Scope, put_queued
 
 DIRECTORY_LENGTH = 4096
@@ -125,7 +125,7 @@ def unlink(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     lost_a_name(target, request.parent)
     scope.touch(target)
     result.parent.CopyFrom(parent)
-    lost_a_link(scope, target, request.held_inode, result)
+    lost_a_link(scope, target, request.held_inode, result, (request.parent, request.name))
 
 
 def rmdir(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
@@ -144,7 +144,7 @@ def rmdir(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> 
     target.nlink = 0
     scope.touch(target)
     result.parent.CopyFrom(parent)
-    lost_a_link(scope, target, request.held_inode, result)
+    lost_a_link(scope, target, request.held_inode, result, (request.parent, request.name))
 
 
 def link(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
@@ -262,7 +262,7 @@ def _displaced(scope: Scope, target: pb.Inode, request: pb.Rename, result: pb.Op
     target.nlink = 0 if _is_directory(target) else target.nlink - 1
     lost_a_name(target, request.new_parent)
     scope.touch(target)
-    lost_a_link(scope, target, request.held_inode, result)
+    lost_a_link(scope, target, request.held_inode, result, (request.new_parent, request.new_name), replaced=True)
 
 
 def release(scope: Scope, operation: pb.Operation, _: pb.OperationResult) -> None:
@@ -278,12 +278,21 @@ def let_go(scope: Scope, session_id: bytes, inode_id: int) -> None:
     scope.txn.delete(keys.holding(session_id, scope.fs_id, inode_id))
     if not scope.txn.delete(keys.waiter(scope.fs_id, inode_id, session_id)):
         return
-    start = keys.of_inode(keys.WAITER, scope.fs_id, inode_id)
-    if any(True for _ in scope.txn.scan(start, keys.after_inode(keys.WAITER, scope.fs_id, inode_id), 1)):
-        return
     inode = scope.find(inode_id)
-    if inode is not None and not inode.nlink:
+    if inode is not None and not inode.nlink and not inode.trashed_ns and not is_held(scope, inode_id):
         purge(scope, inode)
+
+
+def is_held(scope: Scope, inode_id: int) -> bool:
+    """Say whether some session holds an inode without links open."""
+    start = keys.of_inode(keys.WAITER, scope.fs_id, inode_id)
+    return any(True for _ in scope.txn.scan(start, keys.after_inode(keys.WAITER, scope.fs_id, inode_id), 1))
+
+
+def hold(scope: Scope, inode_id: int) -> None:
+    """Note that the session holds an inode without links open."""
+    scope.txn.put(keys.waiter(scope.fs_id, inode_id, scope.session_id), b"")
+    scope.txn.put(keys.holding(scope.session_id, scope.fs_id, inode_id), b"")
 
 
 def purge(scope: Scope, inode: pb.Inode) -> None:
@@ -340,14 +349,25 @@ def _check_replaceable(moved: pb.Inode, target: pb.Inode) -> None:
         raise Refusal(common_pb2.NOT_A_DIRECTORY)
 
 
-def lost_a_link(scope: Scope, target: pb.Inode, held_inode: int, result: pb.OperationResult) -> None:
-    """Say what became of an inode that lost a name; without names it is held by the session or purged."""
-    result.replaced.CopyFrom(target)
-    if target.nlink:
-        return
-    if held_inode == target.inode_id and scope.session_id:
-        scope.txn.put(keys.waiter(scope.fs_id, target.inode_id, scope.session_id), b"")
-        scope.txn.put(keys.holding(scope.session_id, scope.fs_id, target.inode_id), b"")
+def lost_a_link(
+    scope: Scope,
+    target: pb.Inode,
+    held_inode: int,
+    result: pb.OperationResult,
+    name: tuple[int, bytes],
+    *,
+    replaced: bool = False,
+) -> None:
+    """Say what became of an inode that lost a name: without names it is in the trash, held by the session, or purged.
+
+    name: with its directory. replaced: by a rename.
+    """
+    is_held_here = not target.nlink and held_inode == target.inode_id and bool(scope.session_id)
+    if is_held_here:
+        hold(scope, target.inode_id)
         result.held = True
-    else:
+    if not target.nlink and trash.takes(scope, target, replaced=replaced):
+        trash.put(scope, target, *name)
+    elif not target.nlink and not is_held_here:
         purge(scope, target)
+    result.replaced.CopyFrom(target)

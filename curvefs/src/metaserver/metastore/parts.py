@@ -14,7 +14,7 @@ from ....proto import common_pb2, state_pb2, transaction_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.ids import ROOT_INODE, SESSION_ID_SIZE, make_id
 from ..storage import keys
-from . import ids, locks, namespace, quotas, sessions
+from . import ids, locks, namespace, quotas, sessions, trash
 from .scope import LINK_COUNT_MAX, Refusal, Scope
 
 Fact = transaction_pb2.Fact
@@ -65,8 +65,8 @@ def locks_of(work: Work, part: transaction_pb2.Part, fact: Fact) -> list[tuple[b
     if kind == "new_directory":
         # Its name may be seen before it is there itself.
         return [(work.scope.inode_key(fact.inode_id), Lock.IDENTITY)]
-    if kind == "move_inode" and fact.charged:
-        return [(work.scope.inode_key(part.move_inode.inode_id), Lock.CHARGE)]
+    if kind in ("move_inode", "restore_inode") and fact.charged:
+        return [(work.scope.inode_key(_charged_inode(part)), Lock.CHARGE)]
     return _LOCKS[kind](work.scope, getattr(part, kind))
 
 
@@ -88,6 +88,8 @@ def release(work: Work, part: transaction_pb2.Part, fact: Fact) -> None:
 def _charged_inode(part: transaction_pb2.Part) -> int:
     if part.HasField("move_inode"):
         return part.move_inode.inode_id
+    if part.HasField("restore_inode"):
+        return part.restore_inode.inode_id
     return make_id(part.new_directory.partition_id, 0)
 
 
@@ -238,7 +240,8 @@ def _commit_drop_link(work: Work, part: transaction_pb2.DropLink, _: Fact) -> No
     # A session that is not known here may open itself yet; what it holds is let go when it ends.
     session = sessions.read(scope, part.session_id) if part.held else None
     holds = part.held and not (session is not None and session.ended_ns)
-    namespace.lost_a_link(scope, inode, part.inode_id if holds else 0, work.result)
+    name = (part.parent, part.name)
+    namespace.lost_a_link(scope, inode, part.inode_id if holds else 0, work.result, name, replaced=part.replaced)
 
 
 def _lock_drop_link(scope: Scope, part: transaction_pb2.DropLink) -> list[tuple[bytes, Lock.Kind]]:
@@ -265,6 +268,26 @@ def _commit_move_inode(work: Work, part: transaction_pb2.MoveInode, _: Fact) -> 
     namespace.comes_to(work.scope, inode, part.new_parent, list(part.quotas))
     work.scope.touch(inode)
     (work.result.replaced if part.displaced else work.result.inode).CopyFrom(inode)
+
+
+def _check_restore_inode(work: Work, part: transaction_pb2.RestoreInode) -> Fact:
+    inode = work.scope.inode(part.inode_id)
+    work.meet(locks.on_identity(work.scope, part.inode_id))
+    trash.require_trashed(inode)
+    fact = Fact(type=stat.S_IFMT(inode.mode) >> 12)  # type: ignore[arg-type]
+    added = quotas.require_restored(work.scope, inode, part.quotas)
+    if added:
+        fact.charge.bytes, fact.charge.inodes = quotas.size_of(inode), 1
+        fact.charged.extend(added)
+    return fact
+
+
+def _commit_restore_inode(work: Work, part: transaction_pb2.RestoreInode, _: Fact) -> None:
+    inode = work.scope.find(part.inode_id) if work.scope.is_served(part.inode_id) else None
+    if inode is None:
+        return  # its partition was deleted meanwhile
+    trash.come_back(work.scope, inode, part.new_parent, list(part.quotas))
+    work.result.inode.CopyFrom(inode)
 
 
 def _lock_inode(scope: Scope, part: Any) -> list[tuple[bytes, Lock.Kind]]:
@@ -341,6 +364,7 @@ _CHECKS: dict[str, Callable[[Work, Any], Fact]] = {
     "move_inode": _check_move_inode,
     "new_directory": _check_new_directory,
     "move_lock": _check_move_lock,
+    "restore_inode": _check_restore_inode,
 }
 _LOCKS: dict[str, Callable[[Scope, Any], list[tuple[bytes, Lock.Kind]]]] = {
     "remove_name": _lock_name,
@@ -349,6 +373,7 @@ _LOCKS: dict[str, Callable[[Scope, Any], list[tuple[bytes, Lock.Kind]]]] = {
     "drop_link": _lock_drop_link,
     "move_inode": _lock_inode,
     "move_lock": _lock_moves,
+    "restore_inode": _lock_inode,
 }
 _COMMITS: dict[str, Callable[[Work, Any, Fact], None]] = {
     "remove_name": _commit_remove_name,
@@ -358,4 +383,5 @@ _COMMITS: dict[str, Callable[[Work, Any, Fact], None]] = {
     "move_inode": _commit_move_inode,
     "new_directory": _commit_new_directory,
     "move_lock": _commit_nothing,
+    "restore_inode": _commit_restore_inode,
 }

@@ -78,6 +78,11 @@ def require_move(scope: Scope, inode: pb.Inode, quotas: Sequence[int]) -> list[i
         return []
     if stat.S_ISDIR(inode.mode):
         raise Refusal(common_pb2.CROSS_DEVICE, "a directory stays below the quotas it is below")
+    return require_restored(scope, inode, quotas)
+
+
+def require_restored(scope: Scope, inode: pb.Inode, quotas: Sequence[int]) -> list[int]:
+    """Do the same for what nothing lies below. Raises Refusal NO_ALLOWANCE."""
     added = [one for one in quotas if one not in inode.quotas]
     _require(scope, scope.partition(inode.inode_id), added, (size_of(inode), 1), b"", pb.Reservation())
     return added

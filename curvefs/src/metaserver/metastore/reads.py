@@ -9,7 +9,7 @@ from ....proto import metaserver_pb2 as pb
 from ...common.ids import NAME_SIZE_MAX, ROOT_INODE, partition_of
 from ..storage import keys
 from ..storage.transaction import StateReader
-from . import quota_owner, quotas
+from . import quota_owner, quotas, trash_reads
 from .data import LENGTH_MAX
 from .locks import is_settled, require_settled_identity, require_settled_inode, require_settled_name
 from .scope import Refusal, has_locks, read_partition
@@ -218,4 +218,6 @@ _READS: dict[str, Callable[[StateReader, int, pb.Read, pb.ReadResult], None]] = 
     "list_xattr": _list_xattr,
     "stat_fs": _stat_fs,
     "get_share": _get_share,
+    "list_trash": trash_reads.list_trash,
+    "list_trash_hours": trash_reads.list_hours,
 }

@@ -29,6 +29,8 @@ range, because an inode number begins with its partition.
     L  fs, quota, partition                   LoanRecord, with the owner
     k  fs, inode, chunk index                 tally of a chunk with two slices or more (metastore/tallies.py)
     K  fs, inode, chunk index                 time since when the chunk is to be looked at for compaction
+    T  fs, time, inode                        nothing: the inode is in the trash since then
+    t  fs, place, hash, -time, inode          the directory it was removed from; place: that, and the hour of the time
 """
 
 import hashlib
@@ -42,6 +44,7 @@ REFERENCE = b"h"
 LOCK, PREPARED, FINISHED, FINISHED_AT, DECISION, DECIDED = b"l", b"p", b"f", b"F", b"D", b"e"
 SHARE, RESERVED, QUOTA, LOAN = b"u", b"R", b"Q", b"L"
 TALLY, LISTED = b"k", b"K"
+TRASH, TRASH_PLACE = b"T", b"t"
 _MOVES = b"M"
 
 _FS = struct.Struct(">cI")
@@ -54,10 +57,12 @@ _FS_ID_U32 = struct.Struct(">cIQI")
 _FS_PARTITION_ID = struct.Struct(">cIIQ")
 _FS_ID_PARTITION = struct.Struct(">cIQI")
 _FS_PARTITION_QUOTA = struct.Struct(">IIQ")
+_PLACE = struct.Struct(">cIQQQQ")
 _FS_INODE = struct.Struct(">IQ")
 _U64 = struct.Struct(">Q")
 _TRANSACTION = struct.Struct(">QQQ")
 _DENTRY_VERSION = 1
+_U64_MAX = (1 << 64) - 1
 
 ORDINAL_BITS = 16
 HASH_MIN = 3
@@ -295,6 +300,28 @@ def loan(fs_id: int, quota_id: int, partition_id: int) -> bytes:
 def loan_partition(key: bytes) -> int:
     """Return the partition in a loan's key."""
     return int(_FS_ID_PARTITION.unpack(key)[3])
+
+
+def trash(fs_id: int, trashed_ns: int, inode_id: int) -> bytes:
+    """Key of an inode in the trash, in order of time."""
+    return _FS_ID_U64.pack(TRASH, fs_id, trashed_ns, inode_id)
+
+
+def unpack_trash(key: bytes) -> tuple[int, int]:
+    """Return (time, inode) of such a key."""
+    _, _, trashed_ns, inode_id = _FS_ID_U64.unpack(key)
+    return trashed_ns, inode_id
+
+
+def trash_place(fs_id: int, place: int, hash_: int, trashed_ns: int, inode_id: int) -> bytes:
+    """Key of an inode in the trash by where it is shown: of one name the newest is first."""
+    return _PLACE.pack(TRASH_PLACE, fs_id, place, hash_, _U64_MAX - trashed_ns, inode_id)
+
+
+def unpack_trash_place(key: bytes) -> tuple[int, int, int]:
+    """Return (hash, time, inode) of such a key."""
+    _, _, _, hash_, inverted, inode_id = _PLACE.unpack(key)
+    return hash_, _U64_MAX - inverted, inode_id
 
 
 def after_prefix(prefix: bytes) -> bytes:

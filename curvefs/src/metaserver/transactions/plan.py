@@ -5,6 +5,7 @@ planned again. What a name leads to in another group is learned when it is prepa
 """
 
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ....proto import common_pb2
@@ -20,6 +21,7 @@ from ....proto.transaction_pb2 import (
     PutName,
     QuotaChain,
     RemoveName,
+    RestoreInode,
 )
 from ...common.ids import make_id, partition_of
 from ..metastore import locks, quotas
@@ -78,6 +80,8 @@ class Plan:
                 self._learn_directory(operation, fact)
             case "add_link":
                 _put_link(self, operation, fact.type)
+            case "restore_inode":
+                _put_restored(self, operation, part.restore_inode.quotas, fact.type)
             case "put_name":
                 _displace(self, operation, session_id, fact)
         second, self.first = self.first, before
@@ -114,6 +118,8 @@ def plan(scope: Scope, operation: pb.Operation, home: frozenset[int], target_quo
             return _link(scope, operation, Plan(home))
         case "rename":
             return _rename(scope, operation, Plan(home), target_quotas)
+        case "restore":
+            return _restore(scope, operation, Plan(home))
         case kind:
             raise Refusal(common_pb2.UNSUPPORTED, f"no operation across partitions: {kind}")
 
@@ -131,6 +137,8 @@ def home_of(operation: pb.Operation) -> int:
             return partition_of(operation.link.new_parent)
         case "rename":
             return partition_of(operation.rename.parent)
+        case "restore":
+            return partition_of(operation.restore.new_parent)
         case kind:
             raise Refusal(common_pb2.UNSUPPORTED, f"no operation across partitions: {kind}")
 
@@ -168,7 +176,8 @@ def _remove(scope: Scope, request: pb.Unlink | pb.Rmdir, made: Plan, *, is_direc
         raise Refusal(common_pb2.NOT_A_DIRECTORY if is_directory else common_pb2.IS_A_DIRECTORY)
     removed = RemoveName(parent=request.parent, name=request.name, inode_id=inode_id, is_directory=is_directory)
     made.home_parts.append(Part(remove_name=removed))
-    made.add(inode_id, _drop(inode_id, is_directory, scope.session_id, request.held_inode, request.parent))
+    dropped = DropLink(parent=request.parent, name=request.name)
+    made.add(inode_id, _drop(dropped, inode_id, is_directory, scope.session_id, request.held_inode))
     made.result.replaced.inode_id = inode_id
     return made
 
@@ -191,6 +200,32 @@ def _put_link(made: Plan, operation: pb.Operation, type_: int) -> None:
         inode_id=request.inode_id,
         is_new_parent=True,
         type=type_,  # type: ignore[arg-type]
+    )
+    made.home_parts.append(Part(put_name=name))
+
+
+def _restore(scope: Scope, operation: pb.Operation, made: Plan) -> Plan:
+    """It takes no lock on moving directories: below what is in the trash there is nothing it could come to lie in."""
+    request = operation.restore
+    if _find(scope, request.new_parent, request.new_name) is not None:
+        raise Refusal(common_pb2.ALREADY_EXISTS)
+    charged = quotas.below(scope.directory(request.new_parent))
+    restored = RestoreInode(inode_id=request.inode_id, new_parent=request.new_parent, quotas=charged)
+    made.add(request.inode_id, Part(restore_inode=restored))
+    if partition_of(request.inode_id) in made.home:
+        _put_restored(made, operation, charged, stat.S_IFMT(scope.inode(request.inode_id).mode) >> 12)
+    return made
+
+
+def _put_restored(made: Plan, operation: pb.Operation, charged: Sequence[int], type_: int) -> None:
+    request = operation.restore
+    name = PutName(
+        parent=request.new_parent,
+        name=request.new_name,
+        inode_id=request.inode_id,
+        is_new_parent=True,
+        type=type_,  # type: ignore[arg-type]
+        chain=QuotaChain(quotas=charged),
     )
     made.home_parts.append(Part(put_name=name))
 
@@ -275,12 +310,13 @@ def _displace(made: Plan, operation: pb.Operation, session_id: bytes, fact: Fact
         if request.parent != request.new_parent and is_directory:
             made.walks.append((request.parent, there))
     elif there and not request.no_replace:
-        made.add(there, _drop(there, is_directory, session_id, request.held_inode, request.new_parent))
+        dropped = DropLink(parent=request.new_parent, name=request.new_name, replaced=True)
+        made.add(there, _drop(dropped, there, is_directory, session_id, request.held_inode))
 
 
-def _drop(inode_id: int, is_directory: bool, session_id: bytes, held_inode: int, parent: int) -> Part:  # noqa: FBT001 -- as in the part
-    held = held_inode == inode_id
-    dropped = DropLink(inode_id=inode_id, is_directory=is_directory, session_id=session_id, held=held, parent=parent)
+def _drop(dropped: DropLink, inode_id: int, is_directory: bool, session_id: bytes, held_inode: int) -> Part:  # noqa: FBT001 -- as in the part
+    dropped.inode_id, dropped.is_directory = inode_id, is_directory
+    dropped.session_id, dropped.held = session_id, held_inode == inode_id
     return Part(drop_link=dropped)
 
 

@@ -34,7 +34,7 @@ def test_an_inode_is_open_until_its_last_handle_is_gone():
 def test_only_the_last_handle_of_an_orphan_lets_it_go():
     handles = OpenHandles()
     first, second, other = handles.add(Handle(7)), handles.add(Handle(7)), handles.add(Handle(8))
-    handles.orphaned(7)
+    handles.orphaned(7, doomed=True)
     assert handles.remove(other) == (Handle(8), False)
     assert handles.remove(first) == (Handle(7), False)
     assert handles.is_orphan(7)

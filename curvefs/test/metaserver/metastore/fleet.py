@@ -18,6 +18,7 @@ DIRECTORY = pb.DIRECTORY
 # What may differ between a transaction that never was and one that was aborted: what remembers its end.
 MEMORY = (keys.FINISHED, keys.FINISHED_AT)
 SEED = b"h" * 16
+TO_NEW_PARENT = ("link", "restore")  # coordinated where the new name is
 
 
 def remove_name(parent, name, inode_id, *, is_directory=False):
@@ -166,7 +167,7 @@ class Fleet:
     def do(self, operation, **how):
         """Try the lane, then a transaction; return the result."""
         request = getattr(operation, operation.WhichOneof("operation"))
-        home = request.new_parent if operation.HasField("link") else request.parent
+        home = request.new_parent if operation.WhichOneof("operation") in TO_NEW_PARENT else request.parent
         if not (operation.HasField("create") and request.HasField("partition_id")):
             lab = self.lab(home)
             lab.sequence += 1
@@ -225,7 +226,7 @@ class Transaction:
         self.operation = operation
         self.kind = operation.WhichOneof("operation")
         self.request = getattr(operation, self.kind)
-        home = self.request.new_parent if self.kind == "link" else self.request.parent
+        home = self.request.new_parent if self.kind in TO_NEW_PARENT else self.request.parent
         self.home = fleet.group_of(home)
         self.number = number
         self.id = id_of(number, self.home, fleet.groups[self.home].term)
@@ -355,6 +356,17 @@ class Transaction:
             type_ = fact.type
         self.own.append(put_name(request.new_parent, request.new_name, request.inode_id, type_, is_new_parent=True))
 
+    def _restore(self):
+        request = self.request
+        part = t.Part(restore_inode=t.RestoreInode(inode_id=request.inode_id, new_parent=request.new_parent))
+        if self.fleet.group_of(request.inode_id) == self.home:
+            self.own.append(part)
+            type_ = stat.S_IFMT(self.fleet.inode(request.inode_id).mode) >> 12
+        else:
+            (fact,) = self.prepare(self.fleet.group_of(request.inode_id), part)
+            type_ = fact.type
+        self.own.append(put_name(request.new_parent, request.new_name, request.inode_id, type_, is_new_parent=True))
+
     def _rename(self):
         request = self.request
         moved, type_ = self._named(request.parent, request.name)
@@ -393,8 +405,14 @@ class Transaction:
             self.place(there, self._drop(there, is_directory=there_type == DIRECTORY))  # a second round
 
     def _drop(self, inode_id, *, is_directory):
-        held = self.request.held_inode == inode_id
-        return drop_link(inode_id, is_directory=is_directory, session_id=SESSION, held=held)
+        request = self.request
+        part = drop_link(inode_id, is_directory=is_directory, session_id=SESSION, held=request.held_inode == inode_id)
+        if self.kind == "rename":
+            part.drop_link.parent, part.drop_link.name = request.new_parent, request.new_name
+            part.drop_link.replaced = True
+        else:
+            part.drop_link.parent, part.drop_link.name = request.parent, request.name
+        return part
 
     def _named(self, parent, name):
         folder = self.fleet.inode(parent)

@@ -16,7 +16,7 @@ SESSION = b"s" * 16
 class Lab:
     """Entries go to one state; follow-ups are applied at once, as a leader would propose them."""
 
-    def __init__(self, *, follow_up=True, group_id=7, partitions=(0,)):
+    def __init__(self, *, follow_up=True, group_id=7, partitions=(0,), retention_s=0, replaced=False):
         self.state = MemoryState()
         self.group_id = group_id
         self.term = 1
@@ -26,6 +26,7 @@ class Lab:
         self.follow_up = follow_up
         self.waiting = []
         spec = pb.PartitionSpec(fs_id=FS, group_id=group_id, hash_seed=b"h" * 16, chunk_size=CHUNK, block_size=BLOCK)
+        spec.trash_retention_s, spec.trash_replaced = retention_s, replaced
         for partition_id in partitions:
             spec.partition_id = partition_id
             self.entry(create_partition=state_pb2.CreatePartitionCommand(partition=spec))
