@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from curvefs.src.common import failpoints
+from curvefs.src.metaserver.reclaim.passing import DELETED
 from curvefs.src.object.url import open_store
 
 from ..support.cluster import Cluster, wait_until
@@ -100,34 +102,55 @@ def test_what_a_killed_mount_stored_and_never_published_is_deleted(cluster, stor
         os.close(descriptor)
 
 
+@pytest.fixture
+def slow_cluster(weed):
+    """A metaserver that has deleted a batch of objects stops for a while before it notes that."""
+    environment = weed.environment | {failpoints.VARIABLE: f"{DELETED}=pause:3000"}
+    with Cluster(weed.url(prefix=f"reclaim-{os.getpid()}-{next(_numbers)}"), environment) as made:
+        made.store = open_store(made.object_store)
+        yield made
+        made.store.close()
+
+
+def workers(cluster, name):
+    """The worker processes that a metaserver has started so far."""
+    return [int(pid) for pid in re.findall(r"the worker was started +pid=(\d+)", cluster.log(name))]
+
+
 @pytest.mark.slow
-def test_a_metaserver_killed_while_it_deletes_goes_on_after_it_is_back(cluster, store):
+def test_a_metaserver_killed_while_it_deletes_goes_on_after_it_is_back(slow_cluster):
+    cluster = slow_cluster
     cluster.up("--delete-grace", "0")
-    for number in range(3000):
-        (cluster.mnt / f"f{number}").write_bytes(b"x")
     (cluster.mnt / "kept").write_bytes(content(1, 5 << 20))
-    for number in range(3000):
-        (cluster.mnt / f"f{number}").unlink()
-    wait_until(lambda: len(objects(store)) < 2500, PATIENCE_S, "it has begun")
-    [worker] = [int(pid) for pid in re.findall(r"the worker was started +pid=(\d+)", cluster.log("metaserver-1"))]
+    kept = objects(cluster.store)
+    fill(cluster.mnt)
+    for path in cluster.mnt.iterdir():
+        if path.name != "kept":
+            path.unlink()
+    wait_until(lambda: len(objects(cluster.store)) < 35, PATIENCE_S, "a batch is deleted")
     old = cluster.kill9("metaserver-1")
+    [worker] = workers(cluster, "metaserver-1")
     wait_until(lambda: not Path(f"/proc/{worker}").exists(), PATIENCE_S, "its worker has ended with it")
     cluster.wait_restarted("metaserver-1", old)
-    wait_until(lambda: len(objects(store)) == 2, PATIENCE_S, "the rest is deleted")
+    wait_until(lambda: len(workers(cluster, "metaserver-1")) == 2, PATIENCE_S, "what was not noted is done again")
+    wait_until(lambda: objects(cluster.store) == kept, PATIENCE_S, "the rest is deleted")
     assert (cluster.mnt / "kept").read_bytes() == content(1, 5 << 20)
 
 
 @pytest.mark.slow
-def test_another_leader_goes_on_where_one_was_killed(cluster, store):
-    cluster.up("--delete-grace", "0", "--metaservers", "3")
-    for number in range(2000):
-        (cluster.mnt / f"f{number}").write_bytes(b"x")
-    fill(cluster.mnt)
-    for path in cluster.mnt.iterdir():
+def test_other_leaders_go_on_where_one_was_killed(slow_cluster):
+    cluster = slow_cluster
+    cluster.up("--delete-grace", "0", "--metaservers", "3", "--no-restart")
+    for number in range(12):
+        (cluster.mnt / f"directory-{number}").mkdir()
+        for file in range(10):
+            (cluster.mnt / f"directory-{number}" / f"{file}").write_bytes(b"x")
+    for path in cluster.mnt.glob("*/*"):
         path.unlink()
-    wait_until(lambda: len(objects(store)) < 1900, PATIENCE_S, "it has begun")
-    cluster.kill9("metaserver-2")
-    wait_empty(store)
+    wait_until(lambda: len(objects(cluster.store)) < 120, PATIENCE_S, "it has begun")
+    name = next(name for name in ("metaserver-1", "metaserver-2", "metaserver-3") if workers(cluster, name))
+    cluster.kill9(name)
+    wait_empty(cluster.store)
 
 
 def test_gc_finds_what_nothing_refers_to_and_what_is_missing_while_the_filesystem_is_used(cluster, store):
