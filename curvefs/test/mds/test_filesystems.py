@@ -61,6 +61,23 @@ async def test_the_delete_grace_is_ten_minutes_or_what_was_asked_for(mds, metase
         await mds.create("third", delete_grace_s=1 << 31)
 
 
+async def test_every_partition_knows_how_long_the_filesystem_keeps_what_is_removed(mds, metaserver):
+    kept = await mds.create("usual")
+    none = await mds.create("none", trash_retention_s=0)
+    long = await mds.create("long", trash_retention_s=10 * 24 * 3600, trash_replaced=True)
+    assert [one.trash_retention_s for one in (kept, none, long)] == [24 * 3600, 0, 10 * 24 * 3600]
+    for one in (kept, none, long):
+        specs = [
+            one_of.partition for one_of in metaserver.asked("CreatePartition") if one_of.partition.fs_id == one.fs_id
+        ]
+        assert specs
+        assert {(spec.trash_retention_s, spec.trash_replaced) for spec in specs} == {
+            (one.trash_retention_s, one.trash_replaced)
+        }
+    with pytest.raises(InvalidArgument):
+        await mds.create("forever", trash_retention_s=367 * 24 * 3600)
+
+
 async def test_filesystems_survive_a_restart(mds, metaserver):
     made = await mds.create()
     await mds.restart()

@@ -117,12 +117,14 @@ def test_an_unreachable_mds_is_named_after_the_deadline():
 
 def test_a_filesystem_is_created_as_asked(cluster):
     words = ("create-fs", "media", "--object-store", "file:///o", "--chunk-size", "128M", "--capacity", "2T")
-    said = run_json(*words, "--block-size", "1M", "--inodes", "1000")
+    said = run_json(*words, "--block-size", "1M", "--inodes", "1000", "--trash-retention", "10d", "--trash-replaced")
     assert (said["name"], said["object_store"], said["chunk_size"]) == ("media", "file:///o", 128 << 20)
     method, request = cluster.requests[-1]
     assert method == "CreateFilesystem"
     assert (request.block_size, request.capacity_bytes, request.capacity_inodes) == (1 << 20, 2 << 40, 1000)
+    assert (request.trash_retention_s, request.trash_replaced) == (10 * 24 * 3600, True)
     assert run(*words).stdout == f"created media ({said['uuid']})\n"
+    assert not cluster.requests[-1][1].HasField("trash_retention_s")
 
 
 @pytest.mark.parametrize(("said", "seconds"), [("0", 0), ("90s", 90), ("10m", 600), ("12h", 43200), ("1d", 86400)])

@@ -318,8 +318,6 @@ class Vfs:
         """Return the names of the extended attributes."""
         if partition_of(inode_id) == TRASH_PARTITION:
             return []
-        if await self._trash.covers(inode_id):
-            return [*self._trash.xattr_names(), *await self._metadata.reads.list_xattr(inode_id)]
         if not (await self._metadata.reads.get_attr(inode_id)).xattr_count:
             return []
         return await self._metadata.reads.list_xattr(inode_id)

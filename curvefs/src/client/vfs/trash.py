@@ -29,7 +29,6 @@ from ..metadata.trash import hour_of
 
 TRASH_INODE = make_id(TRASH_PARTITION, 0)
 PRESENTED_MAX = 65536
-_XATTRS = (b"path", b"parent", b"name", b"removed")
 _SUFFIXED = re.compile(rb".*\.~([0-9]{1,20})", re.DOTALL)
 _DEPTH_MAX = 4096
 
@@ -158,7 +157,10 @@ class Trash:
     # ----------------------------------------------------------------------------------------- attributes
 
     async def xattr(self, inode_id: int, name: bytes) -> bytes:
-        """Return what is known of where something was removed from. Raises NoAttribute."""
+        """Return what is known of where something was removed from. Raises NoAttribute.
+
+        These attributes are in no list: who copies a file with its attributes does not mean them.
+        """
         inode = None
         if partition_of(inode_id) != TRASH_PARTITION:
             inode = await self._metadata.reads.get_attr(inode_id, fresh=True)
@@ -174,10 +176,6 @@ class Trash:
             case b"path":
                 return await self._path(inode)
         raise NoAttribute
-
-    def xattr_names(self) -> list[bytes]:
-        """Return the names of these attributes."""
-        return [XATTR_PREFIX + name for name in _XATTRS]
 
     async def _path(self, inode: pb.Inode) -> bytes:
         """Return where it was, from the root of the mount. Raises NoAttribute when a directory above is gone."""
