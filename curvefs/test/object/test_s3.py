@@ -167,7 +167,7 @@ def test_nobody_listening_is_an_outage(weed):
         taken.bind(("127.0.0.1", 0))
         store = S3Store("curvefs", endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}")
         for call in every_call(store).values():
-            with pytest.raises(StoreUnavailable, match="EndpointConnectionError"):
+            with pytest.raises(StoreUnavailable, match="EndpointConnectionError|NewConnectionError"):
                 call()
         store.close()
 
