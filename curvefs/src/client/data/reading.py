@@ -124,7 +124,7 @@ class FileReads:
             if part.slice is None or part.block is None:
                 continue
             name = self._name(part.slice, part.block)
-            request = self._cache.plan(name, part.block.block_length)
+            request = self._cache.plan(name, part.block.block_length, part.slice.object.block_format)
             if request is not None:
                 self._start(self._cache.fetch_ahead, request, deadline)
                 started += 1
@@ -208,6 +208,7 @@ class FileReads:
             part.length,
             part.block.block_length,
             deadline,
+            block_format=part.slice.object.block_format,
             whole=whole,
         )
         try:
