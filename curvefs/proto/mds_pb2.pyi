@@ -18,7 +18,7 @@ CREATING: FilesystemState
 DELETING: FilesystemState
 
 class Filesystem(_message.Message):
-    __slots__ = ("format", "fs_id", "name", "uuid", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "state", "created_ns", "block_format", "trash_retention_s", "delete_grace_s", "hash_seed")
+    __slots__ = ("format", "fs_id", "name", "uuid", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "state", "created_ns", "block_format", "trash_retention_s", "delete_grace_s", "hash_seed", "key_check")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class Filesystem(_message.Message):
     TRASH_RETENTION_S_FIELD_NUMBER: _ClassVar[int]
     DELETE_GRACE_S_FIELD_NUMBER: _ClassVar[int]
     HASH_SEED_FIELD_NUMBER: _ClassVar[int]
+    KEY_CHECK_FIELD_NUMBER: _ClassVar[int]
     format: int
     fs_id: int
     name: str
@@ -49,7 +50,8 @@ class Filesystem(_message.Message):
     trash_retention_s: int
     delete_grace_s: int
     hash_seed: bytes
-    def __init__(self, format: _Optional[int] = ..., fs_id: _Optional[int] = ..., name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., state: _Optional[_Union[FilesystemState, str]] = ..., created_ns: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., hash_seed: _Optional[bytes] = ...) -> None: ...
+    key_check: bytes
+    def __init__(self, format: _Optional[int] = ..., fs_id: _Optional[int] = ..., name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., state: _Optional[_Union[FilesystemState, str]] = ..., created_ns: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., key_check: _Optional[bytes] = ...) -> None: ...
 
 class Partition(_message.Message):
     __slots__ = ("fs_id", "partition_id", "group_id", "peers", "leader", "inode_count", "used_bytes")
@@ -128,20 +130,24 @@ class SessionToken(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ..., expires_ns: _Optional[int] = ..., read_only: _Optional[bool] = ...) -> None: ...
 
 class CreateFilesystemRequest(_message.Message):
-    __slots__ = ("name", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes")
+    __slots__ = ("name", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "compression", "key_check")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OBJECT_STORE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_SIZE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_SIZE_FIELD_NUMBER: _ClassVar[int]
     CAPACITY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CAPACITY_INODES_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSION_FIELD_NUMBER: _ClassVar[int]
+    KEY_CHECK_FIELD_NUMBER: _ClassVar[int]
     name: str
     object_store: str
     chunk_size: int
     block_size: int
     capacity_bytes: int
     capacity_inodes: int
-    def __init__(self, name: _Optional[str] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ...) -> None: ...
+    compression: str
+    key_check: bytes
+    def __init__(self, name: _Optional[str] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., compression: _Optional[str] = ..., key_check: _Optional[bytes] = ...) -> None: ...
 
 class FilesystemReply(_message.Message):
     __slots__ = ("epoch", "failure", "filesystem", "partitions", "session_count")

@@ -732,7 +732,7 @@ class PartitionSpec(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., limited: _Optional[bool] = ..., filesystem: _Optional[_Union[FilesystemInfo, _Mapping]] = ...) -> None: ...
 
 class FilesystemInfo(_message.Message):
-    __slots__ = ("name", "uuid", "object_store", "created_ns", "capacity_bytes", "capacity_inodes", "block_format", "trash_retention_s", "delete_grace_s", "partition_count")
+    __slots__ = ("name", "uuid", "object_store", "created_ns", "capacity_bytes", "capacity_inodes", "block_format", "trash_retention_s", "delete_grace_s", "partition_count", "key_check")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UUID_FIELD_NUMBER: _ClassVar[int]
     OBJECT_STORE_FIELD_NUMBER: _ClassVar[int]
@@ -743,6 +743,7 @@ class FilesystemInfo(_message.Message):
     TRASH_RETENTION_S_FIELD_NUMBER: _ClassVar[int]
     DELETE_GRACE_S_FIELD_NUMBER: _ClassVar[int]
     PARTITION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    KEY_CHECK_FIELD_NUMBER: _ClassVar[int]
     name: str
     uuid: bytes
     object_store: str
@@ -753,7 +754,8 @@ class FilesystemInfo(_message.Message):
     trash_retention_s: int
     delete_grace_s: int
     partition_count: int
-    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., created_ns: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., partition_count: _Optional[int] = ...) -> None: ...
+    key_check: bytes
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., created_ns: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., partition_count: _Optional[int] = ..., key_check: _Optional[bytes] = ...) -> None: ...
 
 class CreatePartitionRequest(_message.Message):
     __slots__ = ("mds_epoch", "partition")

@@ -6,10 +6,11 @@ from uuid import UUID
 import click
 
 from curvefs.proto import mds_pb2
+from curvefs.src.common.data_keys import key_check, read_key
 from curvefs.src.rpc.blocking import BlockingClient
 
 from .cluster import cluster_options, command, mds_addresses, print_json
-from .filesystems import Size, as_json, create_filesystem
+from .filesystems import COMPRESSIONS, Size, as_json, create_filesystem
 
 
 @click.command("create-fs")
@@ -19,6 +20,8 @@ from .filesystems import Size, as_json, create_filesystem
 @click.option("--block-size", type=Size(), default=0, help="Default 4M.")
 @click.option("--capacity", type=Size(), default=0, help="What df shows as the size; default 1024T.")
 @click.option("--inodes", type=Size(), default=0, help="What df -i shows as the number of inodes.")
+@click.option("--compression", type=click.Choice(COMPRESSIONS), default="none", show_default=True, help="Of blocks.")
+@click.option("--encrypt", "key_file", type=click.Path(path_type=Path), help="The key file, made by new-key.")
 @cluster_options
 @command
 def create_fs(
@@ -29,11 +32,16 @@ def create_fs(
     block_size: int,
     capacity: int,
     inodes: int,
+    compression: str,
+    key_file: Path | None,
     mds: str | None,
     data: Path | None,
     json: bool,
 ) -> None:
-    """Create the filesystem NAME with its blocks in an object store."""
+    """Create the filesystem NAME with its blocks in an object store.
+
+    Compression and encryption are for good. The key stays here: mounts say key_file=FILE.
+    """
     request = mds_pb2.CreateFilesystemRequest(
         name=name,
         object_store=object_store,
@@ -41,6 +49,8 @@ def create_fs(
         block_size=block_size,
         capacity_bytes=capacity,
         capacity_inodes=inodes,
+        compression=compression,
+        key_check=key_check(read_key(key_file)) if key_file is not None else b"",
     )
     filesystem = create_filesystem(BlockingClient(mds_addresses(mds, data)), request)
     if json:

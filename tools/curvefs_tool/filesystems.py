@@ -21,7 +21,10 @@ from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.fsname import check_fs_name
 from curvefs.src.object.url import parse_store_url
 from curvefs.src.rpc.blocking import BlockingClient
+from curvefs.src.slices.block_formats import block_format
+from curvefs.src.slices.compression import Compression
 
+COMPRESSIONS = [one.value for one in Compression]
 CREATE_DEADLINE_S = 60.0
 JOIN_DEADLINE_S = 30.0  # for metaservers that have just started to register
 _PAUSE_S = 0.2
@@ -45,7 +48,7 @@ def create_filesystem(client: BlockingClient, request: mds_pb2.CreateFilesystemR
     return filesystem
 
 
-def ensure_filesystem(mds: list[str], name: str, object_store: str, metaservers: int) -> None:
+def ensure_filesystem(mds: list[str], request: mds_pb2.CreateFilesystemRequest, metaservers: int) -> None:
     """Create a filesystem if it is not there. Raises what create_filesystem() raises.
 
     Metaservers that have just started need a moment to be known, and to have copysets. So many are waited for, that
@@ -54,10 +57,10 @@ def ensure_filesystem(mds: list[str], name: str, object_store: str, metaservers:
     client = BlockingClient(mds)
     end = time.monotonic() + JOIN_DEADLINE_S
     try:
-        while not _exists(client, name):
+        while not _exists(client, request.name):
             try:
                 if _copyset_count(client) >= metaservers or time.monotonic() > end:
-                    create_filesystem(client, mds_pb2.CreateFilesystemRequest(name=name, object_store=object_store))
+                    create_filesystem(client, request)
                     return
             except Unavailable:
                 if time.monotonic() > end:
@@ -90,10 +93,17 @@ def as_json(one: mds_pb2.Filesystem) -> dict[str, Any]:
         "object_store": one.object_store,
         "chunk_size": one.chunk_size,
         "block_size": one.block_size,
+        "compression": compression_of(one),
+        "key_check": one.key_check.hex(),
         "capacity_bytes": one.capacity_bytes,
         "capacity_inodes": one.capacity_inodes,
         "created": time_text(one.created_ns),
     }
+
+
+def compression_of(one: mds_pb2.Filesystem) -> str:
+    """Return none, zstd or lz4."""
+    return block_format(one.block_format).compression.value
 
 
 def state_name(one: mds_pb2.Filesystem) -> str:

@@ -26,7 +26,7 @@ class Settings:
     """The settings of a cluster on one machine.
 
     replicas: of each copyset. mds, etcd: how many; without etcd the one MDS keeps its state itself. zones: among which
-    the metaservers are spread; 0: none.
+    the metaservers are spread; 0: none. compression: of blocks. encrypt: the file of the key, which stays where it is.
     """
 
     fs: str
@@ -37,6 +37,8 @@ class Settings:
     mds: int = 1
     etcd: int = 0
     zones: int = 0
+    compression: str = "none"
+    encrypt: str = ""
 
     @property
     def mds_names(self) -> list[str]:

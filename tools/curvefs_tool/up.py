@@ -13,8 +13,10 @@ from pathlib import Path
 
 import click
 
+from curvefs.proto import mds_pb2
 from curvefs.src.client.daemon import READY, StatusPipe, error_said, one_line
 from curvefs.src.client.mountpoints import check_mountpoint, resolve
+from curvefs.src.common.data_keys import key_check, read_key
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.fsname import check_fs_name
@@ -22,7 +24,7 @@ from curvefs.src.common.status import exit_code_of
 from curvefs.src.object.url import parse_store_url
 
 from .cluster import command
-from .filesystems import ensure_filesystem
+from .filesystems import COMPRESSIONS, ensure_filesystem
 from .servers import Programs
 from .settings import Settings, new_settings, settle
 from .shutdown import KernelMounts, Outside
@@ -48,12 +50,14 @@ class _Wanted:
     mds: int | None
     etcd: int | None
     zones: int | None
+    compression: str | None
+    encrypt: str | None
     restart: bool
 
     @property
     def asked(self) -> dict[str, str | int | None]:
         """Return what is asked for, by the name of the setting."""
-        names = ("fs", "object_store", "metaservers", "replicas", "mds", "etcd", "zones")
+        names = ("fs", "object_store", "metaservers", "replicas", "mds", "etcd", "zones", "compression", "encrypt")
         return {name: getattr(self, name) for name in names}
 
     def words(self) -> list[str]:
@@ -78,6 +82,8 @@ class _Wanted:
 @click.option("--mds", type=click.IntRange(1, 7), help="How many; several need etcd.  [default: 1]")
 @click.option("--etcd", type=click.IntRange(1, 7), help="Members of an etcd for the MDS.  [default: none]")
 @click.option("--zones", type=click.IntRange(1, 16), help="Replicas are in different ones.  [default: none]")
+@click.option("--compression", type=click.Choice(COMPRESSIONS), help="Of blocks.  [default: none]")
+@click.option("--encrypt", type=click.Path(path_type=Path), help="The key file of blocks.  [default: not encrypted]")
 @click.option("--detach", is_flag=True, help="Go to the background; return when everything is ready.")
 @click.option("--no-restart", is_flag=True, help="Do not restart what dies.")
 @click.option("--status-fd", type=int, hidden=True)
@@ -93,6 +99,8 @@ def up(
     mds: int | None,
     etcd: int | None,
     zones: int | None,
+    compression: str | None,
+    encrypt: Path | None,
     detach: bool,
     no_restart: bool,
     status_fd: int | None,
@@ -107,7 +115,22 @@ def up(
         parse_store_url(object_store)
     place = resolve(mountpoint) if mountpoint else ""
     folder = Path(os.path.realpath(data))
-    wanted = _Wanted(folder, place, fs, object_store, metaservers, replicas, mds, etcd, zones, restart=not no_restart)
+    if encrypt is not None:
+        read_key(encrypt)
+    wanted = _Wanted(
+        folder,
+        place,
+        fs,
+        object_store,
+        metaservers,
+        replicas,
+        mds,
+        etcd,
+        zones,
+        compression,
+        None if encrypt is None else os.path.realpath(encrypt),
+        restart=not no_restart,
+    )
     if detach:
         click.echo(_in_background(wanted))
         return
@@ -144,7 +167,7 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         programs=Programs(),
         outside=Outside(KernelMounts()),
         arrange=lambda mds: _arrange(mds, settings),
-        create=lambda mds: ensure_filesystem(mds, settings.fs, settings.object_store, settings.metaservers),
+        create=lambda mds: ensure_filesystem(mds, _filesystem(settings), settings.metaservers),
         confirm=_wait_healthy,
         tell=_tell,
     )
@@ -158,6 +181,15 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         summary = _summary(wanted, settings, supervisor.mds)
         supervisor.run(lambda: click.echo(summary) if status is None else status.ready(summary))
     os.close(held)
+
+
+def _filesystem(settings: Settings) -> mds_pb2.CreateFilesystemRequest:
+    return mds_pb2.CreateFilesystemRequest(
+        name=settings.fs,
+        object_store=settings.object_store,
+        compression=settings.compression,
+        key_check=key_check(read_key(Path(settings.encrypt))) if settings.encrypt else b"",
+    )
 
 
 def _arrange(mds: list[str], settings: Settings) -> None:

@@ -17,7 +17,6 @@ compressed to the same size, so also a mixture of the two reads as one.
 What is not hidden: sizes, also compressed ones, which say something about what is in a segment.
 """
 
-import hmac
 import struct
 import zlib
 from typing import Protocol
@@ -25,9 +24,9 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from ..common.data_keys import expand
 from ..common.errors import CorruptData
 
-KEY_SIZE = 32
 NONCE_SIZE = 8
 _TAG_SIZE = 16
 _NUMBER = struct.Struct(">I")
@@ -93,9 +92,3 @@ class Encryption:
 
     def _place(self, number: int, size: int) -> bytes:
         return self._name + _PLACE.pack(number, size)
-
-
-def expand(key: bytes, purpose: bytes) -> bytes:
-    """Return 32 bytes for one purpose, by HKDF-Expand of RFC 5869 with SHA-256."""
-    assert len(key) == KEY_SIZE, "a key has 32 bytes"
-    return hmac.digest(key, purpose + b"\x01", "sha256")

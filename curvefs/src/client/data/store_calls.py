@@ -56,7 +56,7 @@ class StoreCalls:
         self.counts = StoreCounts()
 
     async def put(self, name: str, block: bytes | bytearray, block_format: int, deadline: float) -> None:
-        """Store a block, which must not change meanwhile, in a format. Raises IOFailure after the deadline (trio time)."""
+        """Store a block, which must not change meanwhile. Raises IOFailure after the deadline (trio time)."""
         await self._retried(partial(self._put, name, block, block_format), self._uploads, deadline)
         self.counts.puts += 1
         self.counts.put_bytes += len(block)
