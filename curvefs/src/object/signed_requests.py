@@ -10,9 +10,11 @@ server have a limit.
 Shared between threads: the pool of connections, which takes care of itself.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +28,10 @@ from .signature import Credentials, Signer
 
 SEND_TIMEOUT_S = 120.0  # for a whole body: the largest block, 64 MiB, at 0.5 MiB/s
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+# What fails is raised; a torn header would be told with a traceback besides.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class RequestFailed(Exception):
@@ -120,7 +126,7 @@ class SignedRequests:
                 decode_content=False,
             )
             try:
-                return Answer(answer.status, answer.headers, answer.read())
+                return _whole(answer)
             except BaseException:
                 answer.close()  # what is left of the answer must not be taken for the next one's
                 raise
@@ -132,3 +138,14 @@ class SignedRequests:
     def close(self) -> None:
         """Close the pooled connections."""
         self._manager.clear()
+
+
+def _whole(answer: urllib3.BaseHTTPResponse) -> Answer:
+    """Return an answer with its body. Raises RequestFailed for one that may have been cut off.
+
+    A header that ends early looks like one without the lines that are missing, and so like an empty success.
+    """
+    sized = "Content-Length" in answer.headers or "Transfer-Encoding" in answer.headers
+    if not sized and answer.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        raise RequestFailed("NoLength")
+    return Answer(answer.status, answer.headers, answer.read())
