@@ -20,6 +20,8 @@ import boto3
 import botocore.exceptions
 import botocore.session
 from botocore.config import Config
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
 from .keys import check_key
 from .protocol import ObjectInfo, ObjectNotFound, ObjectStoreError, StoreFull, StoreRefused, StoreUnavailable
@@ -103,12 +105,14 @@ class S3Store:
                 config=config,
             )
             self._client.meta.events.register_last("before-call.s3", _without_expect)
+            url = _bucket_url(self._client.meta.endpoint_url, bucket)
             self._requests = SignedRequests(
-                _bucket_url(self._client.meta.endpoint_url, bucket),
+                url,
                 self._client.meta.region_name,
                 lambda: _credentials(core),
                 Limits(connections, CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
-                core.get_config_variable("ca_bundle"),
+                certificates=str(core.get_config_variable("ca_bundle") or get_cert_path(True)),
+                proxy=get_environ_proxies(url).get(urlsplit(url).scheme, ""),
             )
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:

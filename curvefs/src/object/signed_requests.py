@@ -19,8 +19,6 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import urllib3
-from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Timeout
 
@@ -82,7 +80,7 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
 class SignedRequests:
     """Requests below one URL. credentials: asked before each request; raises botocore's errors.
 
-    certificates: a file of authorities; None: those that the SDK brings.
+    certificates: a file of authorities. proxy: '' for none.
     """
 
     def __init__(
@@ -91,15 +89,16 @@ class SignedRequests:
         region: str,
         credentials: Callable[[], Credentials],
         limits: Limits,
-        certificates: str | None,
+        *,
+        certificates: str,
+        proxy: str,
     ) -> None:
         self._credentials = credentials
         self._timeout = Timeout(connect=limits.connect_s, read=limits.silence_s)
         parts = urlsplit(url)
         self._signer = Signer(parts.netloc.removesuffix(_DEFAULT_PORTS[parts.scheme]), region)
         self._folder = parts.path.rstrip("/")
-        proxy = get_environ_proxies(url).get(parts.scheme)
-        authorities = {"ca_certs": certificates or get_cert_path(True)} if parts.scheme == "https" else {}
+        authorities = {"ca_certs": certificates} if parts.scheme == "https" else {}
         settings: dict[str, Any] = {"maxsize": limits.connections} | authorities
         self._manager = urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
         self._manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}

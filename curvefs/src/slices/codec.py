@@ -8,11 +8,11 @@ large as its data is the data, not compressed, because that would have been no s
 The index lies in front. Reading all of a block, or its beginning, fetches it along; else it is fetched first, once for
 a block: some thousands are remembered. So a part costs one additional request of a few hundred bytes at most.
 
-Shared between threads: the remembered indexes, under a lock.
+Shared between threads: the remembered indexes; each step on them is one operation of a dictionary, which is atomic.
 """
 
+import contextlib
 import struct
-import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +41,6 @@ class BlockCodec:
         self._data_key = data_key
         self._random_bytes = random_bytes
         self._indexes: OrderedDict[str, Offsets] = OrderedDict()
-        self._lock = threading.Lock()
 
     def encode(self, number: int, name: str, parts: Iterable[bytes | bytearray | memoryview]) -> bytes | bytearray:
         """Return the object of a block, in a format, that will have this name; parts: its bytes, consecutive."""
@@ -132,21 +131,19 @@ class BlockCodec:
         return borders, memoryview(fetch(borders[0], borders[-1] - borders[0]))
 
     def _known(self, name: str) -> Offsets | None:
-        with self._lock:
-            found = self._indexes.get(name)
-            if found is not None:
+        found = self._indexes.get(name)
+        if found is not None:
+            with contextlib.suppress(KeyError):  # another thread forgot it meanwhile
                 self._indexes.move_to_end(name)
-            return found
+        return found
 
     def _remember(self, name: str, offsets: Offsets) -> None:
-        with self._lock:
-            self._indexes[name] = offsets
-            if len(self._indexes) > INDEXES_MAX:
-                self._indexes.popitem(last=False)
+        self._indexes[name] = offsets
+        if len(self._indexes) > INDEXES_MAX:
+            self._indexes.popitem(last=False)
 
     def _forget(self, name: str) -> None:
-        with self._lock:
-            self._indexes.pop(name, None)
+        self._indexes.pop(name, None)
 
 
 def object_size_max(number: int, block_length: int) -> int:

@@ -54,6 +54,24 @@ async def test_created_filesystem_has_its_root_partition(mds, metaserver):
     assert (partition.inode_count, partition.used_bytes) == (7, 99)
 
 
+@pytest.mark.parametrize(
+    ("compression", "check", "number"), [("none", b"", 1), ("zstd", b"", 2), ("", b"c" * 16, 4), ("lz4", b"c" * 16, 6)]
+)
+async def test_created_filesystem_has_the_block_format_that_was_asked_for(mds, metaserver, compression, check, number):
+    made = await mds.create(compression=compression, key_check=check)
+    assert (made.block_format, made.key_check) == (number, check)
+    [request] = metaserver.asked("CreatePartition")
+    info = request.partition.filesystem
+    assert (info.block_format, info.key_check) == (number, check)
+
+
+@pytest.mark.parametrize("wrong", [{"compression": "gzip"}, {"key_check": b"short"}])
+async def test_unknown_compression_and_what_is_no_check_value_are_refused(mds, wrong):
+    with pytest.raises(InvalidArgument):
+        await mds.create(**wrong)
+    assert mds.mds.filesystems.all() == []
+
+
 async def test_filesystems_survive_a_restart(mds, metaserver):
     made = await mds.create()
     await mds.restart()

@@ -219,7 +219,7 @@ class FileReads:
         try:
             return await read()
         except CorruptData as error:
-            log.error("a block is damaged", object=name, inode=self._inode_id, offset=part.offset)
+            log.error("a block is damaged", inode=self._inode_id, offset=part.offset, object=name, reason=str(error))
             raise CorruptData(f"inode {self._inode_id} at {part.offset}, object {name}: {error}") from error
 
     def _missing(self, offset: int, reason: str) -> IOFailure:
