@@ -1,4 +1,4 @@
-"""What the object store costs the client in CPU: S3Store beside boto3 as it comes, on a local SeaweedFS.
+"""What blocks cost the client in CPU: S3Store beside boto3 as it comes, on a local SeaweedFS; and each block format.
 
     python tools/bench/store.py [--rounds 3]
 
@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -20,9 +21,11 @@ from botocore.config import Config
 from curvefs_tool.seaweed import WeedServer
 
 from curvefs.src.object.s3 import S3Store
+from curvefs.src.slices.block_formats import FORMATS
+from curvefs.src.slices.codec import BlockCodec
 
 SMALL, LARGE = 4 << 10, 4 << 20
-SMALL_COUNT, LARGE_COUNT = 500, 64
+SMALL_COUNT, LARGE_COUNT, FORMAT_COUNT = 500, 64, 16
 GIB = 1 << 30
 
 
@@ -67,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
+    print_formats(rounds)
     with tempfile.TemporaryDirectory(prefix="curvefs-bench-") as folder:
         server = WeedServer(Path(folder), dies_with_parent=True)
         try:
@@ -78,6 +82,28 @@ def main() -> None:
                     print_row(name, operation, call, rounds)
         finally:
             server.stop()
+
+
+def print_formats(rounds: int) -> None:
+    """Measure encoding and decoding a block, of noise and of what compresses to half."""
+    noise = os.urandom(LARGE)
+    half = b"".join(noise[at : at + 32] + bytes(32) for at in range(0, LARGE, 64))
+    print(f"{'format':<16} {'noise: encode, decode s/GiB':>28} {'half: encode, decode s/GiB':>28} {'size':>6}")
+    for number, chosen in FORMATS.items():
+        name = f"{number} {chosen.compression}{' encrypted' if chosen.encrypted else ''}"
+        figures = []
+        for data in (noise, half):
+            codec = BlockCodec(os.urandom(32), os.urandom)
+            stored = bytes(codec.encode(number, "name", [data]))
+            calls = (partial(codec.encode, number, "name", [data]), partial(decode, codec, number, stored))
+            costs = [cpu_s(lambda _, call=call: call(), FORMAT_COUNT, rounds) * GIB / LARGE for call in calls]
+            figures.append(f"{costs[0]:.2f}, {costs[1]:.2f}")
+        print(f"{name:<16} {figures[0]:>28} {figures[1]:>28} {len(stored) / LARGE:>6.2f}", flush=True)
+
+
+def decode(codec: BlockCodec, number: int, stored: bytes) -> None:
+    """Read a whole block."""
+    codec.read(number, "name", 0, LARGE, LARGE, fetch=lambda offset, size: stored[offset : offset + size])
 
 
 def print_row(name: str, operation: str, call: Callable[[str, bytes], object], rounds: int) -> None:

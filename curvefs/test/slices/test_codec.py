@@ -268,3 +268,27 @@ def test_numbers_are_for_good():
         format_number("gzip", encrypted=False)
     with pytest.raises(IOFailure, match="99 is not known"):
         codec().encode(99, NAME, [b"x"])
+
+
+# As version 0.1.0 wrote them; what compresses may differ in later versions, what reads these must not.
+WRITTEN = {
+    4: "f5b165224a58b7913757a3fdda9410ead12551bb6df4ee645f02062daaa0edb0964a31cc9f884f01aa9cc3446507a75f6a75"
+    "f6aa59c8c037d612d2ed00df5b673180b6cc30812b90a76960a1cae884bb47a193516eaa0def3a072da6a7a201413d63fa00"
+    "209789fe55d0b5e093b9ed56ffa1dbfa63b87afa8c9cf5df4d24210e669b0ccfade77c8cc0407549d8ff564a3a5151f75323"
+    "cac7cde7e9baa4e9583c503f65afce8c18757a201d382805b4c8fb5b5a81997f09e3319810699efad939e225d6be6347e0ec"
+    "7c277266661590590091ebc94cb884b6b54c37d512118c880ea3747c4cbf9bcc4a5a51f43227c4348ce34b852b5670c33efc"
+    "cd420b88355db4fc05933486965206fedf94b1e1769cd1889bb51c187491ad1a1c4422e8f8a14522703d93a21bd533d02448"
+    "5ef9084b30a3908ccec73bf82f7b1955d818c1dbf27cc6bf",
+    2: "0000001fac4cd2e928b52ffd0000b50000786f6e652074776f2074687265652c2001001aa2ce3ad75b2722",
+    3: "0000001bab2116f0ff006f6e652074776f2074687265652c200f00ff06507265652c20fab97865",
+    5: "0000001fac4cd2e9f5b165224a58b791708ce920aee3cacaa5354cb06df8ba7c5e475231afaaa8e8de3954b311661af9e84b484f9c1d65e66313"
+    "84b8366325",
+    6: "0000001bab2116f0f5b165224a58b791a739a9b3cbc30bbdca6d57b67abdab27116826a6db9fbfa19b1474ee3e81a596be881636ca09da24bc7e"
+    "c1",
+}
+
+
+@pytest.mark.parametrize("number", sorted(WRITTEN))
+def test_blocks_of_the_first_version_read(number):
+    data = b"one two three, one two three, " * 10
+    assert read(number, Object(bytes.fromhex(WRITTEN[number])), 0, len(data), len(data)) == data

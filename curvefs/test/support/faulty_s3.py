@@ -5,8 +5,8 @@
         ... s3://curvefs?endpoint={faulty.endpoint}
         assert faulty.hits
 
-Only requests about one object are spoiled: puts and gets of blocks. Whether one is, is drawn by the seed; no object is
-hit twice in a row, so that a fault passes, as it does at a real server. Signatures hold: what was signed is handed on.
+Only requests about one object are spoiled: puts and gets of blocks. Whether one is, is drawn by the seed; of an object
+one put and one get at most, so that a fault passes. Signatures hold: what was signed is handed on.
 
 Shared between threads: the fault, the draws and what was hit, under one lock.
 """
@@ -60,7 +60,6 @@ class FaultyS3(ThreadingHTTPServer):
         self._random = random.Random(seed)
         self._fault = None
         self._share = 0.0
-        self._last = set()  # objects whose last request was hit
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -79,7 +78,6 @@ class FaultyS3(ThreadingHTTPServer):
         with self._lock:
             self._fault, self._share = fault, share
             self.hits.clear()
-            self._last.clear()
 
     def end(self):
         """Be a good server again."""
@@ -93,10 +91,8 @@ class FaultyS3(ThreadingHTTPServer):
             about_an_object = method in ("GET", "PUT") and name.count("/") > 1 and not query
             if self._fault is None or not about_an_object or (self._fault in OF_BODIES and method != "GET"):
                 return None
-            if name in self._last or self._random.random() >= self._share:
-                self._last.discard(name)
+            if (method, name) in self.hits or self._random.random() >= self._share:
                 return None
-            self._last.add(name)
             self.hits.append((method, name))
             return self._fault
 

@@ -9,7 +9,7 @@ from ..support.cluster import Cluster
 from ..support.faulty_s3 import OF_BODIES, Fault, FaultyS3
 
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
-SHARE = 0.4
+SHARE = 0.5
 SIZES = [1, 100, 4096, 70_000, 70_000, 200_000, 1_000_000, 9 << 20]
 
 
