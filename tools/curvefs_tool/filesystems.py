@@ -21,7 +21,7 @@ from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.fsname import check_fs_name
 from curvefs.src.object.url import parse_store_url
 from curvefs.src.rpc.blocking import BlockingClient
-from curvefs.src.slices.block_formats import block_format
+from curvefs.src.slices.block_formats import FORMATS
 from curvefs.src.slices.compression import Compression
 
 COMPRESSIONS = [one.value for one in Compression]
@@ -102,8 +102,9 @@ def as_json(one: mds_pb2.Filesystem) -> dict[str, Any]:
 
 
 def compression_of(one: mds_pb2.Filesystem) -> str:
-    """Return none, zstd or lz4."""
-    return block_format(one.block_format).compression.value
+    """Return none, zstd or lz4; the number of a block format that only a newer version knows."""
+    known = FORMATS.get(one.block_format)
+    return known.compression.value if known else f"format {one.block_format}"
 
 
 def state_name(one: mds_pb2.Filesystem) -> str:

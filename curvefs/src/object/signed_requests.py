@@ -11,6 +11,7 @@ Shared between threads: the pool of connections, which takes care of itself.
 """
 
 import logging
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -98,8 +99,9 @@ class SignedRequests:
         parts = urlsplit(url)
         self._signer = Signer(parts.netloc.removesuffix(_DEFAULT_PORTS[parts.scheme]), region)
         self._folder = parts.path.rstrip("/")
-        authorities = {"ca_certs": certificates} if parts.scheme == "https" else {}
-        settings: dict[str, Any] = {"maxsize": limits.connections} | authorities
+        settings: dict[str, Any] = {"maxsize": limits.connections}
+        if parts.scheme == "https":  # made once: each connection would read all authorities again
+            settings["ssl_context"] = ssl.create_default_context(cafile=certificates)
         self._manager = urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
         self._manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
         self._send: Callable[..., urllib3.BaseHTTPResponse]

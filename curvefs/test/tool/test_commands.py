@@ -115,6 +115,27 @@ def test_an_unreachable_mds_is_named_after_the_deadline():
 # --------------------------------------------------------------------------------------------------- filesystems
 
 
+DEMO = mds_pb2.CreateFilesystemRequest(name="demo", object_store="file:///o")
+
+
+def test_a_key_is_made_and_only_its_check_value_is_told_to_the_mds(cluster, tmp_path):
+    key = tmp_path / "key"
+    said = run("new-key", str(key))
+    assert said.exit_code == 0
+    run("create-fs", "media", "--object-store", "file:///o", "--compression", "lz4", "--encrypt", str(key))
+    _, request = cluster.requests[-1]
+    assert (request.compression, len(request.key_check)) == ("lz4", 16)
+    assert request.key_check.hex() in said.stdout
+    assert bytes.fromhex(key.read_text()) not in request.SerializeToString()
+    assert key.read_text().strip() not in said.stdout
+    assert run("new-key", str(key)).exit_code == ExitCode.USAGE
+    cluster.requests.clear()
+    key.chmod(0o644)
+    refused = run("create-fs", "media", "--object-store", "file:///o", "--encrypt", str(key))
+    assert (refused.exit_code, cluster.requests) == (ExitCode.USAGE, [])
+    assert "mode 0644" in refused.stderr
+
+
 def test_a_filesystem_is_created_as_asked(cluster):
     words = ("create-fs", "media", "--object-store", "file:///o", "--chunk-size", "128M", "--capacity", "2T")
     said = run_json(*words, "--block-size", "1M", "--inodes", "1000")
@@ -170,7 +191,7 @@ def test_the_first_filesystem_waits_for_the_copysets_of_all_metaservers(cluster,
         return answer(method, request, reply)
 
     monkeypatch.setattr(cluster, "_answer", one_after_the_other)
-    filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 3)
+    filesystems.ensure_filesystem([cluster.address], DEMO, 3)
     asked = [method for method, _ in cluster.requests]
     assert (asked.count("ListCopysets"), asked.count("CreateFilesystem")) == (3, 1)
 
@@ -180,12 +201,12 @@ def test_the_first_filesystem_is_tried_again_while_metaservers_join_but_not_for_
     monkeypatch.setattr(filesystems, "_PAUSE_S", 0.05)
     cluster.fail("CreateFilesystem", common_pb2.UNAVAILABLE, "2 of 3 metaservers needed are online")
     with pytest.raises(Unavailable, match="2 of 3"):
-        filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 0)
+        filesystems.ensure_filesystem([cluster.address], DEMO, 0)
     assert [method for method, _ in cluster.requests].count("CreateFilesystem") > 1
     cluster.requests.clear()
     cluster.fail("CreateFilesystem", common_pb2.OBJECT_STORE_UNAVAILABLE, "it does not answer")
     with pytest.raises(StartupError) as caught:
-        filesystems.ensure_filesystem([cluster.address], "demo", "file:///o", 0)
+        filesystems.ensure_filesystem([cluster.address], DEMO, 0)
     assert caught.value.exit_code == ExitCode.OBJECT_STORE
     assert [method for method, _ in cluster.requests].count("CreateFilesystem") == 1
 
