@@ -23,7 +23,7 @@ def faulty(weed):
 
 @pytest.fixture
 def store(faulty, monkeypatch):
-    monkeypatch.setattr(s3_module, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(s3_module, "READ_TIMEOUT_S", 3.0)
     made = S3Store("curvefs", prefix=f"test-{secrets.token_hex(8)}/", endpoint=faulty.endpoint)
     yield made
     made.close()
