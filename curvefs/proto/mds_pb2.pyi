@@ -18,7 +18,7 @@ CREATING: FilesystemState
 DELETING: FilesystemState
 
 class Filesystem(_message.Message):
-    __slots__ = ("format", "fs_id", "name", "uuid", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "state", "created_ns", "block_format", "trash_retention_s", "delete_grace_s", "hash_seed", "trash_replaced")
+    __slots__ = ("format", "fs_id", "name", "uuid", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "state", "created_ns", "block_format", "trash_retention_s", "delete_grace_s", "hash_seed", "trash_replaced", "key_check")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class Filesystem(_message.Message):
     DELETE_GRACE_S_FIELD_NUMBER: _ClassVar[int]
     HASH_SEED_FIELD_NUMBER: _ClassVar[int]
     TRASH_REPLACED_FIELD_NUMBER: _ClassVar[int]
+    KEY_CHECK_FIELD_NUMBER: _ClassVar[int]
     format: int
     fs_id: int
     name: str
@@ -51,7 +52,8 @@ class Filesystem(_message.Message):
     delete_grace_s: int
     hash_seed: bytes
     trash_replaced: bool
-    def __init__(self, format: _Optional[int] = ..., fs_id: _Optional[int] = ..., name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., state: _Optional[_Union[FilesystemState, str]] = ..., created_ns: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., trash_replaced: _Optional[bool] = ...) -> None: ...
+    key_check: bytes
+    def __init__(self, format: _Optional[int] = ..., fs_id: _Optional[int] = ..., name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., state: _Optional[_Union[FilesystemState, str]] = ..., created_ns: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., trash_replaced: _Optional[bool] = ..., key_check: _Optional[bytes] = ...) -> None: ...
 
 class Partition(_message.Message):
     __slots__ = ("fs_id", "partition_id", "group_id", "peers", "leader", "inode_count", "used_bytes")
@@ -130,7 +132,7 @@ class SessionToken(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ..., expires_ns: _Optional[int] = ..., read_only: _Optional[bool] = ...) -> None: ...
 
 class CreateFilesystemRequest(_message.Message):
-    __slots__ = ("name", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "trash_retention_s", "delete_grace_s", "trash_replaced")
+    __slots__ = ("name", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "trash_retention_s", "delete_grace_s", "trash_replaced", "compression", "key_check")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OBJECT_STORE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +142,8 @@ class CreateFilesystemRequest(_message.Message):
     TRASH_RETENTION_S_FIELD_NUMBER: _ClassVar[int]
     DELETE_GRACE_S_FIELD_NUMBER: _ClassVar[int]
     TRASH_REPLACED_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSION_FIELD_NUMBER: _ClassVar[int]
+    KEY_CHECK_FIELD_NUMBER: _ClassVar[int]
     name: str
     object_store: str
     chunk_size: int
@@ -149,7 +153,9 @@ class CreateFilesystemRequest(_message.Message):
     trash_retention_s: int
     delete_grace_s: int
     trash_replaced: bool
-    def __init__(self, name: _Optional[str] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., trash_replaced: _Optional[bool] = ...) -> None: ...
+    compression: str
+    key_check: bytes
+    def __init__(self, name: _Optional[str] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., trash_replaced: _Optional[bool] = ..., compression: _Optional[str] = ..., key_check: _Optional[bytes] = ...) -> None: ...
 
 class FilesystemReply(_message.Message):
     __slots__ = ("epoch", "failure", "filesystem", "partitions", "session_count", "mds_time_ns")

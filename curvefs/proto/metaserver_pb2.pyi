@@ -800,7 +800,7 @@ class PartitionSpec(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., hash_seed: _Optional[bytes] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., limited: _Optional[bool] = ..., filesystem: _Optional[_Union[FilesystemInfo, _Mapping]] = ..., trash_retention_s: _Optional[int] = ..., trash_replaced: _Optional[bool] = ...) -> None: ...
 
 class FilesystemInfo(_message.Message):
-    __slots__ = ("name", "uuid", "object_store", "created_ns", "capacity_bytes", "capacity_inodes", "block_format", "trash_retention_s", "delete_grace_s", "partition_count", "trash_replaced")
+    __slots__ = ("name", "uuid", "object_store", "created_ns", "capacity_bytes", "capacity_inodes", "block_format", "trash_retention_s", "delete_grace_s", "partition_count", "trash_replaced", "key_check")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UUID_FIELD_NUMBER: _ClassVar[int]
     OBJECT_STORE_FIELD_NUMBER: _ClassVar[int]
@@ -812,6 +812,7 @@ class FilesystemInfo(_message.Message):
     DELETE_GRACE_S_FIELD_NUMBER: _ClassVar[int]
     PARTITION_COUNT_FIELD_NUMBER: _ClassVar[int]
     TRASH_REPLACED_FIELD_NUMBER: _ClassVar[int]
+    KEY_CHECK_FIELD_NUMBER: _ClassVar[int]
     name: str
     uuid: bytes
     object_store: str
@@ -823,7 +824,8 @@ class FilesystemInfo(_message.Message):
     delete_grace_s: int
     partition_count: int
     trash_replaced: bool
-    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., created_ns: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., partition_count: _Optional[int] = ..., trash_replaced: _Optional[bool] = ...) -> None: ...
+    key_check: bytes
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., created_ns: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., block_format: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., partition_count: _Optional[int] = ..., trash_replaced: _Optional[bool] = ..., key_check: _Optional[bytes] = ...) -> None: ...
 
 class CreatePartitionRequest(_message.Message):
     __slots__ = ("mds_epoch", "partition")

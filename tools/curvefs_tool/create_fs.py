@@ -6,10 +6,11 @@ from uuid import UUID
 import click
 
 from curvefs.proto import mds_pb2
+from curvefs.src.common.data_keys import key_check, read_key
 from curvefs.src.rpc.blocking import BlockingClient
 
 from .cluster import cluster_options, command, mds_addresses, print_json
-from .filesystems import Duration, Size, as_json, create_filesystem
+from .filesystems import COMPRESSIONS, Duration, Size, as_json, create_filesystem
 
 
 @click.command("create-fs")
@@ -22,6 +23,8 @@ from .filesystems import Duration, Size, as_json, create_filesystem
 @click.option("--trash-retention", type=Duration(), help="What is removed can be restored so long; 0: no trash.  [1d]")
 @click.option("--trash-replaced", is_flag=True, help="Also what a rename replaces goes to the trash.")
 @click.option("--delete-grace", type=Duration(), help="Objects nothing refers to stay so long, e.g. 10m (the default).")
+@click.option("--compression", type=click.Choice(COMPRESSIONS), default="none", show_default=True, help="Of blocks.")
+@click.option("--encrypt", "key_file", type=click.Path(path_type=Path), help="The key file, made by new-key.")
 @cluster_options
 @command
 def create_fs(
@@ -35,11 +38,16 @@ def create_fs(
     trash_retention: int | None,
     trash_replaced: bool,
     delete_grace: int | None,
+    compression: str,
+    key_file: Path | None,
     mds: str | None,
     data: Path | None,
     json: bool,
 ) -> None:
-    """Create the filesystem NAME with its blocks in an object store."""
+    """Create the filesystem NAME with its blocks in an object store.
+
+    Compression and encryption are for good. The key stays here: mounts say key_file=FILE.
+    """
     request = mds_pb2.CreateFilesystemRequest(
         name=name,
         object_store=object_store,
@@ -50,6 +58,8 @@ def create_fs(
         trash_retention_s=trash_retention,
         trash_replaced=trash_replaced,
         delete_grace_s=delete_grace,
+        compression=compression,
+        key_check=key_check(read_key(key_file)) if key_file is not None else b"",
     )
     filesystem = create_filesystem(BlockingClient(mds_addresses(mds, data)), request)
     if json:

@@ -22,7 +22,10 @@ from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.fsname import check_fs_name
 from curvefs.src.object.url import parse_store_url
 from curvefs.src.rpc.blocking import BlockingClient
+from curvefs.src.slices.block_formats import FORMATS
+from curvefs.src.slices.compression import Compression
 
+COMPRESSIONS = [one.value for one in Compression]
 CREATE_DEADLINE_S = 60.0
 JOIN_DEADLINE_S = 30.0  # for metaservers that have just started to register
 _PAUSE_S = 0.2
@@ -93,6 +96,8 @@ def as_json(one: mds_pb2.Filesystem) -> dict[str, Any]:
         "object_store": one.object_store,
         "chunk_size": one.chunk_size,
         "block_size": one.block_size,
+        "compression": compression_of(one),
+        "key_check": one.key_check.hex(),
         "capacity_bytes": one.capacity_bytes,
         "capacity_inodes": one.capacity_inodes,
         "trash_retention_s": one.trash_retention_s,
@@ -100,6 +105,12 @@ def as_json(one: mds_pb2.Filesystem) -> dict[str, Any]:
         "delete_grace_s": one.delete_grace_s,
         "created": time_text(one.created_ns),
     }
+
+
+def compression_of(one: mds_pb2.Filesystem) -> str:
+    """Return none, zstd or lz4; the number of a block format that only a newer version knows."""
+    known = FORMATS.get(one.block_format)
+    return known.compression.value if known else f"format {one.block_format}"
 
 
 def state_name(one: mds_pb2.Filesystem) -> str:

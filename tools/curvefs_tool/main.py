@@ -13,6 +13,7 @@ class _Commands(LazyGroup):
         "down": "down:down",
         "status": "status:status",
         "create-fs": "create_fs:create_fs",
+        "new-key": "new_key:new_key",
         "list-fs": "list_fs:list_fs",
         "query-fs": "query_fs:query_fs",
         "delete-fs": "delete_fs:delete_fs",

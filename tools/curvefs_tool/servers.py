@@ -53,10 +53,13 @@ def plan_servers(data: Path, settings: Settings, programs: Programs) -> Plan:
     """Return the servers. Writes what they are told. Raises StartupError."""
     etcd = plan_etcd(data, settings, programs) if settings.etcd else []
     mds = [_told(data, name, programs.mds, _of_mds(data, settings, name)) for name in settings.mds_names]
+    keys = _link_key(data, settings)
     metaservers = []
     for number, name in enumerate(settings.metaserver_names, 1):
         own: dict[str, str | int] = {"listen": settings.address(name), "data": str(data / name)}
         own["mds"] = "/".join(settings.mds_addresses)
+        if keys is not None:
+            own["key_dir"] = str(keys)
         if settings.zones:
             own["server"] = server_name(number)
         metaservers.append(_told(data, name, programs.metaserver, own))
@@ -114,6 +117,18 @@ def stop_rank(name: str) -> tuple[int, str]:
 def certificate_of(data: Path) -> tuple[Path, Path]:
     """Return the files of etcd's certificate, which is its own authority, and of its key."""
     return data / "etc" / "etcd.pem", data / "etc" / "etcd.key"
+
+
+def _link_key(data: Path, settings: Settings) -> Path | None:
+    """Return the folder in which metaservers find the key by the filesystem's name: a link, no copy."""
+    if not settings.encrypt:
+        return None
+    folder = data / "etc" / "keys"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    link = folder / settings.fs
+    if not link.is_symlink():
+        link.symlink_to(settings.encrypt)
+    return folder
 
 
 def _of_mds(data: Path, settings: Settings, name: str) -> dict[str, str | int]:

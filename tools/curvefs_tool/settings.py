@@ -26,7 +26,8 @@ class Settings:
     """The settings of a cluster on one machine.
 
     replicas: of each copyset. mds, etcd: how many; without etcd the one MDS keeps its state itself. zones: among which
-    the metaservers are spread; 0: none. delete_grace, trash_retention: of the filesystem, in seconds.
+    the metaservers are spread; 0: none. delete_grace, trash_retention: of the filesystem, in seconds. compression: of
+    blocks. encrypt: the file of the key, which stays where it is.
     """
 
     fs: str
@@ -39,6 +40,8 @@ class Settings:
     zones: int = 0
     delete_grace: int = 600
     trash_retention: int = 24 * 3600
+    compression: str = "none"
+    encrypt: str = ""
 
     @property
     def mds_names(self) -> list[str]:

@@ -130,7 +130,7 @@ class Supervisor:
                 self._bring_up([metaserver])
             self._call(self._create)
             if self._mountpoint:
-                config = MountConfig(self._settings.fs, self._mountpoint, self.mds)
+                config = MountConfig(self._settings.fs, self._mountpoint, self.mds, key_file=self._settings.encrypt)
                 log = self._data / "log" / "client.log"
                 self._client = Child("client", self._programs.client(config), log)
                 self._begin(self._client)

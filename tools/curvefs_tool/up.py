@@ -16,6 +16,7 @@ import click
 from curvefs.proto import mds_pb2
 from curvefs.src.client.daemon import READY, StatusPipe, error_said, one_line
 from curvefs.src.client.mountpoints import check_mountpoint, resolve
+from curvefs.src.common.data_keys import key_check, read_key
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.fsname import check_fs_name
@@ -23,7 +24,7 @@ from curvefs.src.common.status import exit_code_of
 from curvefs.src.object.url import parse_store_url
 
 from .cluster import command
-from .filesystems import Duration, ensure_filesystem
+from .filesystems import COMPRESSIONS, Duration, ensure_filesystem
 from .servers import Programs
 from .settings import Settings, new_settings, settle
 from .shutdown import KernelMounts, Outside
@@ -51,21 +52,16 @@ class _Wanted:
     zones: int | None
     delete_grace: int | None
     trash_retention: int | None
+    compression: str | None
+    encrypt: str | None
     restart: bool
 
     @property
     def asked(self) -> dict[str, str | int | None]:
         """Return what is asked for, by the name of the setting."""
         names = (
-            "fs",
-            "object_store",
-            "metaservers",
-            "replicas",
-            "mds",
-            "etcd",
-            "zones",
-            "delete_grace",
-            "trash_retention",
+            *("fs", "object_store", "metaservers", "replicas", "mds", "etcd", "zones"),
+            *("delete_grace", "trash_retention", "compression", "encrypt"),
         )
         return {name: getattr(self, name) for name in names}
 
@@ -93,6 +89,8 @@ class _Wanted:
 @click.option("--zones", type=click.IntRange(1, 16), help="Replicas are in different ones.  [default: none]")
 @click.option("--delete-grace", type=Duration(), help="See create-fs.  [default: 10m]")
 @click.option("--trash-retention", type=Duration(), help="See create-fs.  [default: 1d]")
+@click.option("--compression", type=click.Choice(COMPRESSIONS), help="Of blocks.  [default: none]")
+@click.option("--encrypt", type=click.Path(path_type=Path), help="The key file of blocks.  [default: not encrypted]")
 @click.option("--detach", is_flag=True, help="Go to the background; return when everything is ready.")
 @click.option("--no-restart", is_flag=True, help="Do not restart what dies.")
 @click.option("--status-fd", type=int, hidden=True)
@@ -110,6 +108,8 @@ def up(
     zones: int | None,
     delete_grace: int | None,
     trash_retention: int | None,
+    compression: str | None,
+    encrypt: Path | None,
     detach: bool,
     no_restart: bool,
     status_fd: int | None,
@@ -124,6 +124,8 @@ def up(
         parse_store_url(object_store)
     place = resolve(mountpoint) if mountpoint else ""
     folder = Path(os.path.realpath(data))
+    if encrypt is not None:
+        read_key(encrypt)
     wanted = _Wanted(
         folder,
         place,
@@ -136,6 +138,8 @@ def up(
         zones,
         delete_grace,
         trash_retention,
+        compression,
+        None if encrypt is None else os.path.realpath(encrypt),
         restart=not no_restart,
     )
     if detach:
@@ -174,7 +178,7 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         programs=Programs(),
         outside=Outside(KernelMounts()),
         arrange=lambda mds: _arrange(mds, settings),
-        create=lambda mds: ensure_filesystem(mds, _filesystem_of(settings), settings.metaservers),
+        create=lambda mds: ensure_filesystem(mds, _filesystem(settings), settings.metaservers),
         confirm=_wait_healthy,
         tell=_tell,
     )
@@ -190,12 +194,14 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
     os.close(held)
 
 
-def _filesystem_of(settings: Settings) -> mds_pb2.CreateFilesystemRequest:
+def _filesystem(settings: Settings) -> mds_pb2.CreateFilesystemRequest:
     return mds_pb2.CreateFilesystemRequest(
         name=settings.fs,
         object_store=settings.object_store,
         trash_retention_s=settings.trash_retention,
         delete_grace_s=settings.delete_grace,
+        compression=settings.compression,
+        key_check=key_check(read_key(Path(settings.encrypt))) if settings.encrypt else b"",
     )
 
 

@@ -7,6 +7,7 @@ at once.
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -57,6 +58,8 @@ def _configuration(name: str, mountpoint: str, options: str) -> MountConfig:
     except InvalidArgument as error:
         raise StartupError(str(error), ExitCode.USAGE) from error
     config = parse_options(name, resolve(mountpoint), options, mds_fallback=os.environ.get("CURVEFS_MDS", ""))
+    if config.key_file:  # the client in the background is in another folder
+        config = replace(config, key_file=str(Path(config.key_file).absolute()))
     check_mountpoint(config.mountpoint)
     return config
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -23,12 +24,14 @@ from prometheus_client import CollectorRegistry
 from ...proto import mds_pb2
 from ..common.addresses import parse_address
 from ..common.clock import SystemClock
+from ..common.data_keys import check_key, read_key
 from ..common.errors import CurveFSError, NotFound, ResourceBusy, StartupError, Unreachable
 from ..common.exits import ExitCode
 from ..common.ids import ROOT_INODE
 from ..object.protocol import ObjectStore, ObjectStoreError
 from ..object.url import open_store
 from ..rpc.blocking import BlockingClient
+from ..slices.block_formats import block_format
 from ..slices.geometry import Geometry
 from .data.data_path import DataConfig, DataPath
 from .fuse import binding
@@ -105,6 +108,27 @@ def _give_memory_back() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
 
 
+def _data_key(config: MountConfig, filesystem: mds_pb2.Filesystem) -> bytes:
+    """Return the key of an encrypted filesystem, b'' for another one. Raises StartupError (REFUSED)."""
+    name = filesystem.name
+    try:
+        block_format(filesystem.block_format)
+    except CurveFSError as error:
+        raise StartupError(f"filesystem '{name}': {error}", ExitCode.REFUSED) from error
+    if filesystem.key_check and not config.key_file:
+        raise StartupError(f"filesystem '{name}' is encrypted: mount it with key_file=FILE", ExitCode.REFUSED)
+    if config.key_file and not filesystem.key_check:
+        raise StartupError(f"filesystem '{name}' is not encrypted: mount it without key_file", ExitCode.REFUSED)
+    if not config.key_file:
+        return b""
+    try:
+        key = read_key(Path(config.key_file))
+        check_key(key, filesystem.key_check, name, Path(config.key_file))
+    except CurveFSError as error:
+        raise StartupError(str(error), ExitCode.REFUSED) from error
+    return key
+
+
 def _serve_metrics(metrics: ClientMetrics, listen: str) -> str:
     host, port = parse_address(listen)
     try:
@@ -142,6 +166,7 @@ def _open_session(config: MountConfig, metrics_address: str) -> MountSession:
 
 def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, registry: CollectorRegistry) -> _Parts:
     filesystem = session.filesystem
+    data_key = _data_key(config, filesystem)
     try:
         store = open_store(
             filesystem.object_store, profile=config.profile, connections=config.uploads + config.downloads
@@ -170,6 +195,7 @@ def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, re
             store_timeout_s=config.store_timeout,
             uploads_max=config.uploads,
             downloads_max=config.downloads,
+            data_key=data_key,
         ),
         store,
         SliceCalls(metadata),

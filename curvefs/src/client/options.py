@@ -51,6 +51,7 @@ class MountConfig:
     uploads: int = field(default=16, metadata={"help": "blocks stored at once"})
     downloads: int = field(default=16, metadata={"help": "blocks fetched at once"})
     profile: str = field(default="", metadata={"help": "profile with the object store's credentials"})
+    key_file: str = field(default="", metadata={"help": "the key of an encrypted filesystem"})
     log: str = field(default="", metadata={"help": "log file; else /var/log/curvefs/NAME.log, standard error with -f"})
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
     metrics: str = field(default="127.0.0.1:0", metadata={"help": "HOST:PORT of the metrics page"})

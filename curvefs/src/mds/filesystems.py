@@ -23,6 +23,7 @@ import structlog
 from ...proto import mds_pb2 as pb
 from ...proto import metaserver_pb2
 from ..common.clock import Clock
+from ..common.data_keys import CHECK_SIZE
 from ..common.errors import (
     AlreadyExists,
     InvalidArgument,
@@ -33,6 +34,7 @@ from ..common.errors import (
 )
 from ..common.fsname import check_fs_name
 from ..object.url import parse_store_url
+from ..slices.block_formats import format_number
 from ..slices.names import filesystem_prefix
 from .fleet import Fleet
 from .object_stores import ObjectStores
@@ -50,7 +52,6 @@ BLOCK_SIZE = 4 << 20
 CHUNK_SIZE_MAX = 1 << 30
 BLOCK_SIZE_MAX = 64 << 20
 BLOCK_UNIT = 64 << 10  # a block's checksums are one per segment of this size
-BLOCK_FORMAT = 1
 _SEED_SIZE = 16
 # Readers ask again for a slice list older than a minute: ten is long enough for a read with a slow store (rule 5).
 DELETE_GRACE_S = 600
@@ -131,9 +132,9 @@ class Filesystems:
     async def create(self, request: pb.CreateFilesystemRequest) -> pb.Filesystem:
         """Make a filesystem and return it, ACTIVE.
 
-        Raises InvalidArgument (name, sizes, URL), AlreadyExists, what ObjectStores.check raises, Unavailable (too few
-        metaservers, or one does not answer). After an error nothing of it is left, or what a metaserver that is away
-        still holds is being removed; the name is free.
+        Raises InvalidArgument (name, sizes, URL, compression), AlreadyExists, what ObjectStores.check raises,
+        Unavailable (too few metaservers, or one does not answer). After an error nothing of it is left, or what a
+        metaserver that is away still holds is being removed; the name is free.
         """
         self._recovery.check()
         check_fs_name(request.name)
@@ -143,6 +144,7 @@ class Filesystems:
             raise InvalidArgument("the delete grace is at most 366 days")
         if request.trash_retention_s > TRASH_RETENTION_S_MAX:
             raise InvalidArgument("the trash keeps things for at most 366 days")
+        _check_encoding(request)
         self._check_free(request.name)
         await self._copysets.plan()
         self._copysets.choose_groups(self._partition_count)
@@ -187,11 +189,12 @@ class Filesystems:
             capacity_inodes=request.capacity_inodes,
             state=pb.CREATING,
             created_ns=self._clock.time_ns(),
-            block_format=BLOCK_FORMAT,
             delete_grace_s=request.delete_grace_s if request.HasField("delete_grace_s") else DELETE_GRACE_S,
             trash_retention_s=request.trash_retention_s if request.HasField("trash_retention_s") else TRASH_RETENTION_S,
             trash_replaced=request.trash_replaced,
+            block_format=format_number(request.compression, encrypted=bool(request.key_check)),
             hash_seed=self._random_bytes(_SEED_SIZE),
+            key_check=request.key_check,
         )
         change.put(self._state.filesystems, fs_id, filesystem)
         change.put(self._state.fs_names, filesystem.name, fs_id)
@@ -297,7 +300,15 @@ def _info(filesystem: pb.Filesystem, partition_count: int) -> metaserver_pb2.Fil
         delete_grace_s=filesystem.delete_grace_s,
         partition_count=partition_count,
         trash_replaced=filesystem.trash_replaced,
+        key_check=filesystem.key_check,
     )
+
+
+def _check_encoding(request: pb.CreateFilesystemRequest) -> None:
+    """Raise InvalidArgument for an unknown compression, and for what is no check value of a key."""
+    format_number(request.compression, encrypted=bool(request.key_check))
+    if len(request.key_check) not in (0, CHECK_SIZE):
+        raise InvalidArgument(f"a key's check value has {CHECK_SIZE} bytes, not {len(request.key_check)}")
 
 
 def check_sizes(chunk_size: int, block_size: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ class MetaserverConfig(BaseModel):
     """What a metaserver is told. Names end in their unit.
 
     mds: addresses, HOST:PORT/HOST:PORT. server: of the topology, by name; empty: the one that has this address.
+    key_dir: of the keys of encrypted filesystems, whose slices are merged here; see common/data_keys.py.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -18,6 +19,7 @@ class MetaserverConfig(BaseModel):
     data: Path
     mds: str
     server: str = ""
+    key_dir: Path | None = None
     metrics_listen: str = "127.0.0.1:0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False

@@ -41,6 +41,7 @@ def _ready(address: str) -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="The data folder, made if missing.")
 @click.option("--mds", help="Addresses of the MDS: HOST:PORT/HOST:PORT.")
 @click.option("--server", help="The server of the topology that this runs on; else the one with this address.")
+@click.option("--key-dir", type=click.Path(path_type=Path), help="Keys of encrypted filesystems, in files by name.")
 @click.option("--metrics-listen", help="HOST:PORT of the metrics page.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-json/--no-log-json", default=None, help="One JSON object a line.")

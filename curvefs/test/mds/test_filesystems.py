@@ -78,6 +78,24 @@ async def test_every_partition_knows_how_long_the_filesystem_keeps_what_is_remov
         await mds.create("forever", trash_retention_s=367 * 24 * 3600)
 
 
+@pytest.mark.parametrize(
+    ("compression", "check", "number"), [("none", b"", 1), ("zstd", b"", 2), ("", b"c" * 16, 4), ("lz4", b"c" * 16, 6)]
+)
+async def test_created_filesystem_has_the_block_format_that_was_asked_for(mds, metaserver, compression, check, number):
+    made = await mds.create(compression=compression, key_check=check)
+    assert (made.block_format, made.key_check) == (number, check)
+    [request] = metaserver.asked("CreatePartition")
+    info = request.partition.filesystem
+    assert (info.block_format, info.key_check) == (number, check)
+
+
+@pytest.mark.parametrize("wrong", [{"compression": "gzip"}, {"key_check": b"short"}])
+async def test_unknown_compression_and_what_is_no_check_value_are_refused(mds, wrong):
+    with pytest.raises(InvalidArgument):
+        await mds.create(**wrong)
+    assert mds.mds.filesystems.all() == []
+
+
 async def test_filesystems_survive_a_restart(mds, metaserver):
     made = await mds.create()
     await mds.restart()

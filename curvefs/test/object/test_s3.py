@@ -15,6 +15,7 @@ from curvefs.src.object import s3 as s3_module
 from curvefs.src.object.check import check_store
 from curvefs.src.object.protocol import ObjectNotFound, StoreFull, StoreRefused, StoreUnavailable
 from curvefs.src.object.s3 import S3Store
+from curvefs.src.object.signature import Credentials
 from curvefs.src.object.url import open_store
 from curvefs.test.object.contract import ObjectStoreContract
 
@@ -167,7 +168,7 @@ def test_nobody_listening_is_an_outage(weed):
         taken.bind(("127.0.0.1", 0))
         store = S3Store("curvefs", endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}")
         for call in every_call(store).values():
-            with pytest.raises(StoreUnavailable, match="EndpointConnectionError"):
+            with pytest.raises(StoreUnavailable, match="EndpointConnectionError|NewConnectionError"):
                 call()
         store.close()
 
@@ -224,7 +225,8 @@ class Answers(BaseHTTPRequestHandler):
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)  # also notes "Connection: close"
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     do_GET = do_PUT = do_POST = do_HEAD = answer  # noqa: N815 # names of http.server
 
@@ -323,6 +325,63 @@ def test_bodies_are_sent_at_once_unsigned_and_without_checksums(scripted):
     sent = {name.lower(): value for name, value in headers.items()}
     assert sent["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
     assert [name for name in sent if "checksum" in name or name in ("content-md5", "content-encoding", "expect")] == []
+
+
+def test_every_request_has_the_credentials_of_its_time(scripted, monkeypatch):
+    """Temporary ones are replaced while the store is open; botocore does that behind get_credentials()."""
+    scripted.answer = (200, {}, b"")
+    tokens = iter(["first", "second"])
+    monkeypatch.setattr(scripted.store._requests, "_credentials", lambda: Credentials("key", "secret", next(tokens)))
+    scripted.store.put("k", b"")
+    scripted.store.get("k")
+    sent = [{name.lower(): value for name, value in headers.items()} for _, _, headers in scripted.asked]
+    assert [one["x-amz-security-token"] for one in sent] == ["first", "second"]
+    assert all("x-amz-security-token" in one["authorization"] for one in sent)
+
+
+def test_temporary_credentials_send_their_token(scripted, monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "temporary")
+    store = S3Store("bucket", endpoint=f"http://127.0.0.1:{scripted.server_port}")
+    scripted.answer = (200, {}, b"")
+    store.get("k")
+    store.close()
+    assert {name.lower(): value for name, value in scripted.asked[0][2].items()}["x-amz-security-token"] == "temporary"
+
+
+def test_what_is_to_be_sent_elsewhere_is_left_to_the_sdk_which_says_why_it_cannot(scripted):
+    scripted.answer = (400, {}, error_body("AuthorizationHeaderMalformed"))
+    for call in (lambda: scripted.store.put("k", b"x"), lambda: scripted.store.get("k")):
+        scripted.asked.clear()
+        with pytest.raises(StoreRefused, match="another region"):
+            call()
+        assert len(scripted.asked) > 1
+
+
+def test_requests_go_through_the_proxy_of_the_environment(scripted, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{scripted.server_port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    store = S3Store("bucket", endpoint="http://s3.invalid:9000")
+    scripted.answer = (200, {}, b"x")
+    assert store.get("a/k") == b"x"
+    store.close()
+    ((_, path, headers),) = scripted.asked
+    assert path == "http://s3.invalid:9000/bucket/a/k"
+    assert headers["Host"] == "s3.invalid:9000"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bucket", "url"),
+    [
+        ("https://s3.eu-west-1.amazonaws.com", "work", "https://work.s3.eu-west-1.amazonaws.com"),
+        ("https://s3.eu-west-1.amazonaws.com", "a.b", "https://s3.eu-west-1.amazonaws.com/a.b"),
+        ("https://s3.cn-north-1.amazonaws.com.cn", "work", "https://work.s3.cn-north-1.amazonaws.com.cn"),
+        ("http://127.0.0.1:8333", "work", "http://127.0.0.1:8333/work"),
+        ("https://host/below/", "work", "https://host/below/work"),
+    ],
+)
+def test_bucket_has_a_name_of_its_own_at_aws_only(endpoint, bucket, url):
+    assert s3_module._bucket_url(endpoint, bucket) == url
 
 
 def all_subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:

@@ -6,6 +6,7 @@ decodes (rule 3), a slice lies within its chunk, an id is leased and published o
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -13,7 +14,7 @@ import trio
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.errors import AlreadyDone, CurveFSError, IdRefused, NotFound, QuotaExceeded
 from curvefs.src.object.protocol import ObjectStore
-from curvefs.src.slices import framing
+from curvefs.src.slices.codec import BlockCodec
 from curvefs.src.slices.geometry import Geometry
 from curvefs.src.slices.names import block_name
 from curvefs.src.slices.overlay import overlay
@@ -47,6 +48,7 @@ class FakeSliceMetadata:
     geometry: Geometry
     store: ObjectStore
     delay_s: float = 0.0
+    codec: BlockCodec = field(default_factory=lambda: BlockCodec(b"", bytes))
     inodes: dict[int, pb.Inode] = field(default_factory=dict)
     slices: dict[int, list[pb.Slice]] = field(default_factory=dict)
     publications: list[Publication] = field(default_factory=list)
@@ -212,7 +214,8 @@ class FakeSliceMetadata:
     def _run(self, one: pb.Slice) -> bytes:
         run = bytearray()
         for name, size in self._blocks(one):
-            run += b"".join(framing.decode(self.store.get(name), size))
+            fetch = partial(self.store.get, name)
+            run += b"".join(self.codec.read(one.object.block_format, name, 0, size, size, fetch=fetch))
         assert len(run) == one.size
         return bytes(run)
 

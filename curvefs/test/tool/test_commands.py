@@ -115,6 +115,27 @@ def test_an_unreachable_mds_is_named_after_the_deadline():
 # --------------------------------------------------------------------------------------------------- filesystems
 
 
+DEMO = mds_pb2.CreateFilesystemRequest(name="demo", object_store="file:///o")
+
+
+def test_a_key_is_made_and_only_its_check_value_is_told_to_the_mds(cluster, tmp_path):
+    key = tmp_path / "key"
+    said = run("new-key", str(key))
+    assert said.exit_code == 0
+    run("create-fs", "media", "--object-store", "file:///o", "--compression", "lz4", "--encrypt", str(key))
+    _, request = cluster.requests[-1]
+    assert (request.compression, len(request.key_check)) == ("lz4", 16)
+    assert request.key_check.hex() in said.stdout
+    assert bytes.fromhex(key.read_text()) not in request.SerializeToString()
+    assert key.read_text().strip() not in said.stdout
+    assert run("new-key", str(key)).exit_code == ExitCode.USAGE
+    cluster.requests.clear()
+    key.chmod(0o644)
+    refused = run("create-fs", "media", "--object-store", "file:///o", "--encrypt", str(key))
+    assert (refused.exit_code, cluster.requests) == (ExitCode.USAGE, [])
+    assert "mode 0644" in refused.stderr
+
+
 def test_a_filesystem_is_created_as_asked(cluster):
     words = ("create-fs", "media", "--object-store", "file:///o", "--chunk-size", "128M", "--capacity", "2T")
     said = run_json(*words, "--block-size", "1M", "--inodes", "1000", "--trash-retention", "10d", "--trash-replaced")

@@ -6,9 +6,10 @@ long loses nothing, and the background goes on trying, in growing intervals, aft
 Shared across awaits: the table of files, changed between awaits only.
 """
 
+import os
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
@@ -20,7 +21,7 @@ from ....proto import metaserver_pb2 as pb
 from ...common.clock import Clock, SystemClock
 from ...common.errors import CurveFSError, InvalidArgument
 from ...object.protocol import ObjectStore
-from ...slices.framing import framed_size
+from ...slices.codec import BlockCodec, object_size_max
 from ...slices.geometry import Geometry
 from .budget import MemoryBudget
 from .file_data import WRITE_STEP, FileData, Services
@@ -37,12 +38,16 @@ RETRY_S_FIRST, RETRY_S_MAX = 1.0, 30.0  # between drains of a file that fail
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """memory_budget in bytes, at least 3 MiB; store_timeout_s: how long a flush or read keeps trying before EIO."""
+    """memory_budget in bytes, at least 3 MiB; store_timeout_s: how long a flush or read keeps trying before EIO.
+
+    data_key: of a filesystem that is encrypted.
+    """
 
     memory_budget: int = 300 << 20
     store_timeout_s: float = 300.0
     uploads_max: int = 16
     downloads_max: int = 16
+    data_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True)
@@ -70,13 +75,16 @@ class DataPath:
         self._files: dict[int, _Open] = {}
         self._nursery: trio.Nursery | None = None
         self._memory_limit = config.memory_budget
-        # An upload holds a framed copy of its block: room for these is set aside, within reason for a small budget.
-        copies = min(config.uploads_max * framed_size(geometry.block_size), config.memory_budget // 4)
+        # An upload holds an encoded copy of its block: room for these is set aside, within reason for a small budget.
+        copies = min(
+            config.uploads_max * object_size_max(geometry.block_format, geometry.block_size), config.memory_budget // 4
+        )
         self._budget = MemoryBudget(config.memory_budget - copies)
         if self._budget.limit < 2 * min(WRITE_STEP, geometry.chunk_size):
             raise InvalidArgument(f"a memory budget of {config.memory_budget} bytes is too small")
         calls = StoreCalls(
             store,
+            BlockCodec(config.data_key, os.urandom),
             uploads_max=config.uploads_max,
             downloads_max=config.downloads_max,
             random_s=random.random,

@@ -153,7 +153,7 @@ class Publisher:
             try:
                 chunk_id = await self._chunk_id(run)
                 name = block_name(self._geometry.uuid, chunk_id, 0, index)
-                await self._calls.put(name, run.blocks[index], deadline)
+                await self._calls.put(name, run.blocks[index], self._geometry.block_format, deadline)
                 if run.chunk_id == chunk_id:  # else the session ended meanwhile
                     run.stored.add(index)
             finally:

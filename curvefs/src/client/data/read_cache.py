@@ -41,6 +41,7 @@ class Request:
     name: str
     start: int
     size: int
+    block_format: int
     kept: bool
     done: trio.Event = field(default_factory=trio.Event)
     segments: Segments | None = None
@@ -91,7 +92,7 @@ class ReadCache:
         return parts
 
     async def read(
-        self, name: str, offset: int, size: int, block_length: int, deadline: float, *, whole: bool
+        self, name: str, offset: int, size: int, block_length: int, deadline: float, *, block_format: int, whole: bool
     ) -> Segments:
         """Return bytes [offset, offset + size) of a block as consecutive pieces.
 
@@ -110,17 +111,17 @@ class ReadCache:
                 return _cut(request.segments, request.start, offset, size)
             # Whoever asked was cancelled: ask ourselves.
         if whole and self._budget.take_cached(block_length):
-            request = self._request(name, 0, block_length, kept=True)
+            request = self._request(name, 0, block_length, block_format, kept=True)
             segments = await self._fetch(request, block_length, deadline)
             return _cut(segments, 0, offset, size)
         start = offset // PIECE_SIZE * PIECE_SIZE
         end = min(-(-(offset + size) // PIECE_SIZE) * PIECE_SIZE, block_length)
         kept = self._budget.take_cached(end - start)
-        request = self._request(name, start, end - start, kept=kept)
+        request = self._request(name, start, end - start, block_format, kept=kept)
         segments = await self._fetch(request, block_length, deadline)
         return _cut(segments, start, offset, size)
 
-    def plan(self, name: str, block_length: int) -> Request | None:
+    def plan(self, name: str, block_length: int, block_format: int) -> Request | None:
         """Plan to fetch a whole block ahead; None if it is here or on its way, or there is no room.
 
         Its room is taken and readers wait for it from now on: fetch_ahead() must follow.
@@ -128,7 +129,9 @@ class ReadCache:
         block = self._blocks.get(name)
         if (block is not None and block.whole is not None) or self._under_way(name, 0, block_length) is not None:
             return None
-        return self._request(name, 0, block_length, kept=True) if self._budget.take_cached(block_length) else None
+        if not self._budget.take_cached(block_length):
+            return None
+        return self._request(name, 0, block_length, block_format, kept=True)
 
     async def fetch_ahead(self, request: Request, deadline: float) -> None:
         """Have a planned block in memory, for a reader to come. Failures are the reader's to meet."""
@@ -146,15 +149,22 @@ class ReadCache:
     def _under_way(self, name: str, offset: int, size: int) -> Request | None:
         return next((one for one in self._requests.get(name, ()) if one.covers(offset, size)), None)
 
-    def _request(self, name: str, start: int, size: int, *, kept: bool) -> Request:
-        request = Request(name, start, size, kept)
+    def _request(self, name: str, start: int, size: int, block_format: int, *, kept: bool) -> Request:
+        request = Request(name, start, size, block_format, kept)
         self._requests.setdefault(name, []).append(request)
         return request
 
     async def _fetch(self, request: Request, block_length: int, deadline: float) -> Segments:
         """Fetch and verify bytes of a block, for everybody who waits for them."""
         try:
-            segments = await self._calls.get(request.name, request.start, request.size, block_length, deadline)
+            segments = await self._calls.get(
+                request.name,
+                request.start,
+                request.size,
+                block_length,
+                block_format=request.block_format,
+                deadline=deadline,
+            )
         except CurveFSError as error:
             request.error = error
             raise

@@ -122,7 +122,7 @@ class FileReads:
             if part.slice is None or part.block is None:
                 continue
             name = self._name(part.slice, part.block)
-            request = self._cache.plan(name, part.block.block_length)
+            request = self._cache.plan(name, part.block.block_length, part.slice.object.block_format)
             if request is not None:
                 self._start(self._cache.fetch_ahead, request, deadline)
                 started += 1
@@ -206,6 +206,7 @@ class FileReads:
             part.length,
             part.block.block_length,
             deadline,
+            block_format=part.slice.object.block_format,
             whole=whole,
         )
         try:
@@ -216,7 +217,7 @@ class FileReads:
         try:
             return await read()
         except CorruptData as error:
-            log.error("a block is damaged", object=name, inode=self._inode_id, offset=part.offset)
+            log.error("a block is damaged", inode=self._inode_id, offset=part.offset, object=name, reason=str(error))
             raise CorruptData(f"inode {self._inode_id} at {part.offset}, object {name}: {error}") from error
 
     def _missing(self, offset: int, reason: str) -> IOFailure:

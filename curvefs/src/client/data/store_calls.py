@@ -15,7 +15,7 @@ import trio
 
 from ...common.errors import IOFailure
 from ...object.protocol import ObjectStore, StoreFull, StoreRefused, StoreUnavailable
-from ...slices import framing
+from ...slices.codec import BlockCodec
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ _PAUSE_S_FIRST, _PAUSE_S_MAX = 0.1, 5.0
 
 @dataclass(slots=True)
 class StoreCounts:
-    """Since the mount began; bytes are those of the data, without checksums."""
+    """Since the mount began; bytes are those of the data, before it is encoded."""
 
     puts: int = 0
     put_bytes: int = 0
@@ -36,42 +36,49 @@ class StoreCounts:
 
 
 class StoreCalls:
-    """Puts and gets of framed blocks. ``random_s``: a number in [0, 1) for the jitter of a pause."""
+    """Puts and gets of blocks. ``random_s``: a number in [0, 1) for the jitter of a pause."""
 
     def __init__(
-        self, store: ObjectStore, *, uploads_max: int, downloads_max: int, random_s: Callable[[], float]
+        self,
+        store: ObjectStore,
+        codec: BlockCodec,
+        *,
+        uploads_max: int,
+        downloads_max: int,
+        random_s: Callable[[], float],
     ) -> None:
         self._store = store
+        self._codec = codec
         self._uploads = trio.CapacityLimiter(uploads_max)
         self._downloads = trio.CapacityLimiter(downloads_max)
         self._random = random_s
         self._failing = False
         self.counts = StoreCounts()
 
-    async def put(self, name: str, block: bytes | bytearray, deadline: float) -> None:
+    async def put(self, name: str, block: bytes | bytearray, block_format: int, deadline: float) -> None:
         """Store a block, which must not change meanwhile. Raises IOFailure after the deadline (trio time)."""
-        await self._retried(partial(self._put, name, block), self._uploads, deadline)
+        await self._retried(partial(self._put, name, block, block_format), self._uploads, deadline)
         self.counts.puts += 1
         self.counts.put_bytes += len(block)
 
-    async def get(self, name: str, start: int, size: int, block_length: int, deadline: float) -> list[memoryview]:
+    async def get(
+        self, name: str, start: int, size: int, block_length: int, *, block_format: int, deadline: float
+    ) -> list[memoryview]:
         """Return data bytes [start, start + size) of a block, verified, in segments of 64 KiB (the last is shorter).
 
         ``start`` is at a segment; ``size`` ends at one, or at the end of the block. Raises ObjectNotFound, CorruptData,
         IOFailure after the deadline.
         """
-        call = partial(self._get, name, start, size, block_length)
+        call = partial(
+            self._codec.read, block_format, name, start, size, block_length, fetch=partial(self._store.get, name)
+        )
         segments = await self._retried(call, self._downloads, deadline)
         self.counts.gets += 1
         self.counts.get_bytes += size
         return segments
 
-    def _put(self, name: str, block: bytes | bytearray) -> None:
-        self._store.put(name, framing.encode([block]))
-
-    def _get(self, name: str, start: int, size: int, block_length: int) -> list[memoryview]:
-        at, framed = framing.framed_range(start, size, block_length)
-        return framing.decode(self._store.get(name, at, framed), size)
+    def _put(self, name: str, block: bytes | bytearray, block_format: int) -> None:
+        self._store.put(name, self._codec.encode(block_format, name, [block]))
 
     async def _retried(self, call: Callable[[], T], limiter: trio.CapacityLimiter, deadline: float) -> T:
         """Have a call made until it succeeds; the last try is made at the deadline."""

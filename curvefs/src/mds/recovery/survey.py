@@ -190,6 +190,7 @@ class _Survey:
             trash_replaced=info.trash_replaced,
             delete_grace_s=info.delete_grace_s,
             hash_seed=spec.hash_seed,
+            key_check=info.key_check,
         )
         self._put(self._state.filesystems, fs_id, record, told if name == info.name else f"{told}, now '{name}'")
         self._put(self._state.fs_names, name, fs_id)

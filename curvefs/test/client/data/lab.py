@@ -18,6 +18,7 @@ from curvefs.src.client.data.data_path import DataConfig, DataPath
 from curvefs.src.client.data.file_data import FileData
 from curvefs.src.object.fault import FaultStore
 from curvefs.src.object.memory import MemoryStore
+from curvefs.src.slices.codec import BlockCodec
 from curvefs.src.slices.geometry import Geometry
 from curvefs.test.support.fake_slice_metadata import FakeSliceMetadata
 
@@ -82,7 +83,8 @@ async def lab(
     """Run a data path. config: of DataConfig."""
     objects = OnceStore()
     store = FaultStore(objects)
-    metadata = FakeSliceMetadata(geometry, objects, delay_s=metadata_delay_s)
+    codec = BlockCodec(config.get("data_key", b""), bytes)
+    metadata = FakeSliceMetadata(geometry, objects, delay_s=metadata_delay_s, codec=codec)
     registry = CollectorRegistry()
     data = DataPath(DataConfig(**config), store, metadata, geometry, registry=registry, clock=TrioClock())
 

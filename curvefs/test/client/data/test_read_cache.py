@@ -9,6 +9,7 @@ from curvefs.src.client.data.store_calls import StoreCalls
 from curvefs.src.object.fault import FaultStore
 from curvefs.src.object.memory import MemoryStore
 from curvefs.src.slices import framing
+from curvefs.src.slices.codec import BlockCodec
 
 from .lab import KIB, MIB, pattern
 
@@ -26,11 +27,13 @@ class Cache:
         for name in "abc":
             self.store.inner.put(name, framing.encode([DATA]))
         self.budget = MemoryBudget(limit)
-        calls = StoreCalls(self.store, uploads_max=2, downloads_max=2, random_s=lambda: 0.5)
+        calls = StoreCalls(self.store, BlockCodec(b"", bytes), uploads_max=2, downloads_max=2, random_s=lambda: 0.5)
         self.cache = ReadCache(self.budget, calls)
 
     async def read(self, name: str, offset: int, size: int, *, whole: bool = False) -> bytes:
-        return b"".join(await self.cache.read(name, offset, size, BLOCK, trio.current_time() + 10, whole=whole))
+        deadline = trio.current_time() + 10
+        parts = await self.cache.read(name, offset, size, BLOCK, deadline, block_format=framing.FORMAT, whole=whole)
+        return b"".join(parts)
 
 
 async def test_every_range_reads_right_from_pieces_and_from_whole_blocks():
@@ -71,14 +74,14 @@ async def test_without_room_a_reader_gets_its_pieces_and_nothing_is_kept():
     this.budget.take_dirty(BLOCK - 10)
     assert await this.read("a", 500, 100, whole=True) == DATA[500:600]
     assert this.budget.cached == 0
-    assert this.cache.plan("a", BLOCK) is None
+    assert this.cache.plan("a", BLOCK, framing.FORMAT) is None
 
 
 async def test_a_block_that_is_planned_is_waited_for():
     this = Cache(10 * MIB)
-    request = this.cache.plan("a", BLOCK)
+    request = this.cache.plan("a", BLOCK, framing.FORMAT)
     assert request is not None
-    assert this.cache.plan("a", BLOCK) is None
+    assert this.cache.plan("a", BLOCK, framing.FORMAT) is None
     assert this.budget.cached == BLOCK
     async with trio.open_nursery() as nursery:
         nursery.start_soon(this.cache.fetch_ahead, request, 10.0)
@@ -88,7 +91,7 @@ async def test_a_block_that_is_planned_is_waited_for():
 
 async def test_a_fetch_that_fails_gives_its_room_back(autojump_clock):
     this = Cache(10 * MIB)
-    request = this.cache.plan("missing", BLOCK)
+    request = this.cache.plan("missing", BLOCK, framing.FORMAT)
     assert request is not None
     await this.cache.fetch_ahead(request, 10.0)
     assert this.budget.used == 0

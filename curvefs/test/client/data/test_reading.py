@@ -1,5 +1,7 @@
 """Reading: what is asked of the store and the metadata, and what happens when something is missing or damaged."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from structlog.testing import capture_logs
@@ -8,6 +10,7 @@ from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.data.file_data import FileData
 from curvefs.src.common.errors import CorruptData, IOFailure
 from curvefs.src.object.fault import Fault
+from curvefs.src.slices.block_formats import FORMATS
 
 from .lab import KIB, MIB, MIDDLE, TINY, Lab, lab, pattern
 
@@ -73,6 +76,18 @@ async def test_a_small_file_comes_with_one_request(autojump_clock):
         read = [await reader.read(at, 128 * KIB) for at in range(0, 600 * KIB, 128 * KIB)]
         assert b"".join(read) == data
         assert this.store.counts == {"get": 1}
+
+
+@pytest.mark.parametrize("block_format", sorted(FORMATS))
+async def test_every_block_format_reads_in_parts_and_whole(autojump_clock, block_format):
+    geometry = replace(MIDDLE, block_format=block_format)
+    async with lab(geometry, data_key=bytes(range(32))) as this:
+        data = pattern(MIB) + bytes(MIB) + pattern(MIB, seed=2)
+        file = await written(this, data)
+        reader = file.reader()
+        for at in (2 * MIB + 300 * KIB, MIB - 50 * KIB, 5):
+            assert await reader.read(at, 100 * KIB) == data[at : at + 100 * KIB]
+        assert await file.reader().read(0, 3 * MIB) == data
 
 
 @pytest.mark.parametrize("step", [100 * KIB, 128 * KIB, MIB])
