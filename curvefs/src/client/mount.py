@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -30,6 +31,7 @@ from ..object.protocol import ObjectStore, ObjectStoreError
 from ..object.url import open_store
 from ..rpc.blocking import BlockingClient
 from ..slices.geometry import Geometry
+from .cache.disk_cache import CacheConfig, DiskCache
 from .data.data_path import DataConfig, DataPath
 from .fuse import binding
 from .metadata.cache import MetadataCache
@@ -77,8 +79,10 @@ def run_mount(config: MountConfig, ready: Callable[[], None]) -> None:
     metrics = ClientMetrics(registry)
     metrics_address = _serve_metrics(metrics, config.metrics)
     session = _open_session(config, metrics_address)
+    disk: DiskCache | None = None
     try:
-        parts = _wire(config, session, metrics, registry)
+        disk = _open_cache(config, session)
+        parts = _wire(config, session, metrics, registry, disk)
         options = set(config.kernel_options) | ({"ro"} if config.read_only else set())
         if config.allow_other:
             options.add("allow_other")
@@ -88,12 +92,16 @@ def run_mount(config: MountConfig, ready: Callable[[], None]) -> None:
             raise StartupError(f"cannot mount on {config.mountpoint}: {error}", ExitCode.MOUNTPOINT) from error
     except BaseException:
         trio.run(session.close)
+        if disk is not None:
+            disk.close()
         raise
     try:
         trio.run(_serve, parts, config, ready)
     finally:
         binding.detach(unmount=True)
         parts.store.close()
+        if disk is not None:
+            disk.close()
 
 
 def _give_memory_back() -> None:
@@ -140,7 +148,22 @@ def _open_session(config: MountConfig, metrics_address: str) -> MountSession:
     return session
 
 
-def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, registry: CollectorRegistry) -> _Parts:
+def _open_cache(config: MountConfig, session: MountSession) -> DiskCache | None:
+    if not config.cache_folders:
+        return None
+    folders = tuple(map(Path, config.cache_folders))
+    cache = DiskCache(CacheConfig(folders, config.cache_size, config.free_space), UUID(bytes=session.filesystem.uuid))
+    cache.start()
+    return cache
+
+
+def _wire(
+    config: MountConfig,
+    session: MountSession,
+    metrics: ClientMetrics,
+    registry: CollectorRegistry,
+    disk: DiskCache | None,
+) -> _Parts:
     filesystem = session.filesystem
     try:
         store = open_store(
@@ -180,6 +203,7 @@ def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, re
             block_format=filesystem.block_format,
         ),
         registry=registry,
+        disk=disk,
     )
     vfs = Vfs(filesystem, metadata, data, view)
     bound = binding.Binding(

@@ -50,14 +50,25 @@ class MountConfig:
     metadata_timeout: float = field(default=60.0, metadata={"help": "how long a metaserver may be away before EIO"})
     uploads: int = field(default=16, metadata={"help": "blocks stored at once"})
     downloads: int = field(default=16, metadata={"help": "blocks fetched at once"})
+    cache_dir: str = field(default="", metadata={"help": "folders of the disk cache, A:B; none: no disk cache"})
+    cache_size: int = field(
+        default=20 << 30, metadata={"help": "bytes the disk cache may take, as far as there is room"}
+    )
+    free_space: float = field(default=0.1, metadata={"help": "share of a cache disk that stays free"})
     profile: str = field(default="", metadata={"help": "profile with the object store's credentials"})
     log: str = field(default="", metadata={"help": "log file; else /var/log/curvefs/NAME.log, standard error with -f"})
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
     metrics: str = field(default="127.0.0.1:0", metadata={"help": "HOST:PORT of the metrics page"})
 
+    @property
+    def cache_folders(self) -> tuple[str, ...]:
+        """Return the folders of the disk cache, each once."""
+        return tuple(dict.fromkeys(filter(None, self.cache_dir.split(":"))))
+
 
 _OWN = {one.name: one for one in fields(MountConfig) if "help" in one.metadata}
 _MINIMUM = {"memory": MEMORY_MIN}
+_MAXIMUM = {"free_space": 0.99}
 
 
 def parse_options(fs_name: str, mountpoint: str, text: str, *, mds_fallback: str = "") -> MountConfig:
@@ -89,6 +100,8 @@ def parse_options(fs_name: str, mountpoint: str, text: str, *, mds_fallback: str
         raise StartupError(f"unknown mount option{'s'[: len(unknown) - 1]} {', '.join(unknown)}", ExitCode.USAGE)
     if not mds:
         raise StartupError("no MDS is given: -o mds=HOST:PORT or CURVEFS_MDS", ExitCode.USAGE)
+    if any(not part.startswith("/") for part in config.cache_folders):
+        raise StartupError(f"mount option 'cache_dir': '{config.cache_dir}': paths are absolute", ExitCode.USAGE)
     parse_address(config.metrics)
     return replace(config, mds=parse_addresses(mds))
 
@@ -156,7 +169,7 @@ def _with(config: MountConfig, key: str, value: str | None) -> MountConfig:
                 parsed = value
     except ValueError:
         raise StartupError(f"mount option '{key}': '{value}' is no number", ExitCode.USAGE) from None
-    if isinstance(parsed, float) and not 0 <= parsed <= SECONDS_MAX:
+    if isinstance(parsed, float) and not 0 <= parsed <= _MAXIMUM.get(key, SECONDS_MAX):
         raise StartupError(f"mount option '{key}': '{value}' is out of range", ExitCode.USAGE)
     if isinstance(parsed, int) and not _MINIMUM.get(key, 1) <= parsed <= SIZE_MAX:
         least = "32M" if key == "memory" else "1"

@@ -22,6 +22,8 @@ from ...common.errors import CurveFSError, InvalidArgument
 from ...object.protocol import ObjectStore
 from ...slices.framing import framed_size
 from ...slices.geometry import Geometry
+from ..cache.cached_store import CachedStore
+from ..cache.disk_cache import DiskCache, DiskCacheCollector
 from .budget import MemoryBudget
 from .file_data import WRITE_STEP, FileData, Services
 from .interfaces import SliceMetadata
@@ -66,12 +68,17 @@ class DataPath:
         *,
         registry: CollectorRegistry,
         clock: Clock | None = None,
+        disk: DiskCache | None = None,
     ) -> None:
         self._files: dict[int, _Open] = {}
         self._nursery: trio.Nursery | None = None
         self._memory_limit = config.memory_budget
         # An upload holds a framed copy of its block: room for these is set aside, within reason for a small budget.
         copies = min(config.uploads_max * framed_size(geometry.block_size), config.memory_budget // 4)
+        if disk is not None:  # and for blocks on their way to the cache disk
+            store = CachedStore(store, disk)
+            copies += disk.limit_memory(config.memory_budget // 8)
+            registry.register(DiskCacheCollector(disk))
         self._budget = MemoryBudget(config.memory_budget - copies)
         if self._budget.limit < 2 * min(WRITE_STEP, geometry.chunk_size):
             raise InvalidArgument(f"a memory budget of {config.memory_budget} bytes is too small")
@@ -81,7 +88,7 @@ class DataPath:
             downloads_max=config.downloads_max,
             random_s=random.random,
         )
-        self._cache = ReadCache(self._budget, calls)
+        self._cache = ReadCache(self._budget, calls, disk.drop if disk else lambda _: None)
         self._drains = trio.CapacityLimiter(BACKGROUND_FILES_MAX)
         self._clock = clock or SystemClock()
         self.drop_inode: Callable[[int], Awaitable[None]] | None = None

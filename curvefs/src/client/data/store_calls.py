@@ -71,7 +71,8 @@ class StoreCalls:
 
     def _get(self, name: str, start: int, size: int, block_length: int) -> list[memoryview]:
         at, framed = framing.framed_range(start, size, block_length)
-        return framing.decode(self._store.get(name, at, framed), size)
+        # Asked for as a whole, a cache below keeps it.
+        return framing.decode(self._store.get(name, at, None if size == block_length else framed), size)
 
     async def _retried(self, call: Callable[[], T], limiter: trio.CapacityLimiter, deadline: float) -> T:
         """Have a call made until it succeeds; the last try is made at the deadline."""
