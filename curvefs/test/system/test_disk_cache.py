@@ -1,7 +1,6 @@
 """The disk cache on real mounts: it answers when the store is away, and a damaged file in it is never what is read."""
 
 import os
-import urllib.request
 
 import pytest
 
@@ -23,14 +22,6 @@ def files_of(cluster):
     return [path for path in (cluster.root / "cache").rglob("blocks/**/*") if path.is_file()]
 
 
-def metric(cluster, place, name):
-    sessions = cluster.log(place.name)
-    address = sessions.split("metrics=")[-1].split()[0]
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as page:
-        lines = [line for line in page.read().decode().splitlines() if line.startswith(name)]
-    return sum(float(line.split()[-1]) for line in lines)
-
-
 def test_a_damaged_cache_file_is_read_from_the_store_and_dropped(up):
     data = os.urandom(9 * MIB)
     options = f"cache_dir={up.root}/cache"
@@ -49,7 +40,7 @@ def test_a_damaged_cache_file_is_read_from_the_store_and_dropped(up):
     assert (place / "file").read_bytes() == data
     wait_until(lambda: len(files_of(up)) == 3, what="the blocks are kept again")
     assert all(file.read_bytes() != before[file] for file in files_of(up))
-    assert up.log("mnt2").count("did not match its checksums") == 3
+    assert up.log("mnt2").count("did not match its checksums") >= 3
 
 
 def test_what_is_cached_is_read_while_the_store_is_away(up):
@@ -60,13 +51,12 @@ def test_what_is_cached_is_read_while_the_store_is_away(up):
     (place / "large").write_bytes(data * 2)
     wait_until(lambda: len(files_of(up)) == 5, what="the blocks are kept")
     up.umount(place)
-    away = up.root / "objects"
-    (up.data / "objects").rename(away)
+    (stored,) = [path for path in (up.data / "objects").iterdir() if not path.name.startswith(".")]
+    stored.rename(up.root / "away")
     place = up.mount(options=options)
     wait_until(lambda: "the disk cache is known" in up.log("mnt2"))
     assert (place / "file").read_bytes() == data
     assert (place / "large").read_bytes() == data * 2
-    away.rename(up.data / "objects")
 
 
 def test_a_second_mount_with_the_same_cache_folder_is_refused_with_one_line(up):
