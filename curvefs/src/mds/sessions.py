@@ -102,7 +102,7 @@ class Sessions:
         """Begin a session; return it and its token.
 
         Raises NotFound (no such filesystem, or not ready), ResourceBusy (an exclusive mount is or would be broken),
-        Overloaded (too many sessions), Unavailable (in recovery), SessionEnded (the identity that it continues is over).
+        Overloaded (too many sessions), Unavailable (in recovery), SessionEnded (its identity is over).
         """
         self._recovery.check()
         session_id = self._random_bytes(SESSION_ID_SIZE)
@@ -242,7 +242,9 @@ class Sessions:
 
     def _continue(self, change: Change, fs_id: int, request: pb.OpenSessionRequest) -> None:
         """Check an identity, and let the new session have it. Raises SessionEnded."""
-        before = [one for one in self._state.sessions_of(fs_id) if request.identity and one.identity == request.identity]
+        before = [
+            one for one in self._state.sessions_of(fs_id) if request.identity and one.identity == request.identity
+        ]
         if any(one.ending_identity for one in before) or (request.continues and not before):
             raise SessionEnded("the write-back identity is over: nobody continued it in time, or it was ended")
         for one in before:

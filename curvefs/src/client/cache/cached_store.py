@@ -1,4 +1,4 @@
-"""An object store with the disk cache in front of it.
+"""An object store with the disk cache in front of it, and before that what is staged and not in the store yet.
 
 Whole objects are kept: those that are read as a whole, and those that this mount has put. Pieces are not, since a file
 with holes would need to know which are there: random readers get them from memory or the store. But a block of which
@@ -11,8 +11,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from ...object.protocol import ObjectInfo, ObjectStore
+import structlog
+
+from ...object.protocol import ObjectInfo, ObjectStore, ObjectStoreError
 from .disk_cache import DiskCache
+from .staging import Staging
+
+log = structlog.get_logger()
 
 PIECES_MAX = 4  # of a block, before it is fetched as a whole
 BLOCKS_WATCHED_MAX = 4096
@@ -21,19 +26,27 @@ BLOCKS_WATCHED_MAX = 4096
 class CachedStore:
     """See the module."""
 
-    def __init__(self, store: ObjectStore, cache: DiskCache) -> None:
+    def __init__(self, store: ObjectStore, cache: DiskCache, staging: Staging | None = None) -> None:
         self._store = store
         self._cache = cache
+        self._staging = staging
         self._pieces: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
         """Store an object, and keep it."""
         self._store.put(key, data)
-        self._cache.keep(key, data)
+        if self._staging is None or not self._staging.has(key):  # else its file is taken over
+            self._cache.keep(key, data)
 
     def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
         """Return bytes [start, start + size) of an object; without a size, to its end."""
+        if self._staging is not None and self._staging.has(key):
+            try:
+                return self._staging.get(key, start, size)
+            except ObjectStoreError as error:
+                if self._staging.has(key):
+                    log.error("what is staged cannot be read", object=key, reason=str(error))
         found = self._cache.get(key, start, size)
         if found is not None:
             return found

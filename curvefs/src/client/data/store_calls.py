@@ -54,6 +54,26 @@ class StoreCalls:
         self.counts.puts += 1
         self.counts.put_bytes += len(block)
 
+    async def put_object(self, name: str, load: Callable[[], bytes], deadline: float) -> None:
+        """Store an object that is encoded already. load() runs in a thread. Raises what that raises, IOFailure."""
+
+        def put() -> int:
+            data = load()
+            self._store.put(name, data)
+            return len(data)
+
+        size = await self._retried(put, self._uploads, deadline)
+        self.counts.puts += 1
+        self.counts.put_bytes += size
+
+    def load(self, name: str) -> bytes:
+        """Return an object as it is; blocks, and is tried once."""
+        return self._store.get(name)
+
+    def encode(self, block: bytes | bytearray) -> bytes:
+        """Return the object of a block."""
+        return framing.encode([block])
+
     async def get(self, name: str, start: int, size: int, block_length: int, deadline: float) -> list[memoryview]:
         """Return data bytes [start, start + size) of a block, verified, in segments of 64 KiB (the last is shorter).
 
@@ -67,7 +87,7 @@ class StoreCalls:
         return segments
 
     def _put(self, name: str, block: bytes | bytearray) -> None:
-        self._store.put(name, framing.encode([block]))
+        self._store.put(name, self.encode(block))
 
     def _get(self, name: str, start: int, size: int, block_length: int) -> list[memoryview]:
         at, framed = framing.framed_range(start, size, block_length)

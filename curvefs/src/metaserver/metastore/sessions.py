@@ -31,9 +31,7 @@ def open_session(scope: Scope, session_id: bytes, identity: bytes = b"") -> None
     write(
         scope,
         session_id,
-        state_pb2.SessionRecord(
-            fs_id=scope.fs_id, expected_sequence=1, opened_ns=scope.time_ns, identity=identity
-        ),
+        state_pb2.SessionRecord(fs_id=scope.fs_id, expected_sequence=1, opened_ns=scope.time_ns, identity=identity),
     )
     _bury(scope, session_id)
 
