@@ -58,6 +58,7 @@ class Staging:
     def __init__(self, path: Path, *, size_max: int, free_space: float, random_bytes: Callable[[int], bytes]) -> None:
         self.path = path
         self.bytes = 0
+        self._reserved = 0
         self._size_max = size_max
         self._free_space = free_space
         self._random_bytes = random_bytes
@@ -92,15 +93,25 @@ class Staging:
 
     # -------------------------------------------------------------------------------------------- blocks
 
-    def has_room(self, size: int) -> bool:
-        """Say whether a block of some size may be staged."""
+    def reserve(self, size: int) -> bool:
+        """Take room for a block that is put next; then release() it. False: there is none."""
         try:
             said = os.statvfs(self.path)
         except OSError:
             return False
-        free = said.f_bavail * said.f_frsize - size
-        # Half of what the read cache leaves free is for what must not be refused.
-        return self.bytes + size <= self._size_max and free >= said.f_blocks * said.f_frsize * self._free_space / 2
+        with self._lock:
+            wanted = self._reserved + size
+            free = said.f_bavail * said.f_frsize - wanted
+            # Half of what the read cache leaves free is for what must not be refused.
+            if self.bytes + wanted > self._size_max or free < said.f_blocks * said.f_frsize * self._free_space / 2:
+                return False
+            self._reserved = wanted
+        return True
+
+    def release(self, size: int) -> None:
+        """Give back what was reserved: it is staged by now, or was not."""
+        with self._lock:
+            self._reserved -= size
 
     @property
     def blocks(self) -> int:

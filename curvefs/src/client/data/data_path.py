@@ -51,6 +51,7 @@ class DataConfig:
     store_timeout_s: float = 300.0
     uploads_max: int = 16
     downloads_max: int = 16
+    write_back: bool = False
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ class DataPath:
         self._cache = ReadCache(self._budget, calls, disk.drop if disk else lambda _: None)
         self._write_back: WriteBack | None = None
         if disk is not None and staging is not None:
-            self._write_back = WriteBack(staging, disk, calls, geometry)
+            self._write_back = WriteBack(staging, disk, calls, geometry, accepts=config.write_back)
             registry.register(WriteBackCollector(self._write_back))
         self._drains = trio.CapacityLimiter(BACKGROUND_FILES_MAX)
         self._clock = clock or SystemClock()

@@ -127,7 +127,7 @@ class FileData:
     @property
     def unpublished(self) -> bool:
         """True while something is not published."""
-        return bool(self._runs) or bool(self._staged)
+        return bool(self._runs) or (self._staged is not None and (bool(self._staged) or self._staged.busy))
 
     @property
     def dirty_memory(self) -> int:

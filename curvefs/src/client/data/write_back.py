@@ -33,7 +33,11 @@ PAUSE_S = 15.0  # after a failure
 class WriteBack:
     """See the module."""
 
-    def __init__(self, staging: Staging, cache: DiskCache, calls: StoreCalls, geometry: Geometry) -> None:
+    def __init__(
+        self, staging: Staging, cache: DiskCache, calls: StoreCalls, geometry: Geometry, *, accepts: bool = True
+    ) -> None:
+        """accepts: else only what is staged already is published."""
+        self._accepts = accepts
         self._staging = staging
         self._cache = cache
         self._calls = calls
@@ -45,7 +49,7 @@ class WriteBack:
     @property
     def is_staging(self) -> bool:
         """Say whether the staging disk is used at present."""
-        return self._failed_until is None or trio.current_time() >= self._failed_until
+        return self._accepts and (self._failed_until is None or trio.current_time() >= self._failed_until)
 
     @property
     def in_use(self) -> bool:
@@ -64,15 +68,18 @@ class WriteBack:
 
     async def put(self, name: str, block: bytearray, deadline: float) -> None:
         """Stage a block, or store it. Raises IOFailure after the deadline."""
-        if self.is_staging and self._staging.has_room(len(block)):
+        size = len(block)
+        if self.is_staging and self._staging.reserve(size):
             try:
                 await self._run(lambda: self._staging.put(name, self._calls.encode(block)))
             except StagingFailed as error:
                 self._failed(error)
             else:
                 self._works()
-                self.staged_bytes += len(block)
+                self.staged_bytes += size
                 return
+            finally:
+                self._staging.release(size)
         await self._calls.put(name, block, deadline)
 
     def is_staged(self, name: str) -> bool:
