@@ -33,6 +33,7 @@ class _Commands(LazyGroup):
         "query-copyset": "copyset.show:query",
         "query-partition": "topology.queries:query_partition",
         "query-mount": "topology.queries:query_mount",
+        "end-mount": "end_mount:end_mount",
         "drain": "topology.duties:drain",
         "undrain": "topology.duties:undrain",
         "retire": "topology.duties:retire",

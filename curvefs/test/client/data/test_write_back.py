@@ -1,4 +1,4 @@
-"""Write-back: flushed is durable on the cache disk, read from there, published in order afterwards, found after a crash."""
+"""Write-back: what is flushed is durable on the cache disk, read there, published in order, found after a crash."""
 
 import errno
 from contextlib import asynccontextmanager
@@ -124,7 +124,7 @@ async def test_a_torn_record_is_reported_and_not_published(tmp_path, autojump_cl
         await write(before, (0, b"a" * 100))
         file = await write(before, (3000, b"b" * 100))
         assert file.length == 3100
-        first, second = records(before)
+        _, second = records(before)
         second.write_bytes(second.read_bytes()[:-1])
     async with mount(tmp_path, before) as after:
         await published(after)
