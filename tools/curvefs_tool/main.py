@@ -40,6 +40,7 @@ class _Commands(LazyGroup):
         "schedule": "schedule:schedule",
         "recovery": "recovery:recovery",
         "quota": "quota.commands:quota",
+        "warmup": "warmup:warmup",
         "install-helpers": "install_helpers:install_helpers",
     }
 

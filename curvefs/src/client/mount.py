@@ -31,6 +31,7 @@ from ..object.protocol import ObjectStore, ObjectStoreError
 from ..object.url import open_store
 from ..rpc.blocking import BlockingClient
 from ..slices.geometry import Geometry
+from . import control, runtime
 from .cache.disk_cache import CacheConfig, DiskCache
 from .cache.staging import Staging, StagingFailed
 from .data.data_path import DataConfig, DataPath
@@ -275,6 +276,8 @@ async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) 
         async with trio.open_nursery() as serving:
             serving.start_soon(_stop_on_signal)
             serving.start_soon(_announce, config.mountpoint, ready)
+            if parts.data.warm_up is not None:
+                serving.start_soon(control.serve, runtime.control_path(config.mountpoint), parts.data.warm_up)
             await binding.serve(REQUESTS_MAX)
             serving.cancel_scope.cancel()
         log.info("unmounted; storing what is left", mountpoint=config.mountpoint)

@@ -1,5 +1,6 @@
 """The disk cache on real mounts: it answers when the store is away, and a damaged file in it is never what is read."""
 
+import json
 import os
 
 import pytest
@@ -69,3 +70,48 @@ def test_a_second_mount_with_the_same_cache_folder_is_refused_with_one_line(up):
     assert "in use by another mount" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     up.mount("with its own", f"cache_dir={up.root}/cache2")
+
+
+def test_a_tree_is_warmed_up_checked_and_evicted(up):
+    place = up.mount()
+    (place / "tree" / "sub").mkdir(parents=True)
+    contents = {f"tree/f{n}": os.urandom(n * MIB + 10) for n in range(6)} | {"tree/sub/x": b"x", "tree/empty": b""}
+    for name, data in contents.items():
+        (place / name).write_bytes(data)
+    os.symlink("f1", place / "tree" / "link")
+    up.umount(place)
+    place = up.mount(options=f"cache_dir={up.root}/cache,store_timeout=3")
+
+    def warmup(*words, check=True):
+        return json.loads(up.tool("warmup", *words, "--json", check=check).stdout)
+
+    before = warmup("--check", place / "tree")
+    assert (before["files"], before["cached"]) == (len(contents), 0)
+    assert before["bytes"] == sum(map(len, contents.values()))
+    done = warmup(place / "tree")
+    assert done["cached"] == done["blocks"] == before["blocks"]
+    assert len(files_of(up)) == done["blocks"]
+    (stored,) = [path for path in (up.data / "objects").iterdir() if not path.name.startswith(".")]
+    stored.rename(up.root / "away")
+    for name, data in contents.items():
+        assert (place / name).read_bytes() == data
+    (up.root / "list").write_text(f"{place}/tree/f5\n{place}/tree/f4\n")
+    assert warmup("--evict", "-f", up.root / "list")["cached"] == 0
+    after = warmup("--check", place)
+    assert after["cached"] == done["blocks"] - 4
+    failed = up.tool("warmup", place / "tree" / "f5", check=False)
+    assert failed.returncode
+    assert "f5" in failed.stderr
+    (up.root / "away").rename(stored)
+    assert "100.0 %" in up.tool("warmup", place).stdout
+
+
+def test_warming_up_what_is_no_mount_or_has_no_cache_is_one_line(up):
+    refused = up.tool("warmup", up.root, check=False)
+    assert refused.returncode == ExitCode.USAGE
+    assert "does not lie on a mount" in refused.stderr
+    place = up.mount()
+    (place / "file").write_bytes(b"x")
+    refused = up.tool("warmup", place, check=False)
+    assert "mounted with cache_dir" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1

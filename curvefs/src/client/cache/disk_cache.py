@@ -68,6 +68,10 @@ class DiskCache:
         """Have a whole block kept; it must not change meanwhile."""
         self.folder_of(name).keep(name, data if isinstance(data, bytes) else bytes(data))
 
+    def keep_now(self, name: str, data: bytes) -> bool:
+        """Keep a block before anything else goes on; says whether it is kept."""
+        return self.folder_of(name).keep_now(name, data)
+
     def adopt(self, name: str, file: Path, size: int) -> bool:
         """Take over a file that holds a block, if it is on the disk where that block lives."""
         return self.folder_of(name).adopt(name, file, size)

@@ -186,6 +186,12 @@ class CacheFolder:
             self._queued_bytes += len(data)
         self._queue.put((name, data))
 
+    def keep_now(self, name: str, data: bytes) -> bool:
+        """Keep a block before anything else goes on; says whether it is kept."""
+        if self.in_use and not self.has(name):
+            self._store(name, data)
+        return self.has(name)
+
     def adopt(self, name: str, file: Path, size: int) -> bool:
         """Take a file that holds a block, on the same disk; False if that is not possible."""
         if not self.in_use:
@@ -269,6 +275,13 @@ class CacheFolder:
 
     def _write(self, name: str, data: bytes) -> None:
         try:
+            self._store(name, data)
+        finally:
+            with self._lock:
+                self._queued_bytes -= len(data)
+
+    def _store(self, name: str, data: bytes) -> None:
+        try:
             if not self.in_use or not self._has_room():
                 self.counts.skipped += 1
                 return
@@ -290,9 +303,6 @@ class CacheFolder:
                 self._evict(self.size // 20, 0)
             else:
                 self._failed(f"writing: {error.strerror}", vanished=not self._is_there())
-        finally:
-            with self._lock:
-                self._queued_bytes -= len(data)
 
     def _has_room(self) -> bool:
         said = os.statvfs(self.path)

@@ -31,6 +31,7 @@ from .file_data import WRITE_STEP, FileData, Services
 from .interfaces import SliceMetadata
 from .read_cache import ReadCache
 from .store_calls import StoreCalls
+from .warm_up import WarmUp
 from .write_back import WriteBack, WriteBackCollector
 
 log = structlog.get_logger()
@@ -102,6 +103,9 @@ class DataPath:
         if disk is not None and staging is not None:
             self._write_back = WriteBack(staging, disk, calls, geometry, accepts=config.write_back)
             registry.register(WriteBackCollector(self._write_back))
+        self.warm_up: WarmUp | None = None
+        if disk is not None:
+            self.warm_up = WarmUp(metadata, geometry, disk, calls, self._budget, timeout_s=config.store_timeout_s)
         self._drains = trio.CapacityLimiter(BACKGROUND_FILES_MAX)
         self._clock = clock or SystemClock()
         self.drop_inode: Callable[[int], Awaitable[None]] | None = None

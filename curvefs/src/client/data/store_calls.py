@@ -70,6 +70,10 @@ class StoreCalls:
         """Return an object as it is; blocks, and is tried once."""
         return self._store.get(name)
 
+    async def fetch_object(self, name: str, take: Callable[[bytes], T], deadline: float) -> T:
+        """Have an object as it is; take() is called with it in a thread. Raises ObjectNotFound, IOFailure."""
+        return await self._retried(lambda: take(self._store.get(name)), self._downloads, deadline)
+
     def encode(self, block: bytes | bytearray) -> bytes:
         """Return the object of a block."""
         return framing.encode([block])
