@@ -63,6 +63,7 @@ def retained(cluster):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800 if LONG else 300)
 def test_every_synced_byte_is_there_after_kill_9_with_data_staged(cluster, weed_of_my_own):
     """With CURVEFS_TEST_LONG 2 GiB are staged."""
     place = cluster.mount(options=options(cluster, more=",writeback_size=4G"))

@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from ....proto import metaserver_pb2 as pb
+from ....proto import staging_pb2
 from ...common.clock import Clock, SystemClock
 from ...common.errors import CurveFSError, InvalidArgument, NotFound, StaleHandle
 from ...object.protocol import ObjectStore
@@ -40,6 +41,7 @@ FLUSH_AGE_S = 5.0
 FLUSH_TICK_S = 1.0
 HURRY_TICK_S = 0.01
 BACKGROUND_FILES_MAX = 16  # drained at once
+ADOPTED_AT_ONCE = 32  # files
 PROGRESS_S, STAGED_TICK_S = 5.0, 0.05
 RETRY_S_FIRST, RETRY_S_MAX = 1.0, 30.0  # between drains of a file that fail
 
@@ -167,16 +169,36 @@ class DataPath:
         found = await self._write_back.look()
         if found:
             log.info("slices were staged by a mount before", slices=len(found), bytes=self._write_back.bytes_waiting)
-        for number, record in found:
-            opened = self._files.get(record.inode_id)
-            if opened is None:
+        failures: list[CurveFSError] = []
+        limit = trio.CapacityLimiter(ADOPTED_AT_ONCE)
+
+        async def adopt(inode_id: int) -> None:
+            async with limit:
                 try:
-                    inode, _ = await self._services.metadata.read_slices(record.inode_id, 0, 1)
-                except (NotFound, StaleHandle):
-                    log.info("a file is gone before what was staged of it was published", inode=record.inode_id)
-                    await self._write_back.forget(number, record, published=False)
-                    continue
-                opened = self._files[record.inode_id] = _Open(FileData(inode, self._services))
+                    await self._adopt(inode_id, by_inode[inode_id])
+                except CurveFSError as error:
+                    failures.append(error)
+
+        by_inode: dict[int, list[tuple[int, staging_pb2.StagedSlice]]] = {}
+        for number, record in found:
+            by_inode.setdefault(record.inode_id, []).append((number, record))
+        async with trio.open_nursery() as nursery:
+            for inode_id in by_inode:
+                nursery.start_soon(adopt, inode_id)
+        if failures:
+            raise failures[0]
+
+    async def _adopt(self, inode_id: int, found: list[tuple[int, staging_pb2.StagedSlice]]) -> None:
+        assert self._write_back is not None, "there is something staged"
+        try:
+            inode, _ = await self._services.metadata.read_slices(inode_id, 0, 1)
+        except (NotFound, StaleHandle):
+            log.info("a file is gone before what was staged of it was published", inode=inode_id)
+            for number, record in found:
+                await self._write_back.forget(number, record, published=False)
+            return
+        opened = self._files[inode_id] = _Open(FileData(inode, self._services))
+        for number, record in found:
             opened.file.adopt(number, record)
 
     async def publish_staged(self, timeout_s: float) -> bool:

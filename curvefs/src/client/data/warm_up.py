@@ -71,9 +71,7 @@ class WarmUp:
             failures: list[CurveFSError] = []
             async with trio.open_nursery() as nursery:
                 for name, size in blocks.items():
-                    place = object()
-                    await self._limit.acquire_on_behalf_of(place)
-                    nursery.start_soon(self._block, name, size, what, share, failures, place)
+                    nursery.start_soon(self._block, name, size, what, share, failures)
             if failures:
                 raise failures[0]
             chunk += CHUNKS_AT_ONCE
@@ -94,20 +92,17 @@ class WarmUp:
                     found[name] = block.block_length
         return found, inode.length
 
-    async def _block(
-        self, name: str, size: int, what: What, share: Share, failures: list[CurveFSError], place: object
-    ) -> None:
+    async def _block(self, name: str, size: int, what: What, share: Share, failures: list[CurveFSError]) -> None:
         try:
             if what == "evict":
                 await trio.to_thread.run_sync(self._disk.drop, name, limiter=self._threads)
             elif what == "warm" and not self._disk.has(name):
-                await self._fetch(name, size)
+                async with self._limit:
+                    await self._fetch(name, size)
         except ObjectNotFound as error:
             failures.append(IOFailure(f"it changed meanwhile, or an object is missing: {error}"))
         except CurveFSError as error:
             failures.append(error)
-        finally:
-            self._limit.release_on_behalf_of(place)
         is_cached = self._disk.has(name)
         share.blocks += 1
         share.bytes += size
