@@ -216,7 +216,7 @@ class Staging:
                     if one.identity != self.identity:
                         raise DamagedFile("its identity is over")
                     self._take(one, dict(names_of(one)))
-                except (DamagedFile, DecodeError, KeyError, ObjectStoreError) as error:
+                except (DamagedFile, DecodeError, KeyError, FileNotFoundError) as error:
                     log.error("a staged slice is not published, but put aside", record=str(path), reason=str(error))
                     self.put_aside(number)
                 else:
