@@ -295,7 +295,8 @@ class FileData:
 
     async def _publish_quietly(self) -> None:
         try:
-            await self.publish_staged()
+            while self.staged:  # more may have been staged meanwhile
+                await self.publish_staged()
         except CurveFSError:
             return  # it is logged; the background of the mount goes on
 
