@@ -106,16 +106,19 @@ class StoreCalls:
                 result = await trio.to_thread.run_sync(call, limiter=limiter)
             except _RETRIED as error:
                 self._failed(error)
-                now = trio.current_time()
-                if now >= deadline:
-                    raise IOFailure(str(error)) from error
-                await trio.sleep_until(min(now + pause_s * (0.5 + self._random()), deadline))
-                pause_s = min(2 * pause_s, _PAUSE_S_MAX)
+                reason = str(error)
             else:
                 if self._failing:
                     self._failing = False
                     log.info("the object store answers again")
                 return result
+            # The error is gone here, and with its traceback the object that the call had in its hands: however many
+            # calls pause, they hold no memory.
+            now = trio.current_time()
+            if now >= deadline:
+                raise IOFailure(reason)
+            await trio.sleep_until(min(now + pause_s * (0.5 + self._random()), deadline))
+            pause_s = min(2 * pause_s, _PAUSE_S_MAX)
 
     def _failed(self, error: Exception) -> None:
         self.counts.failures += 1
