@@ -74,7 +74,7 @@ class Partition(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., leader: _Optional[str] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ...) -> None: ...
 
 class MountSession(_message.Message):
-    __slots__ = ("format", "session_id", "fs_id", "host", "pid", "mountpoint", "opened_ns", "renewed_ns", "lease_ms", "read_only", "exclusive", "ending", "identity", "ending_groups", "metrics_address", "version")
+    __slots__ = ("format", "session_id", "fs_id", "host", "pid", "mountpoint", "opened_ns", "renewed_ns", "lease_ms", "read_only", "exclusive", "ending", "identity", "ending_groups", "metrics_address", "version", "retained_since_ns", "ending_identity")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     FS_ID_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +91,8 @@ class MountSession(_message.Message):
     ENDING_GROUPS_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    RETAINED_SINCE_NS_FIELD_NUMBER: _ClassVar[int]
+    ENDING_IDENTITY_FIELD_NUMBER: _ClassVar[int]
     format: int
     session_id: bytes
     fs_id: int
@@ -107,7 +109,9 @@ class MountSession(_message.Message):
     ending_groups: _containers.RepeatedScalarFieldContainer[int]
     metrics_address: str
     version: str
-    def __init__(self, format: _Optional[int] = ..., session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., opened_ns: _Optional[int] = ..., renewed_ns: _Optional[int] = ..., lease_ms: _Optional[int] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., ending: _Optional[bool] = ..., identity: _Optional[bytes] = ..., ending_groups: _Optional[_Iterable[int]] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    retained_since_ns: int
+    ending_identity: bool
+    def __init__(self, format: _Optional[int] = ..., session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., opened_ns: _Optional[int] = ..., renewed_ns: _Optional[int] = ..., lease_ms: _Optional[int] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., ending: _Optional[bool] = ..., identity: _Optional[bytes] = ..., ending_groups: _Optional[_Iterable[int]] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ..., retained_since_ns: _Optional[int] = ..., ending_identity: _Optional[bool] = ...) -> None: ...
 
 class RecoveryMark(_message.Message):
     __slots__ = ("format", "reason", "since_ns")
@@ -120,16 +124,18 @@ class RecoveryMark(_message.Message):
     def __init__(self, format: _Optional[int] = ..., reason: _Optional[str] = ..., since_ns: _Optional[int] = ...) -> None: ...
 
 class SessionToken(_message.Message):
-    __slots__ = ("fs_id", "session_id", "expires_ns", "read_only")
+    __slots__ = ("fs_id", "session_id", "expires_ns", "read_only", "identity")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_NS_FIELD_NUMBER: _ClassVar[int]
     READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     session_id: bytes
     expires_ns: int
     read_only: bool
-    def __init__(self, fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ..., expires_ns: _Optional[int] = ..., read_only: _Optional[bool] = ...) -> None: ...
+    identity: bytes
+    def __init__(self, fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ..., expires_ns: _Optional[int] = ..., read_only: _Optional[bool] = ..., identity: _Optional[bytes] = ...) -> None: ...
 
 class CreateFilesystemRequest(_message.Message):
     __slots__ = ("name", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "trash_retention_s", "delete_grace_s", "trash_replaced", "compression", "key_check")
@@ -202,7 +208,7 @@ class DeleteFilesystemRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class OpenSessionRequest(_message.Message):
-    __slots__ = ("name", "host", "pid", "mountpoint", "read_only", "exclusive", "identity", "metrics_address", "version")
+    __slots__ = ("name", "host", "pid", "mountpoint", "read_only", "exclusive", "identity", "metrics_address", "version", "continues")
     NAME_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +218,7 @@ class OpenSessionRequest(_message.Message):
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONTINUES_FIELD_NUMBER: _ClassVar[int]
     name: str
     host: str
     pid: int
@@ -221,7 +228,8 @@ class OpenSessionRequest(_message.Message):
     identity: bytes
     metrics_address: str
     version: str
-    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., identity: _Optional[bytes] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    continues: bool
+    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., identity: _Optional[bytes] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ..., continues: _Optional[bool] = ...) -> None: ...
 
 class OpenSessionReply(_message.Message):
     __slots__ = ("epoch", "failure", "session", "token", "filesystem", "partitions", "mds_time_ns")
@@ -266,10 +274,12 @@ class RenewSessionReply(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., token: _Optional[bytes] = ..., lease_ms: _Optional[int] = ..., mds_time_ns: _Optional[int] = ...) -> None: ...
 
 class CloseSessionRequest(_message.Message):
-    __slots__ = ("session_id",)
+    __slots__ = ("session_id", "end_identity")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    END_IDENTITY_FIELD_NUMBER: _ClassVar[int]
     session_id: bytes
-    def __init__(self, session_id: _Optional[bytes] = ...) -> None: ...
+    end_identity: bool
+    def __init__(self, session_id: _Optional[bytes] = ..., end_identity: _Optional[bool] = ...) -> None: ...
 
 class CloseSessionReply(_message.Message):
     __slots__ = ("epoch", "failure")

@@ -67,12 +67,14 @@ class OperationsCommand(_message.Message):
     def __init__(self, batch: _Optional[_Union[_metaserver_pb2.OperationBatch, _Mapping]] = ...) -> None: ...
 
 class OpenSessionCommand(_message.Message):
-    __slots__ = ("fs_id", "session_id")
+    __slots__ = ("fs_id", "session_id", "identity")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     session_id: bytes
-    def __init__(self, fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ...) -> None: ...
+    identity: bytes
+    def __init__(self, fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ..., identity: _Optional[bytes] = ...) -> None: ...
 
 class EndSessionCommand(_message.Message):
     __slots__ = ("session_id",)
@@ -445,20 +447,22 @@ class PartitionRecord(_message.Message):
     def __init__(self, spec: _Optional[_Union[_metaserver_pb2.PartitionSpec, _Mapping]] = ..., next_inode: _Optional[int] = ..., next_chunk: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., deleting: _Optional[bool] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class SessionRecord(_message.Message):
-    __slots__ = ("fs_id", "expected_sequence", "acknowledged", "opened_ns", "ended_ns", "transactions_acknowledged")
+    __slots__ = ("fs_id", "expected_sequence", "acknowledged", "opened_ns", "ended_ns", "transactions_acknowledged", "identity")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     OPENED_NS_FIELD_NUMBER: _ClassVar[int]
     ENDED_NS_FIELD_NUMBER: _ClassVar[int]
     TRANSACTIONS_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     expected_sequence: int
     acknowledged: int
     opened_ns: int
     ended_ns: int
     transactions_acknowledged: int
-    def __init__(self, fs_id: _Optional[int] = ..., expected_sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., opened_ns: _Optional[int] = ..., ended_ns: _Optional[int] = ..., transactions_acknowledged: _Optional[int] = ...) -> None: ...
+    identity: bytes
+    def __init__(self, fs_id: _Optional[int] = ..., expected_sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., opened_ns: _Optional[int] = ..., ended_ns: _Optional[int] = ..., transactions_acknowledged: _Optional[int] = ..., identity: _Optional[bytes] = ...) -> None: ...
 
 class RangeRecord(_message.Message):
     __slots__ = ("range", "next", "published")

@@ -34,6 +34,7 @@ class _Commands(LazyGroup):
         "query-copyset": "copyset.show:query",
         "query-partition": "topology.queries:query_partition",
         "query-mount": "topology.queries:query_mount",
+        "end-mount": "end_mount:end_mount",
         "drain": "topology.duties:drain",
         "undrain": "topology.duties:undrain",
         "retire": "topology.duties:retire",
@@ -44,6 +45,7 @@ class _Commands(LazyGroup):
         "quota": "quota.commands:quota",
         "gc": "gc.commands:gc",
         "restore": "restore:restore",
+        "warmup": "warmup:warmup",
         "install-helpers": "install_helpers:install_helpers",
     }
 

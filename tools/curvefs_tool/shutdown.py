@@ -96,7 +96,8 @@ def session_mountpoints(mds: list[str]) -> list[str]:
         return []
     finally:
         client.close()
-    return [one.mountpoint for one in sessions if one.host == socket.gethostname()]
+    here = socket.gethostname()
+    return [one.mountpoint for one in sessions if one.host == here and not one.retained_since_ns]
 
 
 @dataclass(slots=True)

@@ -85,7 +85,7 @@ def _from_mds(client: BlockingClient, found: _Found) -> None:
             if not one.leader and one.group_id not in leaderless
         ]
     for session in client.call(stub, "ListSessions", mds_pb2.ListSessionsRequest()).sessions:
-        if not session.ending and not _has_died(session):
+        if not session.ending and not session.retained_since_ns and not _has_died(session):
             metrics = session.metrics_address
             more = _process("client", session.session_id.hex(), session.pid, metrics, metrics=metrics)
             found.processes.append(more | {"host": session.host, "mountpoint": session.mountpoint})

@@ -25,6 +25,7 @@ _OPTIONS = [
     ("mds=H:P/H:P", "the MDS; else CURVEFS_MDS"),
     ("ro", "read-only"),
     ("noallow_other", "for this user only"),
+    ("writeback", "fsync is durable in cache_dir; the object store follows"),
     *((f"{name}={default}", meaning) for name, default, meaning in describe_options()),
 ]
 _EPILOG = "\b\nMount options and their defaults:\n" + "\n".join(f"  {name:<22} {text}" for name, text in _OPTIONS)

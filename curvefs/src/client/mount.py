@@ -10,7 +10,7 @@ import ctypes
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -21,7 +21,7 @@ import structlog
 import trio
 from prometheus_client import CollectorRegistry
 
-from ...proto import mds_pb2
+from ...proto import mds_pb2, mds_pb2_grpc
 from ..common.addresses import parse_address
 from ..common.clock import SystemClock
 from ..common.data_keys import check_key, read_key
@@ -33,6 +33,9 @@ from ..object.url import open_store
 from ..rpc.blocking import BlockingClient
 from ..slices.block_formats import block_format
 from ..slices.geometry import Geometry
+from . import control, runtime
+from .cache.disk_cache import CacheConfig, DiskCache
+from .cache.staging import Staging, StagingFailed
 from .data.data_path import DataConfig, DataPath
 from .fuse import binding
 from .metadata.cache import MetadataCache
@@ -50,6 +53,7 @@ log = structlog.get_logger()
 
 MDS_DEADLINE_S = 10.0
 READY_DEADLINE_S = 30.0
+FOUND_STAGED_WAIT_S = 45.0  # what was staged before is read from the disk if it takes longer to store it
 REQUESTS_MAX = 500  # of the kernel, answered at once
 READ_AHEAD_KIB = 1024
 M_MMAP_THRESHOLD = -3  # malloc.h
@@ -68,6 +72,19 @@ class _Parts:
     data: DataPath
     vfs: Vfs
     binding: binding.Binding
+    staging: Staging | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What a mount stands on before it has a session."""
+
+    metrics: ClientMetrics
+    registry: CollectorRegistry
+    metrics_address: str
+    mds: BlockingClient
+    disk: DiskCache | None
+    staging: Staging | None
 
 
 def run_mount(config: MountConfig, ready: Callable[[], None]) -> None:
@@ -79,9 +96,19 @@ def run_mount(config: MountConfig, ready: Callable[[], None]) -> None:
     registry = CollectorRegistry()
     metrics = ClientMetrics(registry)
     metrics_address = _serve_metrics(metrics, config.metrics)
-    session = _open_session(config, metrics_address)
+    mds = BlockingClient(config.mds, deadline_s=MDS_DEADLINE_S)
+    disk = _open_cache(config, mds)
     try:
-        parts = _wire(config, session, metrics, registry)
+        _run(config, ready, _Ground(metrics, registry, metrics_address, mds, disk, _open_staging(config, disk)))
+    finally:
+        if disk is not None:
+            disk.close()
+
+
+def _run(config: MountConfig, ready: Callable[[], None], ground: _Ground) -> None:
+    session = _open_session(config, ground)
+    try:
+        parts = _wire(config, session, ground)
         options = set(config.kernel_options) | ({"ro"} if config.read_only else set())
         if config.allow_other:
             options.add("allow_other")
@@ -90,7 +117,7 @@ def run_mount(config: MountConfig, ready: Callable[[], None]) -> None:
         except RuntimeError as error:
             raise StartupError(f"cannot mount on {config.mountpoint}: {error}", ExitCode.MOUNTPOINT) from error
     except BaseException:
-        trio.run(session.close)
+        trio.run(partial(session.close, end_identity=False))
         raise
     try:
         trio.run(_serve, parts, config, ready)
@@ -137,22 +164,34 @@ def _serve_metrics(metrics: ClientMetrics, listen: str) -> str:
         raise StartupError(f"cannot serve metrics on {listen}: {error.strerror}", ExitCode.ADDRESS_IN_USE) from error
 
 
-def _open_session(config: MountConfig, metrics_address: str) -> MountSession:
+def _open_session(config: MountConfig, ground: _Ground) -> MountSession:
+    staging = ground.staging
     session = MountSession(
-        BlockingClient(config.mds, deadline_s=MDS_DEADLINE_S),
+        ground.mds,
         mds_pb2.OpenSessionRequest(
             name=config.fs_name,
             host=socket.gethostname(),
             pid=os.getpid(),
             mountpoint=config.mountpoint,
             read_only=config.read_only,
-            metrics_address=metrics_address,
+            metrics_address=ground.metrics_address,
             version=version("curvefs"),
+            identity=staging.identity if staging is not None else b"",
+            continues=staging is not None and staging.found_identity,
         ),
         SystemClock(),
+        new_identity=staging.renew_identity if staging is not None else bytes,
     )
-    try:
+    with _refusals(config):
         session.open_blocking()
+    return session
+
+
+@contextlib.contextmanager
+def _refusals(config: MountConfig) -> Iterator[None]:
+    """Say what the MDS refuses as a person is to read it."""
+    try:
+        yield
     except NotFound as error:
         raise StartupError(f"there is no filesystem '{config.fs_name}'", ExitCode.NOT_FOUND) from error
     except Unreachable as error:
@@ -161,10 +200,38 @@ def _open_session(config: MountConfig, metrics_address: str) -> MountSession:
         raise StartupError(str(error), ExitCode.BUSY) from error
     except CurveFSError as error:
         raise StartupError(f"the MDS refuses the mount: {error}", ExitCode.REFUSED) from error
-    return session
 
 
-def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, registry: CollectorRegistry) -> _Parts:
+def _open_cache(config: MountConfig, mds: BlockingClient) -> DiskCache | None:
+    if not config.cache_folders:
+        return None
+    with _refusals(config):
+        request = mds_pb2.GetFilesystemRequest(name=config.fs_name)
+        reply = mds.call(mds_pb2_grpc.MdsServiceStub, "GetFilesystem", request)
+    folders = tuple(map(Path, config.cache_folders))
+    cache = DiskCache(CacheConfig(folders, config.cache_size, config.free_space), UUID(bytes=reply.filesystem.uuid))
+    cache.start()
+    return cache
+
+
+def _open_staging(config: MountConfig, disk: DiskCache | None) -> Staging | None:
+    """Return the staging of a write-back mount, or what one has left in the first cache folder."""
+    if disk is None:
+        return None
+    places = [folder.path / "staging" for folder in disk.folders]
+    for place in places[0 if config.read_only else 1 :]:
+        if place.exists() and any(place.glob("*.slice")):
+            log.error("slices are staged that this mount does not publish: mount with this cache_dir first, read-write")
+    if config.read_only or not (config.writeback or places[0].exists()):
+        return None
+    try:
+        return Staging(places[0], size_max=config.writeback_size, free_space=config.free_space, random_bytes=os.urandom)
+    except StagingFailed as error:
+        raise StartupError(f"cannot stage in {places[0]}: {error}", ExitCode.DATA_FOLDER) from error
+
+
+def _wire(config: MountConfig, session: MountSession, ground: _Ground) -> _Parts:
+    metrics, registry = ground.metrics, ground.registry
     filesystem = session.filesystem
     data_key = _data_key(config, filesystem)
     try:
@@ -196,6 +263,7 @@ def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, re
             uploads_max=config.uploads,
             downloads_max=config.downloads,
             data_key=data_key,
+            write_back=config.writeback,
         ),
         store,
         SliceCalls(metadata),
@@ -206,6 +274,8 @@ def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, re
             block_format=filesystem.block_format,
         ),
         registry=registry,
+        disk=ground.disk,
+        staging=ground.staging,
     )
     vfs = Vfs(filesystem, metadata, data, view)
     bound = binding.Binding(
@@ -216,7 +286,7 @@ def _wire(config: MountConfig, session: MountSession, metrics: ClientMetrics, re
         negative_timeout_s=config.negative_timeout,
     )
     vfs.drop_inode = data.drop_inode = bound.drop_inode
-    return _Parts(session, store, router, metadata, data, vfs, bound)
+    return _Parts(session, store, router, metadata, data, vfs, bound, ground.staging)
 
 
 async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) -> None:
@@ -225,15 +295,33 @@ async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) 
         await background.start(parts.data.run)
         background.start_soon(parts.metadata.reservations.run)
         await _check_metadata(parts)
+        if parts.staging is not None:
+            await parts.data.adopt_staged()
+            await parts.data.publish_staged(FOUND_STAGED_WAIT_S)
         async with trio.open_nursery() as serving:
             serving.start_soon(_stop_on_signal)
             serving.start_soon(_announce, config.mountpoint, ready)
+            if parts.data.warm_up is not None:
+                serving.start_soon(control.serve, runtime.control_path(config.mountpoint), parts.data.warm_up)
             await binding.serve(REQUESTS_MAX)
             serving.cancel_scope.cancel()
         log.info("unmounted; storing what is left", mountpoint=config.mountpoint)
         await parts.vfs.close()
-        await parts.session.close()
+        await _close_session(parts, config)
         background.cancel_scope.cancel()
+
+
+async def _close_session(parts: _Parts, config: MountConfig) -> None:
+    """End the session, and the identity of a write-back mount unless it leaves something staged."""
+    if parts.staging is None:
+        await parts.session.close()
+        return
+    await parts.data.publish_staged(config.writeback_wait)
+    if parts.data.holds_staged:
+        log.warning("slices stay staged; the next mount with this cache_dir publishes them", folder=parts.staging.path)
+        await parts.session.close(end_identity=False)
+    elif await parts.session.close():
+        parts.staging.forget_identity()
 
 
 async def _check_metadata(parts: _Parts) -> None:

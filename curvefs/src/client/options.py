@@ -24,6 +24,14 @@ _IGNORED = frozenset(
 # What the kernel enforces itself, each with the option that it takes back.
 _KERNEL = {"dev": "nodev", "suid": "nosuid", "exec": "noexec", "sync": "async", "dirsync": "nodirsync"}
 _KERNEL_OPPOSITE = _KERNEL | {off: on for on, off in _KERNEL.items()}
+_FLAGS: dict[str, dict[str, Any]] = {
+    "ro": {"read_only": True},
+    "rw": {"read_only": False},
+    "allow_other": {"allow_other": True},
+    "noallow_other": {"allow_other": False},
+    "writeback": {"writeback": True},
+    "nowriteback": {"writeback": False},
+}
 _SIZE = re.compile(r"^([0-9]+)([KMGT]?)(?:i?B)?$", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 MEMORY_MIN = 32 << 20
@@ -40,6 +48,7 @@ class MountConfig:
     mds: list[str]
     read_only: bool = False
     allow_other: bool = True
+    writeback: bool = False  # fsync is durable on the first folder of the disk cache; the store follows
     kernel_options: tuple[str, ...] = ()  # of the kernel's own: nosuid, noexec, ...; libfuse adds nosuid and nodev
     attr_timeout: float = field(default=1.0, metadata={"help": "how long attributes are trusted"})
     entry_timeout: float = field(default=1.0, metadata={"help": "how long names are trusted"})
@@ -50,15 +59,30 @@ class MountConfig:
     metadata_timeout: float = field(default=60.0, metadata={"help": "how long a metaserver may be away before EIO"})
     uploads: int = field(default=16, metadata={"help": "blocks stored at once"})
     downloads: int = field(default=16, metadata={"help": "blocks fetched at once"})
+    cache_dir: str = field(default="", metadata={"help": "folders of the disk cache, A:B; none: no disk cache"})
+    cache_size: int = field(
+        default=20 << 30, metadata={"help": "bytes the disk cache may take, as far as there is room"}
+    )
+    writeback_size: int = field(
+        default=10 << 30, metadata={"help": "bytes staged with writeback, before writes slow down"}
+    )
+    writeback_wait: float = field(default=300.0, metadata={"help": "how long an unmount waits for what is staged"})
+    free_space: float = field(default=0.1, metadata={"help": "share of a cache disk that stays free"})
     profile: str = field(default="", metadata={"help": "profile with the object store's credentials"})
     key_file: str = field(default="", metadata={"help": "the key of an encrypted filesystem"})
     log: str = field(default="", metadata={"help": "log file; else /var/log/curvefs/NAME.log, standard error with -f"})
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error"})
     metrics: str = field(default="127.0.0.1:0", metadata={"help": "HOST:PORT of the metrics page"})
 
+    @property
+    def cache_folders(self) -> tuple[str, ...]:
+        """Return the folders of the disk cache, each once."""
+        return tuple(dict.fromkeys(filter(None, self.cache_dir.split(":"))))
+
 
 _OWN = {one.name: one for one in fields(MountConfig) if "help" in one.metadata}
 _MINIMUM = {"memory": MEMORY_MIN}
+_MAXIMUM = {"free_space": 0.99}
 
 
 def parse_options(fs_name: str, mountpoint: str, text: str, *, mds_fallback: str = "") -> MountConfig:
@@ -71,10 +95,8 @@ def parse_options(fs_name: str, mountpoint: str, text: str, *, mds_fallback: str
         match key:
             case "mds":
                 mds = value
-            case "ro" | "rw":
-                config = replace(config, read_only=key == "ro")
-            case "allow_other" | "noallow_other":
-                config = replace(config, allow_other=key == "allow_other")
+            case _ if key in _FLAGS:
+                config = replace(config, **_FLAGS[key])
             case "allow_root":
                 raise StartupError("option 'allow_root' is not supported; allow_other is the default", ExitCode.USAGE)
             case _ if key in _KERNEL_OPPOSITE:
@@ -90,8 +112,18 @@ def parse_options(fs_name: str, mountpoint: str, text: str, *, mds_fallback: str
         raise StartupError(f"unknown mount option{'s'[: len(unknown) - 1]} {', '.join(unknown)}", ExitCode.USAGE)
     if not mds:
         raise StartupError("no MDS is given: -o mds=HOST:PORT or CURVEFS_MDS", ExitCode.USAGE)
+    _check_cache(config)
     parse_address(config.metrics)
     return replace(config, mds=parse_addresses(mds))
+
+
+def _check_cache(config: MountConfig) -> None:
+    if any(not part.startswith("/") for part in config.cache_folders):
+        raise StartupError(f"mount option 'cache_dir': '{config.cache_dir}': paths are absolute", ExitCode.USAGE)
+    if config.writeback and not config.cache_folders:
+        raise StartupError("mount option 'writeback' needs cache_dir, where it keeps what is written", ExitCode.USAGE)
+    if config.writeback and config.read_only:
+        raise StartupError("mount options 'writeback' and 'ro' contradict each other", ExitCode.USAGE)
 
 
 def format_options(config: MountConfig) -> str:
@@ -104,6 +136,8 @@ def format_options(config: MountConfig) -> str:
         parts.append("ro")
     if not config.allow_other:
         parts.append("noallow_other")
+    if config.writeback:
+        parts.append("writeback")
     parts += config.kernel_options
     for name, one in _OWN.items():
         value = getattr(config, name)
@@ -157,7 +191,7 @@ def _with(config: MountConfig, key: str, value: str | None) -> MountConfig:
                 parsed = value
     except ValueError:
         raise StartupError(f"mount option '{key}': '{value}' is no number", ExitCode.USAGE) from None
-    if isinstance(parsed, float) and not 0 <= parsed <= SECONDS_MAX:
+    if isinstance(parsed, float) and not 0 <= parsed <= _MAXIMUM.get(key, SECONDS_MAX):
         raise StartupError(f"mount option '{key}': '{value}' is out of range", ExitCode.USAGE)
     if isinstance(parsed, int) and not _MINIMUM.get(key, 1) <= parsed <= SIZE_MAX:
         least = "32M" if key == "memory" else "1"

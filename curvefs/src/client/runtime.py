@@ -108,5 +108,10 @@ def _read(mountpoint: str) -> dict[str, Any]:
     return said if isinstance(said, dict) and {"pid", "started"} <= said.keys() else {}
 
 
+def control_path(mountpoint: str) -> Path:
+    """Return where the client of a mountpoint listens to its owner."""
+    return _path(mountpoint).with_suffix(".socket")
+
+
 def _path(mountpoint: str) -> Path:
     return folder() / (hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:32] + ".json")

@@ -24,6 +24,7 @@ class MdsConfig(BaseModel):
     copysets_per_metaserver: int = Field(1, ge=1, le=64)
     partition_count: int = Field(12, ge=1, le=64)
     session_lease_ms: int = Field(60_000, ge=1000, le=3_600_000)
+    writeback_retention_s: int = Field(7 * 86_400, ge=1)  # how long what a write-back mount staged may be published
     sessions_max: int = Field(100_000, ge=1)
     filesystems_max: int = Field(10_000, ge=1)
     heartbeat_interval_ms: int = Field(2000, ge=100, le=60_000)

@@ -41,7 +41,9 @@ class Metrics:
         for name, value in mds_pb2.FilesystemState.items():
             self._filesystems.labels(name.lower()).set(states.count(value))
         ending = sum(session.ending for session in state.sessions.values())
-        self._sessions.labels("live").set(len(state.sessions) - ending)
+        retained = sum(session.retained_since_ns != 0 for session in state.sessions.values())
+        self._sessions.labels("live").set(len(state.sessions) - ending - retained)
+        self._sessions.labels("retained").set(retained)
         self._sessions.labels("ending").set(ending)
         leaders = [views.leader(group_id) for group_id, _ in state.copysets.items()]
         self._copysets.labels("led").set(sum(leader != 0 for leader in leaders))

@@ -104,6 +104,7 @@ class Mds:
             self.recovery,
             clock=clock,
             lease_ms=config.session_lease_ms,
+            retention_s=config.writeback_retention_s,
             count_max=config.sessions_max,
             random_bytes=world.random_bytes,
             random=world.random,

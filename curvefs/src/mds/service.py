@@ -100,7 +100,7 @@ class MdsService(MdsServiceServicer):
 
     @answers(pb.CloseSessionReply)
     async def CloseSession(self, request: pb.CloseSessionRequest) -> pb.CloseSessionReply:
-        await self._sessions.close(request.session_id)
+        await self._sessions.close(request.session_id, end_identity=request.end_identity)
         return pb.CloseSessionReply()
 
     @answers(pb.ListSessionsReply)

@@ -13,6 +13,11 @@ adds that while to every lease, as after a restart.
 
 In recovery no session begins or ends, and a mount that renews one that the store has forgotten has it taken up again.
 
+A write-back mount has an identity that outlives its sessions (rule 9): it owns the chunk ids of what is staged on the
+mount's disk. When its last session is over, that one's record is retained, and ends with the identity after the
+retention, or when an operator or the mount itself says so. One session at a time has an identity: a new one ends the
+one before.
+
 A token expires with the lease it was issued for, so what a group accepts without asking ends by itself too.
 """
 
@@ -68,6 +73,7 @@ class Sessions:
         *,
         clock: Clock,
         lease_ms: int,
+        retention_s: int,
         count_max: int,
         random_bytes: Callable[[int], bytes],
         random: Callable[[], float],
@@ -78,6 +84,7 @@ class Sessions:
         self._recovery = recovery
         self._clock = clock
         self._lease_ms = lease_ms
+        self._retention_ns = retention_s * 10**9
         self._count_max = count_max
         self._random_bytes = random_bytes
         self._leases: dict[bytes, _Lease] = {}
@@ -86,7 +93,7 @@ class Sessions:
         for session in state.sessions.values():
             if session.ending:
                 self._pursue(session)
-            else:
+            elif not session.retained_since_ns:
                 self._renew(session)
 
     # --------------------------------------------------------------------------------------- one session
@@ -95,12 +102,15 @@ class Sessions:
         """Begin a session; return it and its token.
 
         Raises NotFound (no such filesystem, or not ready), ResourceBusy (an exclusive mount is or would be broken),
-        Overloaded (too many sessions), Unavailable (in recovery).
+        Overloaded (too many sessions), Unavailable (in recovery), SessionEnded (its identity is over).
         """
         self._recovery.check()
         session_id = self._random_bytes(SESSION_ID_SIZE)
         session = await self._state.change(lambda change: self._begin(change, request, session_id))
         self._renew(session)
+        for other in self._state.sessions_of(session.fs_id) if request.identity else []:
+            if other.identity == request.identity and other.session_id != session_id:
+                await self._end(other.session_id, lambda _: True)
         _log.info("a session began", session=session_id.hex(), fs=request.name, host=session.host)
         return self.shown(session), self._token(session)
 
@@ -117,18 +127,21 @@ class Sessions:
             session = await self._take_up(session_id, token, was or pb.MountSession())
         if session is None:
             self._recovery.check_settled(unheard=False)
-        if session is None or session.ending:
+        if session is None or session.ending or session.retained_since_ns:
             raise SessionEnded("the session has ended: it was closed, or not renewed in time")
         self._renew(session)
         return self._token(session), session.lease_ms
 
-    async def close(self, session_id: bytes) -> None:
-        """End a session because its mount is gone. Idempotent. Raises Unavailable (in recovery)."""
+    async def close(self, session_id: bytes, *, end_identity: bool = False) -> None:
+        """End a session because its mount is gone; also its identity, if so said. Idempotent.
+
+        Raises Unavailable (in recovery).
+        """
         self._recovery.check()
         session = self._state.sessions.get(session_id)
         if session is None:
             return
-        groups = await self._end(session_id, lambda _: True)
+        groups = await self._end(session_id, lambda _: True, end_identity=end_identity)
         if session.exclusive:
             for group_id in groups:
                 await self.endings.finished(group_id, _EXCLUSIVE_END_S)
@@ -148,6 +161,19 @@ class Sessions:
             if session := self._state.sessions.get(session_id):
                 _log.warning("a session was not renewed in time", session=session_id.hex(), host=session.host)
             await self._end(session_id, lambda lease: lease is not None and lease.deadline_s <= now_s)
+        return len(due) + await self._expire_identities()
+
+    async def _expire_identities(self) -> int:
+        oldest_ns = self._clock.time_ns() - self._retention_ns
+        due = [one for one in self._state.sessions.values() if 0 < one.retained_since_ns <= oldest_ns]
+        for one in due:
+            _log.error(
+                "what a write-back mount has staged was not published within the retention, and will not be",
+                session=one.session_id.hex(),
+                host=one.host,
+                mountpoint=one.mountpoint,
+            )
+            await self._end(one.session_id, lambda _: True, end_identity=True)
         return len(due)
 
     def keep_all(self) -> None:
@@ -172,7 +198,9 @@ class Sessions:
     def is_over(self, session_id: bytes) -> bool:
         """Return whether a group that serves this session must end it."""
         session = self._state.sessions.get(session_id)
-        return session is None or session.ending
+        if session is not None:
+            return session.ending or session.retained_since_ns != 0
+        return not any(one.identity == session_id for one in self._state.sessions.values())
 
     # -------------------------------------------------------------------------------------------- inside
 
@@ -188,10 +216,11 @@ class Sessions:
         _check_sizes(request)
         for other in self._state.sessions_of(filesystem.fs_id):
             # One that is ending may still change things until every group confirmed.
-            if request.exclusive or other.exclusive:
+            if (request.exclusive or other.exclusive) and not _is_before(other, request.identity):
                 raise ResourceBusy(
                     f"filesystem '{request.name}' is mounted {_told(other)}, and one of both is exclusive"
                 )
+        self._continue(change, filesystem.fs_id, request)
         session = pb.MountSession(
             format=FORMAT,
             session_id=session_id,
@@ -210,6 +239,17 @@ class Sessions:
         )
         change.put(self._state.sessions, session_id, session)
         return session
+
+    def _continue(self, change: Change, fs_id: int, request: pb.OpenSessionRequest) -> None:
+        """Check an identity, and let the new session have it. Raises SessionEnded."""
+        before = [
+            one for one in self._state.sessions_of(fs_id) if request.identity and one.identity == request.identity
+        ]
+        if any(one.ending_identity for one in before) or (request.continues and not before):
+            raise SessionEnded("the write-back identity is over: nobody continued it in time, or it was ended")
+        for one in before:
+            if one.retained_since_ns:
+                change.delete(self._state.sessions, one.session_id)
 
     async def _take_up(self, session_id: bytes, token: bytes, was: pb.MountSession) -> pb.MountSession:
         """Return a session that the store has forgotten, stored again.
@@ -234,6 +274,8 @@ class Sessions:
             ending=False,
         )
         session.ClearField("ending_groups")
+        session.ClearField("retained_since_ns")
+        session.ClearField("ending_identity")
 
         def decide(change: Change) -> pb.MountSession:
             known = self._state.sessions.get(session_id)
@@ -255,18 +297,24 @@ class Sessions:
             session_id=session.session_id,
             expires_ns=self._clock.time_ns() + session.lease_ms * 1_000_000,
             read_only=session.read_only,
+            identity=session.identity,
         )
         return tokens.sign(self._state.authority.cluster.secret, token)
 
-    async def _end(self, session_id: bytes, still: Callable[[_Lease | None], bool]) -> list[int]:
+    async def _end(
+        self, session_id: bytes, still: Callable[[_Lease | None], bool], *, end_identity: bool = False
+    ) -> list[int]:
         """Store the end of a session if ``still`` holds for its lease; return the groups to be told."""
 
         def decide(change: Change) -> pb.MountSession | None:
             session = self._state.sessions.get(session_id)
             if session is None or session.ending or not still(self._leases.get(session_id)):
                 return None
+            if session.retained_since_ns and not end_identity:
+                return None
             groups = sorted({partition.group_id for partition in self._state.partitions_of(session.fs_id)})
-            ending = changed(self.shown(session), ending=True)
+            ending = changed(self.shown(session), ending=True, retained_since_ns=0)
+            ending.ending_identity = end_identity and bool(session.identity)
             ending.ending_groups.extend(groups)
             if groups:
                 change.put(self._state.sessions, session_id, ending)
@@ -289,6 +337,9 @@ class Sessions:
     async def _tell_group(self, group_id: int) -> None:
         waiting = [session.session_id for session in self._state.sessions.values() if group_id in session.ending_groups]
         for session_id in waiting:
+            session = self._state.sessions.get(session_id)
+            if session is not None and session.ending_identity:
+                await self._fleet.end_session(self._views.addresses(group_id), group_id, session.identity)
             await self._fleet.end_session(self._views.addresses(group_id), group_id, session_id)
             await self._state.change(lambda change, one=session_id: self._confirm(change, one, group_id))  # type: ignore[misc] # a lambda's default
 
@@ -300,16 +351,31 @@ class Sessions:
         rest.ending_groups.remove(group_id)
         if rest.ending_groups:
             change.put(self._state.sessions, session_id, rest)
+        elif rest.identity and not rest.ending_identity and not self._has_heir(rest):
+            retained = changed(rest, ending=False, retained_since_ns=self._clock.time_ns())
+            change.put(self._state.sessions, session_id, retained)
         else:
             change.delete(self._state.sessions, session_id)
+
+    def _has_heir(self, session: pb.MountSession) -> bool:
+        """Say whether another session has the identity of one that is over."""
+        return any(
+            one.identity == session.identity and one.session_id != session.session_id
+            for one in self._state.sessions_of(session.fs_id)
+        )
 
 
 def _check_sizes(said: pb.OpenSessionRequest | pb.MountSession) -> None:
     for field in (said.host, said.mountpoint, said.metrics_address, said.version):
         if len(field) > 4096:
             raise InvalidArgument("host, mountpoint, metrics address and version are at most 4096 characters each")
-    if len(said.identity) > 4096:
-        raise InvalidArgument("an identity is at most 4096 bytes")
+    if len(said.identity) not in (0, SESSION_ID_SIZE):
+        raise InvalidArgument(f"an identity has {SESSION_ID_SIZE} bytes")
+
+
+def _is_before(other: pb.MountSession, identity: bytes) -> bool:
+    """Say whether a session is over, and only kept for an identity that a new one continues."""
+    return bool(identity) and other.identity == identity and other.retained_since_ns != 0
 
 
 def _told(session: pb.MountSession) -> str:

@@ -196,7 +196,9 @@ class SessionStream:
             if record is None and self._has_expired(token):
                 raise TokenRefused("the session token has expired")
             if record is None or record.ended_ns:  # the entry of an ended one is refused
-                command = state_pb2.OpenSessionCommand(fs_id=token.fs_id, session_id=token.session_id)
+                command = state_pb2.OpenSessionCommand(
+                    fs_id=token.fs_id, session_id=token.session_id, identity=token.identity
+                )
                 check(await awaiting.run(group, state_pb2.Entry(format=1, open_session=command), _LANE_DEADLINE_S))
                 record = await _session(group, token.session_id)
             if record is None or record.fs_id != token.fs_id:

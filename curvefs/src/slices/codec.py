@@ -25,7 +25,9 @@ from .compression import Compression, compressor, decompressor
 from .framing import SEGMENT_SIZE
 from .seals import NONCE_SIZE, Checksum, Encryption, Seal
 
-Fetch = Callable[[int, int], bytes]  # offset and size in the object; shorter at its end only
+# Offset and size in the object, shorter at its end only. None: to its end. All of a block is asked for as all of its
+# object, which is what a cache below keeps.
+Fetch = Callable[[int, int | None], bytes]
 Offsets = list[int]  # where each sealed segment begins in the object, and where the last one ends
 
 INDEXES_MAX = 4096
@@ -77,16 +79,17 @@ class BlockCodec:
         assert start % SEGMENT_SIZE == 0, start
         assert 0 < size <= block_length - start, (start, size, block_length)
         chosen = block_format(number)
+        whole = size == block_length
         if number == framing.FORMAT:
             at, framed_size = framing.framed_range(start, size, block_length)
-            return framing.decode(fetch(at, framed_size), size)
+            return framing.decode(fetch(at, None if whole else framed_size), size)
         seal = self._seal(chosen, name)
         first = start // SEGMENT_SIZE
         sizes = [min(SEGMENT_SIZE, start + size - at) for at in range(start, start + size, SEGMENT_SIZE)]
         if chosen.compression is Compression.NONE:
             at = first * (SEGMENT_SIZE + seal.overhead)
             borders = list(accumulate((one + seal.overhead for one in sizes), initial=at))
-            stored = memoryview(fetch(at, borders[-1] - at))
+            stored = memoryview(fetch(at, None if whole else borders[-1] - at))
         else:
             borders, stored = self._fetch_compressed(name, seal, (first, len(sizes)), block_length, fetch)
         expected = borders[-1] - borders[0]
@@ -113,13 +116,14 @@ class BlockCodec:
     ) -> tuple[Offsets, memoryview]:
         """Return the borders of some segments (first and count), and their bytes."""
         first, count = wanted
+        whole = (first, count) == (0, _count(block_length))
         head = _index_size(block_length)
         offsets = self._known(name)
         if offsets is None:
             end = (first + count) * SEGMENT_SIZE
-            guessed = end <= _GUESS_SIZE or (first == 0 and count == _count(block_length))
+            guessed = whole or end <= _GUESS_SIZE
             most = head + min(end, block_length) + (first + count) * seal.overhead
-            begun = memoryview(fetch(0, most if guessed else head))
+            begun = memoryview(fetch(0, None if whole else most if guessed else head))
             offsets = _offsets(begun[:head], block_length, seal.overhead)
             self._remember(name, offsets)
             if guessed:
@@ -128,6 +132,8 @@ class BlockCodec:
                 last = first + count == len(offsets) - 1
                 return borders, begun[borders[0] : None if last else borders[-1]]
         borders = offsets[first : first + count + 1]
+        if whole:
+            return borders, memoryview(fetch(0, None))[borders[0] :]
         return borders, memoryview(fetch(borders[0], borders[-1] - borders[0]))
 
     def _known(self, name: str) -> Offsets | None:

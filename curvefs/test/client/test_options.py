@@ -175,3 +175,32 @@ def test_sizes_are_powers_of_1024(number, unit):
 def test_other_texts_are_no_sizes(text):
     with pytest.raises(ValueError):
         parse_size(text)
+
+
+def test_cache_folders_are_separated_by_colons_and_count_once():
+    config = parse("cache_dir=/a:/b:/a,cache_size=5G,free_space=0.2")
+    assert config.cache_folders == ("/a", "/b")
+    assert (config.cache_size, config.free_space) == (5 << 30, 0.2)
+    assert parse("").cache_folders == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cache_dir=a", "paths are absolute"),
+        ("cache_dir=/a:b", "paths are absolute"),
+        ("cache_dir=/a,free_space=1", "out of range"),
+        ("cache_dir=/a,cache_size=x", "no number"),
+        ("writeback", "needs cache_dir"),
+        ("writeback,cache_dir=/a,ro", "contradict each other"),
+    ],
+)
+def test_options_of_the_cache_that_make_no_sense_are_refused(text, said):
+    assert said in refusal(f"mds=h:1,{text}")
+
+
+def test_writeback_is_off_until_said_and_goes_over_to_the_background():
+    assert not parse("cache_dir=/a").writeback
+    config = parse("cache_dir=/a,writeback,writeback_size=1G")
+    assert config.writeback
+    assert parse_options("demo", "/mnt", format_options(config)) == config

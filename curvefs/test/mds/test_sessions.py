@@ -33,13 +33,13 @@ async def ended_everywhere(lab: MdsLab) -> None:
 
 async def test_session_and_its_token_say_the_same(mds, metaserver):
     made = await mds.create()
-    request = pb.OpenSessionRequest(name="demo", host="h", pid=3, mountpoint="/m", read_only=True, identity=b"i")
+    request = pb.OpenSessionRequest(name="demo", host="h", pid=3, mountpoint="/m", read_only=True, identity=b"i" * 16)
     session, token = await mds.mds.sessions.open(request)
     said = tokens.verify(mds.mds.state.authority.cluster.secret, token)
     assert (said.fs_id, said.session_id, said.read_only) == (made.fs_id, session.session_id, True)
     assert said.expires_ns == mds.clock.time_ns() + 60 * 10**9
     assert (session.host, session.pid, session.mountpoint, session.lease_ms) == ("h", 3, "/m", 60_000)
-    assert (session.identity, len(session.session_id)) == (b"i", 16)
+    assert (session.identity, len(session.session_id)) == (b"i" * 16, 16)
 
 
 async def test_session_of_an_unknown_filesystem_is_refused(mds):

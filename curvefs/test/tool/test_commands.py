@@ -335,6 +335,7 @@ def test_a_client_of_this_machine_that_is_gone_is_not_listed(cluster):
         mds_pb2.MountSession(session_id=b"\2", host=socket.gethostname(), pid=os.getpid()),
         mds_pb2.MountSession(session_id=b"\3", host="elsewhere", pid=gone.pid),
         mds_pb2.MountSession(session_id=b"\4", host="elsewhere", pid=gone.pid, ending=True),
+        mds_pb2.MountSession(session_id=b"\5", host="elsewhere", pid=gone.pid, retained_since_ns=1),
     ]
     assert [one["id"] for one in run_json("status")["processes"] if one["role"] == "client"] == ["02", "03"]
 

@@ -152,7 +152,10 @@ class Fleet:
 
     @cached_property
     def mounts(self) -> list[Row]:
-        """Return the mounts, also those whose end not all groups have confirmed yet."""
+        """Return the mounts, also those whose end not all groups have confirmed yet.
+
+        A retained one is over, but what it has staged may still be published.
+        """
         reply = self._client.call(_MDS, "ListSessions", mds_pb2.ListSessionsRequest())
         return [
             {
@@ -164,6 +167,7 @@ class Fleet:
                 "version": one.version,
                 "read_only": one.read_only,
                 "ending": one.ending,
+                "retained_since": time_text(one.retained_since_ns) if one.retained_since_ns else "",
                 "opened": time_text(one.opened_ns),
                 "metrics": one.metrics_address,
             }

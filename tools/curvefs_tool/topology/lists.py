@@ -65,6 +65,6 @@ list_partitions = _listing(
 list_mounts = _listing(
     "mounts",
     lambda fleet: fleet.mounts,
-    ["session", "filesystem", "host", "mountpoint", "pid", "version", "read_only", "ending"],
+    ["session", "filesystem", "host", "mountpoint", "pid", "version", "read_only", "ending", "retained_since"],
     "List the mounts.",
 )

@@ -9,6 +9,9 @@ What is written waits in memory, is stored in blocks, then published; what is re
     read_cache.py   blocks and pieces of blocks in memory
     readahead.py    what a sequential reader will want next (pure)
     slice_lists.py  cached slice lists of a file
+    write_back.py   staging on the cache disk instead of storing
+    staged.py       slices of a file that are staged, not published yet
+    warm_up.py      filling the disk cache
     publishing.py   storing dirty runs and publishing them in order
     reading.py      reads of one file: published slices, dirty runs over them
     file_data.py    one open file: write, flush, truncate; its readers

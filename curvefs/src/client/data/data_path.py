@@ -12,27 +12,38 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 import trio
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ....proto import metaserver_pb2 as pb
+from ....proto import staging_pb2
 from ...common.clock import Clock, SystemClock
-from ...common.errors import CurveFSError, InvalidArgument
+from ...common.errors import CurveFSError, InvalidArgument, NotFound, StaleHandle
 from ...object.protocol import ObjectStore
 from ...slices.codec import BlockCodec, object_size_max
 from ...slices.geometry import Geometry
+from ..cache.cached_store import CachedStore
+from ..cache.disk_cache import DiskCache, DiskCacheCollector
+from ..cache.staging import Staging
 from .budget import MemoryBudget
 from .file_data import WRITE_STEP, FileData, Services
 from .interfaces import SliceMetadata
 from .read_cache import ReadCache
 from .store_calls import StoreCalls
+from .warm_up import WarmUp
+from .write_back import WriteBack, WriteBackCollector
+
+log = structlog.get_logger()
 
 FLUSH_AGE_S = 5.0
 FLUSH_TICK_S = 1.0
 HURRY_TICK_S = 0.01
 BACKGROUND_FILES_MAX = 16  # drained at once
+ADOPTED_AT_ONCE = 32  # files
+PROGRESS_S, STAGED_TICK_S = 5.0, 0.05
 RETRY_S_FIRST, RETRY_S_MAX = 1.0, 30.0  # between drains of a file that fail
 
 
@@ -48,6 +59,7 @@ class DataConfig:
     uploads_max: int = 16
     downloads_max: int = 16
     data_key: bytes = field(default=b"", repr=False)
+    write_back: bool = False
 
 
 @dataclass(slots=True)
@@ -71,7 +83,10 @@ class DataPath:
         *,
         registry: CollectorRegistry,
         clock: Clock | None = None,
+        disk: DiskCache | None = None,
+        staging: Staging | None = None,
     ) -> None:
+        """disk: the cache below; staging: with write-back, on one of its folders."""
         self._files: dict[int, _Open] = {}
         self._nursery: trio.Nursery | None = None
         self._memory_limit = config.memory_budget
@@ -79,6 +94,10 @@ class DataPath:
         copies = min(
             config.uploads_max * object_size_max(geometry.block_format, geometry.block_size), config.memory_budget // 4
         )
+        if disk is not None:  # and for blocks on their way to the cache disk
+            store = CachedStore(store, disk, staging)
+            copies += disk.limit_memory(config.memory_budget // 8)
+            registry.register(DiskCacheCollector(disk))
         self._budget = MemoryBudget(config.memory_budget - copies)
         if self._budget.limit < 2 * min(WRITE_STEP, geometry.chunk_size):
             raise InvalidArgument(f"a memory budget of {config.memory_budget} bytes is too small")
@@ -89,7 +108,14 @@ class DataPath:
             downloads_max=config.downloads_max,
             random_s=random.random,
         )
-        self._cache = ReadCache(self._budget, calls)
+        self._cache = ReadCache(self._budget, calls, disk.drop if disk else lambda _: None)
+        self._write_back: WriteBack | None = None
+        if disk is not None and staging is not None:
+            self._write_back = WriteBack(staging, disk, calls, geometry, accepts=config.write_back)
+            registry.register(WriteBackCollector(self._write_back))
+        self.warm_up: WarmUp | None = None
+        if disk is not None:
+            self.warm_up = WarmUp(metadata, geometry, disk, calls, self._budget, timeout_s=config.store_timeout_s)
         self._drains = trio.CapacityLimiter(BACKGROUND_FILES_MAX)
         self._clock = clock or SystemClock()
         self.drop_inode: Callable[[int], Awaitable[None]] | None = None
@@ -103,6 +129,7 @@ class DataPath:
             start=self._start,
             shifted=self._shifted,
             store_timeout_s=config.store_timeout_s,
+            write_back=self._write_back,
         )
         registry.register(_DataCollector(self._memory_limit, self._budget, self._cache, calls))
 
@@ -138,6 +165,70 @@ class DataPath:
                 if opened.file.dirty:
                     nursery.start_soon(self._drain, opened)
 
+    # --------------------------------------------------------------------------------------- write-back
+
+    async def adopt_staged(self) -> None:
+        """Take what a mount before this one has staged: it reads as written, and is published in the background.
+
+        Raises StagingFailed, and what keeps the metadata from being read.
+        """
+        if self._write_back is None:
+            return
+        found = await self._write_back.look()
+        if found:
+            log.info("slices were staged by a mount before", slices=len(found), bytes=self._write_back.bytes_waiting)
+        failures: list[CurveFSError] = []
+        limit = trio.CapacityLimiter(ADOPTED_AT_ONCE)
+
+        async def adopt(inode_id: int) -> None:
+            async with limit:
+                try:
+                    await self._adopt(inode_id, by_inode[inode_id])
+                except CurveFSError as error:
+                    failures.append(error)
+
+        by_inode: dict[int, list[tuple[int, staging_pb2.StagedSlice]]] = {}
+        for number, record in found:
+            by_inode.setdefault(record.inode_id, []).append((number, record))
+        async with trio.open_nursery() as nursery:
+            for inode_id in by_inode:
+                nursery.start_soon(adopt, inode_id)
+        if failures:
+            raise failures[0]
+
+    async def _adopt(self, inode_id: int, found: list[tuple[int, staging_pb2.StagedSlice]]) -> None:
+        assert self._write_back is not None, "there is something staged"
+        try:
+            inode, _ = await self._services.metadata.read_slices(inode_id, 0, 1)
+        except (NotFound, StaleHandle):
+            log.info("a file is gone before what was staged of it was published", inode=inode_id)
+            for number, record in found:
+                await self._write_back.forget(number, record, published=False)
+            return
+        opened = self._files[inode_id] = _Open(FileData(inode, self._services))
+        for number, record in found:
+            opened.file.adopt(number, record)
+
+    async def publish_staged(self, timeout_s: float) -> bool:
+        """Wait until nothing is staged any more; False if something is after the timeout. Says how it goes on."""
+        end = trio.current_time() + timeout_s
+        said = trio.current_time()
+        while left := [one for one in self._files.values() if one.file.unpublished]:
+            now = trio.current_time()
+            if now >= end:
+                break
+            if now >= said + PROGRESS_S:
+                said = now
+                waiting = self._write_back.bytes_waiting if self._write_back is not None else 0
+                log.info("storing what is staged", files=len(left), bytes=waiting)
+            await trio.sleep(STAGED_TICK_S)
+        return not left
+
+    @property
+    def holds_staged(self) -> bool:
+        """Say whether something is left on the staging disk that a later mount should find."""
+        return self._write_back is not None and not self._write_back.is_empty
+
     # --------------------------------------------------------------------------------------- background
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -167,14 +258,23 @@ class DataPath:
             chosen = [one for one in dirty if one.file.oldest_dirty_s <= old_s]
             for one in list(self._files.values()):
                 self._forget_if_done(one.file)  # its last drain ended after its last handle
+                if one.file.staged and not one.drained and one.retry_at <= now:
+                    one.drained = True
+                    nursery.start_soon(self._publish, one)
         for one in chosen:
             one.drained = True
             nursery.start_soon(self._drain, one)
 
+    async def _publish(self, opened: _Open) -> None:
+        await self._try(opened, opened.file.publish_staged)
+
     async def _drain(self, opened: _Open) -> None:
+        await self._try(opened, opened.file.flush)
+
+    async def _try(self, opened: _Open, work: Callable[[], Awaitable[None]]) -> None:
         async with self._drains:
             try:
-                await opened.file.flush()
+                await work()
             except CurveFSError:  # logged where it is met
                 opened.retry_at = trio.current_time() + opened.retry_s
                 opened.retry_s = min(2 * opened.retry_s, RETRY_S_MAX)
@@ -186,7 +286,13 @@ class DataPath:
 
     def _forget_if_done(self, file: FileData) -> None:
         opened = self._files.get(file.inode_id)
-        if opened is not None and opened.file is file and not opened.handles and not file.dirty and not file.draining:
+        if (
+            opened is not None
+            and opened.file is file
+            and not opened.handles
+            and not file.unpublished
+            and not file.draining
+        ):
             del self._files[file.inode_id]
 
     def _start(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> None:

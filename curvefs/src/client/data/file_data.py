@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from ....proto import metaserver_pb2 as pb
+from ....proto import staging_pb2
 from ...common.clock import Clock
 from ...common.errors import CurveFSError, FileTooLarge, SessionEnded
 from ...slices.geometry import Geometry
@@ -25,7 +26,9 @@ from .read_cache import ReadCache
 from .readahead import ReadAhead
 from .reading import FileReads
 from .slice_lists import SliceLists
+from .staged import StagedSlices
 from .store_calls import StoreCalls
+from .write_back import WriteBack
 
 LENGTH_MAX = (1 << 62) - 1
 WRITE_STEP = 1 << 20  # more is taken in steps, so that room for it is found however large it is
@@ -47,6 +50,7 @@ class Services:
     start: Callable[..., None]
     shifted: Shifted
     store_timeout_s: float
+    write_back: WriteBack | None = None
 
 
 class FileData:
@@ -61,6 +65,7 @@ class FileData:
         self._lists = SliceLists(inode, services.metadata, services.clock.boottime_s)
         self._runs = DirtyRuns(services.geometry.chunk_size, services.geometry.block_size)
         self._growth = Growth(inode, services.metadata)
+        self._staged = self._staged_slices()
         self._publisher = Publisher(
             inode.inode_id,
             self._runs,
@@ -72,6 +77,8 @@ class FileData:
             budget=services.budget,
             mtime_ns=lambda: self.mtime_ns,
             shifted=services.shifted,
+            staged=self._staged,
+            write_back=services.write_back,
         )
         self._reads = FileReads(
             inode.inode_id,
@@ -82,6 +89,22 @@ class FileData:
             budget=services.budget,
             start=services.start,
             store_timeout_s=services.store_timeout_s,
+            staged=self._staged,
+        )
+
+    def _staged_slices(self) -> StagedSlices | None:
+        services = self._services
+        if services.write_back is None:
+            return None
+        return StagedSlices(
+            self.inode_id,
+            self._lists,
+            self._growth,
+            geometry=services.geometry,
+            metadata=services.metadata,
+            write_back=services.write_back,
+            lost=self._latch,
+            shifted=services.shifted,
         )
 
     # -------------------------------------------------------------------------------------------- state
@@ -89,12 +112,22 @@ class FileData:
     @property
     def length(self) -> int:
         """Return the length as this mount sees it: published, and what it wrote beyond."""
-        return max(self._lists.length, self._runs.end())
+        return max(self._lists.length, self._runs.end(), self._staged.end if self._staged is not None else 0)
 
     @property
     def dirty(self) -> bool:
-        """True while something is not published."""
+        """True while something lies in memory only."""
         return bool(self._runs)
+
+    @property
+    def staged(self) -> bool:
+        """True while something is staged, and nobody publishes it."""
+        return self._staged is not None and bool(self._staged) and not self._staged.busy
+
+    @property
+    def unpublished(self) -> bool:
+        """True while something is not published."""
+        return bool(self._runs) or (self._staged is not None and (bool(self._staged) or self._staged.busy))
 
     @property
     def dirty_memory(self) -> int:
@@ -120,6 +153,9 @@ class FileData:
         """Return the error a handle has not reported yet, if any, and the count it has reported then."""
         count = self._publisher.error_count
         return (self._publisher.last_error if count > seen else None), count
+
+    def _latch(self, error: CurveFSError) -> None:
+        self._publisher.latch(error)
 
     def revalidate(self, inode: pb.Inode) -> None:
         """Take fresh attributes: if somebody else changed the file, its slice lists are read again."""
@@ -163,6 +199,24 @@ class FileData:
         """Have everything written so far stored and published. Raises IOFailure, NoSpace; the bytes stay dirty."""
         if self._runs:
             await self._publisher.drain(self._runs.last_number, self._deadline())
+            if self.staged:
+                self._services.start(self._publish_quietly)
+
+    async def publish(self) -> None:
+        """Have everything written so far published, also with write-back. Raises as flush()."""
+        await self.flush()
+        await self.publish_staged()
+
+    async def publish_staged(self) -> None:
+        """Have what is staged stored and published. Raises as flush(); it stays staged."""
+        if self._staged is not None:
+            await self._staged.publish(self._deadline())
+
+    def adopt(self, number: int, record: staging_pb2.StagedSlice) -> None:
+        """Take what a mount before this one has staged."""
+        assert self._staged is not None, "with write-back"
+        self._staged.add(number, record, None)
+        self.mtime_ns = max(self.mtime_ns, record.mtime_ns)
 
     async def truncate(self, length: int) -> pb.Inode:
         """Set the length. What was written past it and not handed to an upload is dropped unstored."""
@@ -173,6 +227,7 @@ class FileData:
             self._growth.trim(self._runs.end() - self._lists.length)
             if self._runs:
                 await self._publisher.drain_locked(self._runs.last_number, self._deadline())
+            await self.publish_staged()
             inode = await self._set_length(length)
             self._lists.revalidate(inode)
             self.mtime_ns = inode.mtime_ns
@@ -191,6 +246,8 @@ class FileData:
         """Drop what is not published: nobody can reach the file any more."""
         self._budget.give_dirty(self._runs.remove(self._runs.runs))
         self._growth.trim(0)
+        if self._staged:
+            self._services.start(self._staged.discard)
 
     async def _admit(self, end: int, room: int) -> None:
         """Take room in the quotas and in memory for a write. Raises QuotaExceeded, NoSpace, IOFailure."""
@@ -235,6 +292,13 @@ class FileData:
             await self._publisher.upload(run, index, self._deadline())
         except CurveFSError:
             return  # whoever drains the file tries again, and reports
+
+    async def _publish_quietly(self) -> None:
+        try:
+            while self.staged:  # more may have been staged meanwhile
+                await self.publish_staged()
+        except CurveFSError:
+            return  # it is logged; the background of the mount goes on
 
     async def _drain_quietly(self, upto: int) -> None:
         try:

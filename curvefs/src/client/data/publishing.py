@@ -4,6 +4,9 @@ A run is published only when all its blocks are in the object store, and only to
 What fails for now keeps its bytes and is tried again; what fails for good loses them, and says so once per handle.
 When the session ended in between, the chunk ids are void: the bytes are stored again under new ones.
 
+With write-back a batch is staged on the cache disk instead and belongs to staged.py from then on; only when the disk
+does not take it, it is stored and published here, behind what is staged of the file.
+
 Shared across awaits: the file's runs. ``lock`` admits one drain (or truncate) of a file at a time; writes go on beside
 it, into runs that are not sealed. discard() may take runs away at any await.
 """
@@ -14,6 +17,7 @@ import structlog
 import trio
 
 from ....proto import metaserver_pb2 as pb
+from ....proto import staging_pb2
 from ...common.errors import (
     AlreadyDone,
     ClusterError,
@@ -26,12 +30,15 @@ from ...common.errors import (
 )
 from ...slices.geometry import Geometry
 from ...slices.names import block_name
+from ..cache.staging import StagingFailed
 from .budget import MemoryBudget
 from .dirty import DirtyRuns, Run
 from .growth import Growth
 from .interfaces import SliceMetadata
 from .slice_lists import SliceLists
+from .staged import StagedSlices
 from .store_calls import StoreCalls
+from .write_back import WriteBack
 
 log = structlog.get_logger()
 
@@ -58,6 +65,8 @@ class Publisher:
         budget: MemoryBudget,
         mtime_ns: Callable[[], int],
         shifted: Shifted,
+        staged: StagedSlices | None = None,
+        write_back: WriteBack | None = None,
     ) -> None:
         self.lock = trio.Lock()
         self.error_count = 0
@@ -72,6 +81,9 @@ class Publisher:
         self._budget = budget
         self._mtime_ns = mtime_ns
         self._shifted = shifted
+        self._staged = staged
+        self._write_back = write_back
+        self._direct = write_back is None  # past the staging disk
         self._uploading: dict[tuple[int, int], trio.Event] = {}
         self._taking = trio.Lock()
         self._failing = False
@@ -111,12 +123,15 @@ class Publisher:
         for _ in range(NEW_SESSIONS_MAX):
             try:
                 await self._store(batch, deadline)
-                await self._publish(batch)
+                if self._write_back is None or not await self._stage(batch, self._write_back, deadline):
+                    await self._publish(batch)
             except (SessionEnded, IdRefused):
                 if batch[0].at_end and await self._was_published(batch[0]):
                     await self._take_as_published(batch)
                     return
                 for run in batch:
+                    if self._write_back is not None:
+                        self._write_back.drop_blocks(self._slice(run))
                     run.chunk_id = 0
                     run.stored.clear()
             except AlreadyDone:
@@ -153,7 +168,8 @@ class Publisher:
             try:
                 chunk_id = await self._chunk_id(run)
                 name = block_name(self._geometry.uuid, chunk_id, 0, index)
-                await self._calls.put(name, run.blocks[index], self._geometry.block_format, deadline)
+                put = self._calls.put if self._direct or self._write_back is None else self._write_back.put
+                await put(name, run.blocks[index], self._geometry.block_format, deadline)
                 if run.chunk_id == chunk_id:  # else the session ended meanwhile
                     run.stored.add(index)
             finally:
@@ -186,6 +202,52 @@ class Publisher:
                 nursery.start_soon(one, run, index)
         if failures:
             raise failures[0]
+
+    # -------------------------------------------------------------------------------------------- stage
+
+    async def _stage(self, batch: list[Run], write_back: WriteBack, deadline: float) -> bool:
+        """Have a batch whose blocks are staged or stored survive this mount; False: it is stored, to be published."""
+        assert self._staged is not None, "there with write-back"
+        at_end = batch[0].at_end
+        records = [
+            staging_pb2.StagedSlice(
+                inode_id=self._inode_id,
+                slice=self._slice(run),
+                length=run.length if at_end else run.end,
+                mtime_ns=self._mtime_ns(),
+                at_end=at_end,
+            )
+            for run in batch
+        ]
+        try:
+            numbers = await write_back.commit(records)
+        except StagingFailed:
+            await self._store_directly(batch, write_back, deadline)
+            await self._staged.publish(deadline)
+            return False
+        alive = [run in self._dirty.runs for run in batch]
+        for is_alive, run, number, record in zip(alive, batch, numbers, records, strict=True):
+            if is_alive:
+                self._staged.add(number, record, run.start)
+        self._forget(batch)
+        for is_alive, number, record in zip(alive, numbers, records, strict=True):
+            if not is_alive:  # discarded meanwhile
+                await write_back.forget(number, record, published=False)
+        return True
+
+    async def _store_directly(self, batch: list[Run], write_back: WriteBack, deadline: float) -> None:
+        """Have all blocks of a batch in the store, and none staged."""
+        self._direct = True
+        try:
+            while True:
+                await self._store(batch, deadline)
+                staged = {run.number: write_back.drop_blocks(self._slice(run)) for run in batch}
+                if not any(staged.values()):
+                    return
+                for run in batch:
+                    run.stored.difference_update(staged[run.number])
+        finally:
+            self._direct = False
 
     # ------------------------------------------------------------------------------------------ publish
 
@@ -250,7 +312,8 @@ class Publisher:
     def _forget(self, batch: list[Run]) -> int:
         memory = self._dirty.remove(batch)
         self._budget.give_dirty(memory)
-        self._growth.trim(self._dirty.end() - self._lists.length)
+        end = max(self._dirty.end(), self._staged.end if self._staged is not None else 0)
+        self._growth.trim(end - self._lists.length)
         return memory
 
     def _lose(self, batch: list[Run], error: CurveFSError) -> None:
@@ -264,6 +327,10 @@ class Publisher:
             runs=len(batch),
             reason=str(error),
         )
+        self.latch(error)
+
+    def latch(self, error: CurveFSError) -> None:
+        """Have an error told once to every handle."""
         self.error_count += 1
         self.last_error = error
 

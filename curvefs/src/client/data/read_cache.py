@@ -9,6 +9,7 @@ Shared across awaits: the table of blocks and of requests in flight; both change
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -63,9 +64,11 @@ class ReadCounts:
 class ReadCache:
     """See the module."""
 
-    def __init__(self, budget: MemoryBudget, calls: StoreCalls) -> None:
+    def __init__(self, budget: MemoryBudget, calls: StoreCalls, drop_below: Callable[[str], object]) -> None:
+        """drop_below: forgets a block in what lies below."""
         self._budget = budget
         self._calls = calls
+        self._drop_below = drop_below
         self._blocks: OrderedDict[str, _Block] = OrderedDict()
         self._requests: dict[str, list[Request]] = {}
         self.counts = ReadCounts()
@@ -141,7 +144,8 @@ class ReadCache:
             return
 
     def drop(self, name: str) -> None:
-        """Forget a block, e.g. one that read wrongly."""
+        """Forget a block, e.g. one that read wrongly, here and on disk."""
+        self._drop_below(name)
         block = self._blocks.pop(name, None)
         if block is not None:
             self._budget.give_cached(block.size)

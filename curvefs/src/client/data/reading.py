@@ -24,6 +24,7 @@ from .budget import MemoryBudget
 from .dirty import DirtyRuns
 from .read_cache import ReadCache, Segments
 from .slice_lists import SliceLists
+from .staged import StagedSlices
 
 log = structlog.get_logger()
 
@@ -55,6 +56,7 @@ class FileReads:
         budget: MemoryBudget,
         start: Callable[..., None],
         store_timeout_s: float,
+        staged: StagedSlices | None = None,
     ) -> None:
         self._inode_id = inode_id
         self._runs = runs
@@ -64,12 +66,14 @@ class FileReads:
         self._budget = budget
         self._start = start
         self._store_timeout_s = store_timeout_s
+        self._staged = staged
 
     async def read(self, offset: int, size: int, *, whole_blocks: bool) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
         lacked: list[Part] | None = None  # the parts that an object was missing from
         for _ in range(FETCH_TRIES):
-            length = min(size, max(self._lists.length, self._runs.end()) - offset)
+            staged_end = self._staged.end if self._staged is not None else 0
+            length = min(size, max(self._lists.length, self._runs.end(), staged_end) - offset)
             if length <= 0:
                 return b""
             own = self._runs.pieces(offset, offset + length)
@@ -132,9 +136,11 @@ class FileReads:
     # ------------------------------------------------------------------------------------------- slices
 
     def _slices(self, chunk_index: int) -> list[pb.Slice] | None:
-        if chunk_index * self._geometry.chunk_size >= self._lists.length:
-            return []  # past what is published
-        return self._lists.known(chunk_index)
+        past_the_end = chunk_index * self._geometry.chunk_size >= self._lists.length
+        published = [] if past_the_end else self._lists.known(chunk_index)
+        if published is None or not self._staged:
+            return published
+        return published + self._staged.of_chunk(chunk_index)
 
     def _unknown(self, ranges: list[tuple[int, int]]) -> list[int]:
         """Return the chunks of some file ranges whose lists are not known, in order."""

@@ -61,6 +61,30 @@ class StoreCalls:
         self.counts.puts += 1
         self.counts.put_bytes += len(block)
 
+    async def put_object(self, name: str, load: Callable[[], bytes], deadline: float) -> None:
+        """Store an object that is encoded already. load() runs in a thread. Raises what that raises, IOFailure."""
+
+        def put() -> int:
+            data = load()
+            self._store.put(name, data)
+            return len(data)
+
+        size = await self._retried(put, self._uploads, deadline)
+        self.counts.puts += 1
+        self.counts.put_bytes += size
+
+    def load(self, name: str) -> bytes:
+        """Return an object as it is; blocks, and is tried once."""
+        return self._store.get(name)
+
+    async def fetch_object(self, name: str, take: Callable[[bytes], T], deadline: float) -> T:
+        """Have an object as it is; take() is called with it in a thread. Raises ObjectNotFound, IOFailure."""
+        return await self._retried(lambda: take(self._store.get(name)), self._downloads, deadline)
+
+    def encode(self, name: str, block: bytes | bytearray, block_format: int) -> bytes | bytearray:
+        """Return the object of a block, which will have this name."""
+        return self._codec.encode(block_format, name, [block])
+
     async def get(
         self, name: str, start: int, size: int, block_length: int, *, block_format: int, deadline: float
     ) -> list[memoryview]:
@@ -78,7 +102,7 @@ class StoreCalls:
         return segments
 
     def _put(self, name: str, block: bytes | bytearray, block_format: int) -> None:
-        self._store.put(name, self._codec.encode(block_format, name, [block]))
+        self._store.put(name, self.encode(name, block, block_format))
 
     async def _retried(self, call: Callable[[], T], limiter: trio.CapacityLimiter, deadline: float) -> T:
         """Have a call made until it succeeds; the last try is made at the deadline."""
@@ -88,16 +112,19 @@ class StoreCalls:
                 result = await trio.to_thread.run_sync(call, limiter=limiter)
             except _RETRIED as error:
                 self._failed(error)
-                now = trio.current_time()
-                if now >= deadline:
-                    raise IOFailure(str(error)) from error
-                await trio.sleep_until(min(now + pause_s * (0.5 + self._random()), deadline))
-                pause_s = min(2 * pause_s, _PAUSE_S_MAX)
+                reason = str(error)
             else:
                 if self._failing:
                     self._failing = False
                     log.info("the object store answers again")
                 return result
+            # The error is gone here, and with its traceback the object that the call had in its hands: however many
+            # calls pause, they hold no memory.
+            now = trio.current_time()
+            if now >= deadline:
+                raise IOFailure(reason)
+            await trio.sleep_until(min(now + pause_s * (0.5 + self._random()), deadline))
+            pause_s = min(2 * pause_s, _PAUSE_S_MAX)
 
     def _failed(self, error: Exception) -> None:
         self.counts.failures += 1

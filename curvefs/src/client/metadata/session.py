@@ -7,6 +7,7 @@ session that the MDS answers to be over is over: the owner opens a new one.
 Shared across awaits: the attributes; they change only in open() and renew(), between awaits.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -39,17 +40,29 @@ class MountSession:
     token: bytes = b""
     lease_s: float = 0.0
     lease_end_s: float = 0.0  # on the boot-time clock
+    new_identity: Callable[[], bytes] = bytes  # of a write-back mount, when the one before is over
     _opened_as: mds_pb2.MountSession = field(default_factory=mds_pb2.MountSession)
     _hurry: trio.Event = field(default_factory=trio.Event)
 
     def open_blocking(self) -> None:
         """Open a session; for before the event loop runs. Raises NotFound, ResourceBusy, Unavailable."""
-        self._opened(self.mds.call(mds_pb2_grpc.MdsServiceStub, "OpenSession", self.request), self.clock.boottime_s())
+        sent_s = self.clock.boottime_s()
+        try:
+            reply = self.mds.call(mds_pb2_grpc.MdsServiceStub, "OpenSession", self.request)
+        except SessionEnded:
+            self._renew_identity()
+            reply = self.mds.call(mds_pb2_grpc.MdsServiceStub, "OpenSession", self.request)
+        self._opened(reply, sent_s)
 
     async def open(self) -> None:
         """Open a session; the one before is forgotten."""
         sent_s = self.clock.boottime_s()
-        self._opened(await self._call("OpenSession", self.request), sent_s)
+        try:
+            reply = await self._call("OpenSession", self.request)
+        except SessionEnded:
+            await trio.to_thread.run_sync(self._renew_identity)
+            reply = await self._call("OpenSession", self.request)
+        self._opened(reply, sent_s)
 
     async def renew(self) -> None:
         """Renew the lease. Raises SessionEnded when the session is over, Unavailable when nobody answers."""
@@ -94,19 +107,31 @@ class MountSession:
         self.partitions = list(reply.partitions)
         return self.partitions
 
-    async def close(self) -> None:
-        """Tell the MDS that the mount is gone; if nobody hears it, the lease runs out."""
+    async def close(self, *, end_identity: bool = True) -> bool:
+        """Tell the MDS that the mount is gone; if nobody hears it, the lease runs out. Returns whether it was heard.
+
+        end_identity: nothing is staged any more that another mount should publish.
+        """
         try:
-            await self._call("CloseSession", mds_pb2.CloseSessionRequest(session_id=self.session_id), 3.0)
+            request = mds_pb2.CloseSessionRequest(session_id=self.session_id, end_identity=end_identity)
+            await self._call("CloseSession", request, 3.0)
         except Unavailable:
             log.warning("nobody heard the end of the session; its lease runs out")
+            return False
+        return True
 
     def credentials(self) -> Credentials:
         """Return what is presented to metaservers."""
         return Credentials(self.filesystem.fs_id, self.session_id, self.token)
 
+    def _renew_identity(self) -> None:
+        log.error("the write-back identity is over; another one is taken", filesystem=self.request.name)
+        self.request.identity = self.new_identity()
+        self.request.continues = False
+
     def _opened(self, reply: mds_pb2.OpenSessionReply, sent_s: float) -> None:
         self.filesystem = reply.filesystem
+        self.request.continues = bool(self.request.identity)
         self.partitions = list(reply.partitions)
         self.session_id = reply.session.session_id
         self._opened_as = reply.session

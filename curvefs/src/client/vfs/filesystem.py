@@ -94,7 +94,7 @@ class Vfs:
             changes.ClearField("length")
         if file is not None and (changes.mtime_now or changes.HasField("mtime_ns")):
             # What is still to be published carries its own mtime; it must not undo this one.
-            await file.flush()
+            await file.publish()
         if inode is None or _changes_something(changes):
             inode = await self._metadata.set_attr(changes)
         return self._with_unpublished(inode)
@@ -338,7 +338,7 @@ class Vfs:
     def _with_unpublished(self, inode: pb.Inode) -> pb.Inode:
         """Put on top what this mount has written and not yet published."""
         file = self._data.file(inode.inode_id)
-        if file is not None and file.dirty:
+        if file is not None and file.unpublished:
             inode.length = file.length
             if file.mtime_ns > inode.mtime_ns:
                 inode.mtime_ns = inode.ctime_ns = file.mtime_ns

@@ -260,7 +260,8 @@ class Recovery:
         return len(self._unknown(set().union(*self._sessions.values())))
 
     def _unknown(self, sessions: set[bytes]) -> set[bytes]:
-        return {session_id for session_id in sessions if session_id not in self._state.sessions}
+        identities = {session.identity for session in self._state.sessions.values()}
+        return {one for one in sessions if one not in self._state.sessions and one not in identities}
 
 
 def _mark(reason: str, now_ns: int) -> Put:

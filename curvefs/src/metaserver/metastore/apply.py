@@ -90,6 +90,7 @@ def _operations(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
         raise Refusal(common_pb2.SESSION_UNKNOWN)
     if record.ended_ns:
         raise Refusal(common_pb2.SESSION_ENDED)
+    scope.identity = record.identity
     acknowledged = sessions.acknowledge(record, batch.acknowledged)
     results = applied.results = pb.OperationResults(group_id=batch.group_id, first_sequence=batch.first_sequence)
     for sequence, operation in enumerate(batch.operations, batch.first_sequence):
@@ -161,7 +162,7 @@ def _check(scope: Scope, precondition: pb.Precondition) -> None:
 
 def _open_session(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:
     scope.fs_id = entry.open_session.fs_id
-    sessions.open_session(scope, entry.open_session.session_id)
+    sessions.open_session(scope, entry.open_session.session_id, entry.open_session.identity)
 
 
 def _end_session(scope: Scope, entry: state_pb2.Entry, _: Applied) -> None:

@@ -1,7 +1,8 @@
 """Ranges of inode numbers and chunk ids, leased to sessions by their partition (rule 1).
 
 Both kinds come in aligned ranges, so that the range of an id is found by its number. An inode number counts as used
-when it is created with, a chunk id when it is published. A range whose ids are all used is forgotten.
+when it is created with, a chunk id when it is published. A range whose ids are all used is forgotten. Chunk ids of a
+session with a durable identity belong to that, so that what it staged can be published in another session (rule 9).
 
 Ranges are granted with results, so that they cost no round trip: the first create of a session in a partition brings
 one of each kind; using an id that leaves little of a range brings the next.
@@ -85,7 +86,7 @@ def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.O
         next=first,
         published=b"" if kind == common_pb2.INODE else bytes(CHUNK_RANGE_SIZE // 8),
     )
-    scope.txn.put(keys.range_(scope.session_id, kind, first), record.SerializeToString(deterministic=True))
+    scope.txn.put(keys.range_(_owner(scope, kind), kind, first), record.SerializeToString(deterministic=True))
     result.ranges.append(record.range)
 
 
@@ -107,7 +108,7 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
     for chunk_id in chunk_ids:
         first = make_id(partition_of(chunk_id), number_of(chunk_id) // CHUNK_RANGE_SIZE * CHUNK_RANGE_SIZE)
         if first not in records:
-            raw = scope.txn.get(keys.range_(scope.session_id, common_pb2.CHUNK, first))
+            raw = scope.txn.get(keys.range_(scope.owner, common_pb2.CHUNK, first))
             if raw is None:
                 raise Refusal(common_pb2.ID_REFUSED, f"chunk id {chunk_id} is not leased to the session")
             record = state_pb2.RangeRecord.FromString(raw)
@@ -122,7 +123,7 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
         raise Refusal(common_pb2.ID_REFUSED, "some of the chunk ids were published before")
     full = []
     for first, (record, bits) in records.items():
-        key = keys.range_(scope.session_id, common_pb2.CHUNK, first)
+        key = keys.range_(scope.owner, common_pb2.CHUNK, first)
         before = int.from_bytes(record.published, "little").bit_count()
         if bits.bit_count() == CHUNK_RANGE_SIZE:
             scope.txn.delete(key)
@@ -136,6 +137,10 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
         grant(scope, partition_id, common_pb2.CHUNK, result)
 
 
+def _owner(scope: Scope, kind: common_pb2.IdKind) -> bytes:
+    return scope.owner if kind == common_pb2.CHUNK else scope.session_id
+
+
 def allocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
     """AllocateIds: a range on demand."""
     request = operation.allocate_ids
@@ -146,6 +151,7 @@ def allocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult) 
 
 def _open_ranges(scope: Scope, kind: common_pb2.IdKind, partition_id: int, limit: int) -> list[tuple[bytes, bytes]]:
     """Return (key, value) of the session's ranges, the oldest first."""
-    start = keys.range_(scope.session_id, kind, make_id(partition_id, 0))
-    end = keys.range_(scope.session_id, kind, make_id(partition_id + 1, 0))
+    owner = _owner(scope, kind)
+    start = keys.range_(owner, kind, make_id(partition_id, 0))
+    end = keys.range_(owner, kind, make_id(partition_id + 1, 0))
     return list(scope.txn.scan(start, end, limit))

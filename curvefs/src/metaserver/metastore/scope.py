@@ -55,6 +55,7 @@ class Scope:
     time_ns: int
     fs_id: int
     session_id: bytes = b""
+    identity: bytes | None = None  # of the session; None: not looked up yet
     follow_ups: list[state_pb2.Entry] = field(default_factory=list)
     granted: set[int] = field(default_factory=set)  # partitions of which the session surely has ranges (ids.py)
     _ordinal: int = 0
@@ -69,6 +70,14 @@ class Scope:
     def __post_init__(self) -> None:
         """Begin."""
         self.tallies = Tallies(self)
+
+    @property
+    def owner(self) -> bytes:
+        """Return whose the session's chunk ids are: its durable identity's, if it has one, else its own."""
+        if self.identity is None:
+            raw = self.txn.get(keys.session(self.session_id))
+            self.identity = b"" if raw is None else state_pb2.SessionRecord.FromString(raw).identity
+        return self.identity or self.session_id
 
     @property
     def is_full(self) -> bool:

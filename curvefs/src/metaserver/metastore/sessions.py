@@ -1,4 +1,8 @@
-"""Sessions in a group: opened, their lane, ended (rules 7 and 8)."""
+"""Sessions in a group: opened, their lane, ended (rules 7 and 8).
+
+A durable identity (rule 9) is a session without a lane: it owns the chunk ids that the sessions of its mount take, one
+after the other, and is ended by its own id.
+"""
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
@@ -14,9 +18,11 @@ KEYS_PER_STEP = 900  # of an end; the last inode may have XATTR_COUNT_MAX more
 KEYS_PER_INODE = 4  # two for who holds it, itself, its place in the delete queue
 
 
-def open_session(scope: Scope, session_id: bytes) -> None:
+def open_session(scope: Scope, session_id: bytes, identity: bytes = b"") -> None:
     """OpenSession. Idempotent. Raises Refusal SESSION_ENDED, INVALID_ARGUMENT."""
     check_id(session_id, common_pb2.INVALID_ARGUMENT)
+    if identity:
+        open_session(scope, identity)
     record = read(scope, session_id)
     if record is not None:
         if record.ended_ns:
@@ -25,7 +31,7 @@ def open_session(scope: Scope, session_id: bytes) -> None:
     write(
         scope,
         session_id,
-        state_pb2.SessionRecord(fs_id=scope.fs_id, expected_sequence=1, opened_ns=scope.time_ns),
+        state_pb2.SessionRecord(fs_id=scope.fs_id, expected_sequence=1, opened_ns=scope.time_ns, identity=identity),
     )
     _bury(scope, session_id)
 

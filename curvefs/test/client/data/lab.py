@@ -4,9 +4,11 @@ Threads are replaced by calls in the event loop that take a little of trio's tim
 deterministic and never waits.
 """
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
 from uuid import UUID
@@ -14,6 +16,8 @@ from uuid import UUID
 import trio
 from prometheus_client import CollectorRegistry
 
+from curvefs.src.client.cache.disk_cache import CacheConfig, DiskCache
+from curvefs.src.client.cache.staging import Staging
 from curvefs.src.client.data.data_path import DataConfig, DataPath
 from curvefs.src.client.data.file_data import FileData
 from curvefs.src.object.fault import FaultStore
@@ -57,6 +61,8 @@ class Lab:
     objects: MemoryStore
     metadata: FakeSliceMetadata
     registry: CollectorRegistry
+    disk: DiskCache | None
+    staging: Staging | None
 
     def open(self, inode_id: int = 2) -> FileData:
         """Open a file, as one handle; it is made if need be."""
@@ -78,15 +84,34 @@ async def lab(
     *,
     metadata_delay_s: float = 0.001,
     store_delay_s: float = 0.01,
+    objects: OnceStore | None = None,
+    metadata: FakeSliceMetadata | None = None,
+    cache_dir: Path | None = None,
     **config: Any,
 ) -> AsyncIterator[Lab]:
-    """Run a data path. config: of DataConfig."""
-    objects = OnceStore()
+    """Run a data path. config: of DataConfig. cache_dir: with a disk cache and staging there."""
+    objects = objects or OnceStore()
     store = FaultStore(objects)
     codec = BlockCodec(config.get("data_key", b""), bytes)
-    metadata = FakeSliceMetadata(geometry, objects, delay_s=metadata_delay_s, codec=codec)
+    metadata = metadata or FakeSliceMetadata(geometry, objects, delay_s=metadata_delay_s, codec=codec)
     registry = CollectorRegistry()
-    data = DataPath(DataConfig(**config), store, metadata, geometry, registry=registry, clock=TrioClock())
+    disk = staging = None
+    if cache_dir is not None:
+        disk = DiskCache(CacheConfig((cache_dir,), free_space=0.0), geometry.uuid)
+        disk.start()
+        disk.settle()
+        path = disk.folders[0].path / "staging"
+        staging = Staging(path, size_max=64 << 20, free_space=0.0, random_bytes=os.urandom)
+    data = DataPath(
+        DataConfig(**config),
+        store,
+        metadata,
+        geometry,
+        registry=registry,
+        clock=TrioClock(),
+        disk=disk,
+        staging=staging,
+    )
 
     async def run_sync(call: Callable[[], T], *, limiter: trio.CapacityLimiter) -> T:
         async with limiter:
@@ -96,7 +121,11 @@ async def lab(
     with patch("curvefs.src.client.data.store_calls.trio.to_thread.run_sync", run_sync):
         async with trio.open_nursery() as nursery:
             await nursery.start(data.run)
-            yield Lab(data, store, objects, metadata, registry)
+            try:
+                yield Lab(data, store, objects, metadata, registry, disk, staging)
+            finally:
+                if disk is not None:
+                    disk.close()
             nursery.cancel_scope.cancel()
 
 

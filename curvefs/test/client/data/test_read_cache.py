@@ -26,9 +26,10 @@ class Cache:
         self.store = FaultStore(MemoryStore())
         for name in "abc":
             self.store.inner.put(name, framing.encode([DATA]))
+        self.dropped = []
         self.budget = MemoryBudget(limit)
         calls = StoreCalls(self.store, BlockCodec(b"", bytes), uploads_max=2, downloads_max=2, random_s=lambda: 0.5)
-        self.cache = ReadCache(self.budget, calls)
+        self.cache = ReadCache(self.budget, calls, self.dropped.append)
 
     async def read(self, name: str, offset: int, size: int, *, whole: bool = False) -> bytes:
         deadline = trio.current_time() + 10

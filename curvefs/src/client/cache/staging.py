@@ -1,0 +1,297 @@
+"""What a write-back mount has taken and not published yet, durably, in one folder of its cache disk (rule 9).
+
+    identity                            the mount's, as long as something here belongs to it
+    <chunk id>_<compaction>_<index>     a block, as in the read cache, but synced
+    <number>.slice                      the record of a slice; numbers go up in the order of flushing
+
+A slice counts once its record is complete and synced, after all its blocks; whatever else lies here is of a flush that
+nobody was told of, and is removed at the beginning. A record that is damaged, or lacks a block, is put aside and
+reported, never published. Blocking calls; what the disk does is raised as StagingFailed.
+
+Shared between threads: the table of blocks, under the lock.
+"""
+
+import contextlib
+import itertools
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from ....proto import staging_pb2 as pb
+from ...common.ids import SESSION_ID_SIZE
+from ...object.protocol import ObjectStoreError
+from . import block_files
+from .block_files import DamagedFile
+
+log = structlog.get_logger()
+
+_HEADER = struct.Struct(">4sIII")
+_MAGIC, _FORMAT = b"CvSl", 1
+_SUFFIX = ".slice"
+_DAMAGED = ".damaged"
+
+
+class StagingFailed(ObjectStoreError):
+    """The staging disk did not do it: it is full, failing or gone."""
+
+
+class StagedBlockDamaged(ObjectStoreError):
+    """What is staged is not what was staged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    size: int
+    checksum: int
+
+
+class Staging:
+    """See the module. The folder that holds it is locked by the cache. Raises StagingFailed."""
+
+    def __init__(self, path: Path, *, size_max: int, free_space: float, random_bytes: Callable[[int], bytes]) -> None:
+        self.path = path
+        self.bytes = 0
+        self._reserved = 0
+        self._size_max = size_max
+        self._free_space = free_space
+        self._random_bytes = random_bytes
+        self._blocks: dict[str, _Block] = {}  # by the last part of the name
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        with _translated():
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.identity, self.found_identity = self._identity()
+
+    # ------------------------------------------------------------------------------------------ identity
+
+    def _identity(self) -> tuple[bytes, bool]:
+        """Return the identity, and whether something may be staged under it."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            found = bytes.fromhex((self.path / "identity").read_text(encoding="ascii"))
+            if len(found) == SESSION_ID_SIZE:
+                return found, True
+        return self.renew_identity(), False
+
+    def renew_identity(self) -> bytes:
+        """Take another identity: the one before is over."""
+        self.identity = self._random_bytes(SESSION_ID_SIZE)
+        with _translated():
+            self._write("identity", self.identity.hex().encode())
+        return self.identity
+
+    def forget_identity(self) -> None:
+        """Nothing is staged any more, and the identity is over."""
+        with _translated():
+            (self.path / "identity").unlink(missing_ok=True)
+
+    # -------------------------------------------------------------------------------------------- blocks
+
+    def reserve(self, size: int) -> bool:
+        """Take room for a block that is put next; then release() it. False: there is none."""
+        try:
+            said = os.statvfs(self.path)
+        except OSError:
+            return False
+        with self._lock:
+            wanted = self._reserved + size
+            free = said.f_bavail * said.f_frsize - wanted
+            # Half of what the read cache leaves free is for what must not be refused.
+            if self.bytes + wanted > self._size_max or free < said.f_blocks * said.f_frsize * self._free_space / 2:
+                return False
+            self._reserved = wanted
+        return True
+
+    def release(self, size: int) -> None:
+        """Give back what was reserved: it is staged by now, or was not."""
+        with self._lock:
+            self._reserved -= size
+
+    @property
+    def blocks(self) -> int:
+        """Return the number of blocks staged."""
+        return len(self._blocks)
+
+    def put(self, name: str, data: bytes | bytearray | memoryview) -> None:
+        """Stage a block; it is on disk when this returns, its name once a record is."""
+        last = _last(name)
+        with _translated():
+            (self.path / last).unlink(missing_ok=True)
+            try:
+                block_files.write(self.path / last, name, data, durable=True)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    (self.path / last).unlink()
+                raise
+        with self._lock:
+            self._blocks[last] = _Block(len(data), zlib.crc32(data))
+            self.bytes += len(data)
+
+    def has(self, name: str) -> bool:
+        """Say whether a block is staged."""
+        return _last(name) in self._blocks
+
+    def get(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        """Return a range of a staged block."""
+        try:
+            with _translated():
+                return block_files.read(self.path / _last(name), name, start, size)
+        except DamagedFile as error:
+            raise StagedBlockDamaged(str(error)) from error
+
+    def whole(self, name: str) -> bytes:
+        """Return a staged block, checked as a whole."""
+        data = self.get(name)
+        known = self._blocks.get(_last(name))
+        if known is None or (len(data), zlib.crc32(data)) != (known.size, known.checksum):
+            raise StagedBlockDamaged(f"{name}: what is staged does not match its checksum")
+        return data
+
+    def block(self, name: str, index: int) -> pb.StagedBlock | None:
+        """Return what a record says of a block if it is staged."""
+        known = self._blocks.get(_last(name))
+        return None if known is None else pb.StagedBlock(index=index, size=known.size, checksum=known.checksum)
+
+    def remove(self, name: str, move: Callable[[str, Path, int], bool] = lambda *_: False) -> None:
+        """Forget a block. move: may take its file over."""
+        with self._lock:
+            known = self._blocks.pop(_last(name), None)
+            self.bytes -= known.size if known else 0
+        path = self.path / _last(name)
+        if known and not move(name, path, known.size + block_files.HEADER_SIZE):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    # ------------------------------------------------------------------------------------------- records
+
+    def commit(self, slices: list[pb.StagedSlice]) -> list[int]:
+        """Make slices count whose blocks are staged; returns the numbers of their records."""
+        numbers = [next(self._numbers) for _ in slices]
+        try:
+            with _translated():
+                for number, one in zip(numbers, slices, strict=True):
+                    self._write(_record(number), _encode(one), sync_name=False)
+                _sync_folder(self.path)
+        except StagingFailed:
+            for number in numbers:
+                self.forget(number)
+            raise
+        return numbers
+
+    def replace(self, number: int, one: pb.StagedSlice) -> None:
+        """Let a record say something else."""
+        with _translated():
+            self._write(_record(number), _encode(one))
+
+    def forget(self, number: int) -> None:
+        """Remove a record: it is published, or nobody wants it. It may come back after a crash."""
+        with contextlib.suppress(OSError):
+            (self.path / _record(number)).unlink()
+
+    def put_aside(self, number: int) -> None:
+        """Keep a record that cannot be published, out of the way."""
+        with contextlib.suppress(OSError):
+            path = self.path / _record(number)
+            path.rename(path.with_suffix(_DAMAGED))
+
+    def look(self, names_of: Callable[[pb.StagedSlice], list[tuple[int, str]]]) -> list[tuple[int, pb.StagedSlice]]:
+        """Return what is staged, in order; names_of gives (index, name) of a slice's blocks.
+
+        Only at the beginning. What belongs to no slice is removed.
+        """
+        found: list[tuple[int, pb.StagedSlice]] = []
+        wanted = {"identity"}
+        with _translated():
+            for path in sorted(self.path.glob(f"*{_SUFFIX}")):
+                number = int(path.stem, 16)
+                self._numbers = itertools.count(number + 1)
+                try:
+                    one = _decode(path.read_bytes())
+                    if one.identity != self.identity:
+                        raise DamagedFile("its identity is over")
+                    self._take(one, dict(names_of(one)))
+                except (DamagedFile, DecodeError, KeyError, FileNotFoundError) as error:
+                    log.error("a staged slice is not published, but put aside", record=str(path), reason=str(error))
+                    self.put_aside(number)
+                else:
+                    found.append((number, one))
+                    wanted |= {path.name, *(_last(name) for _, name in names_of(one))}
+            aside = [*self.path.glob(f"*{_DAMAGED}")]
+            for path in self.path.iterdir():
+                # With something put aside, what seems to belong to nothing may belong to that.
+                if path.name not in wanted and path.suffix != _DAMAGED and not aside:
+                    path.unlink()
+        return found
+
+    def _take(self, one: pb.StagedSlice, names: dict[int, str]) -> None:
+        for block in one.blocks:
+            name = names[block.index]
+            if block_files.object_size(self.path / _last(name), name) != block.size:
+                raise DamagedFile(f"{name} has another size")
+        for block in one.blocks:
+            self._blocks[_last(names[block.index])] = _Block(block.size, block.checksum)
+            self.bytes += block.size
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether nothing is left here that counts or was put aside. Raises nothing."""
+        try:
+            return not any(path.suffix in (_SUFFIX, _DAMAGED) for path in self.path.iterdir())
+        except OSError:
+            return False
+
+    def _write(self, name: str, data: bytes, *, sync_name: bool = True) -> None:
+        beside = self.path / f"{name}.new"
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(self.path / name)
+        if sync_name:
+            _sync_folder(self.path)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StagingFailed(f"staging: {error.filename or ''} {error.strerror}") from error
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _record(number: int) -> str:
+    return f"{number:016x}{_SUFFIX}"
+
+
+def _encode(one: pb.StagedSlice) -> bytes:
+    said = one.SerializeToString(deterministic=True)
+    return _HEADER.pack(_MAGIC, _FORMAT, len(said), zlib.crc32(said)) + said
+
+
+def _decode(data: bytes) -> pb.StagedSlice:
+    if len(data) < _HEADER.size:
+        raise DamagedFile("the record is torn")
+    magic, form, length, checksum = _HEADER.unpack_from(data)
+    said = data[_HEADER.size :]
+    if (magic, form) != (_MAGIC, _FORMAT) or (len(said), zlib.crc32(said)) != (length, checksum):
+        raise DamagedFile("the record is torn or damaged")
+    return pb.StagedSlice.FromString(said)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,283 @@
+"""The slices of one file that are staged and not published yet, in order.
+
+They are read over the published ones, and published in the background.
+They lie between the two other kinds: every one is newer than what is published, and older than what is dirty. Where a
+slice for the end of the file lies is known when it is published; until then it is read where this mount assumes it.
+
+Shared across awaits: the entries. They are added at the end by whoever flushes, and taken away by whoever holds the
+lock, in the same step in which the slice lists change.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from ....proto import metaserver_pb2 as pb
+from ....proto import staging_pb2
+from ...common.errors import (
+    AlreadyDone,
+    ClusterError,
+    CurveFSError,
+    FilesystemError,
+    IdRefused,
+    IOFailure,
+    NoSpace,
+    NotFound,
+    QuotaExceeded,
+    SessionEnded,
+)
+from ...object.protocol import ObjectNotFound, ObjectStoreError
+from ...slices.geometry import Geometry
+from ..cache.staging import StagedBlockDamaged
+from .growth import Growth
+from .interfaces import SliceMetadata
+from .slice_lists import SliceLists
+from .write_back import WriteBack
+
+log = structlog.get_logger()
+
+SLICES_PER_PUBLICATION = 64
+_KEPT = (IOFailure, SessionEnded, NoSpace, QuotaExceeded, ClusterError)
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    number: int
+    record: staging_pb2.StagedSlice
+    start: int  # in the file, as far as is known
+    pieces: list[pb.Slice]  # as they are read
+
+    @property
+    def end(self) -> int:
+        return self.start + self.record.slice.length
+
+
+class StagedSlices:
+    """See the module. ``lost``: told of an error that no try would cure. ``shifted``: an append lies elsewhere."""
+
+    def __init__(
+        self,
+        inode_id: int,
+        lists: SliceLists,
+        growth: Growth,
+        *,
+        geometry: Geometry,
+        metadata: SliceMetadata,
+        write_back: WriteBack,
+        lost: Callable[[CurveFSError], None],
+        shifted: Callable[[int], None],
+    ) -> None:
+        self._inode_id = inode_id
+        self._lists = lists
+        self._growth = growth
+        self._geometry = geometry
+        self._metadata = metadata
+        self._write_back = write_back
+        self._lost = lost
+        self._shifted = shifted
+        self._entries: list[_Entry] = []
+        self._lock = trio.Lock()
+        self._failing = False
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    @property
+    def busy(self) -> bool:
+        """True while somebody publishes."""
+        return self._lock.locked()
+
+    @property
+    def end(self) -> int:
+        """Return the highest end of any; 0 without."""
+        return max((one.end for one in self._entries), default=0)
+
+    def of_chunk(self, chunk_index: int) -> list[pb.Slice]:
+        """Return what is to be read over the published slices of a chunk, older first."""
+        return [piece for one in self._entries for piece in one.pieces if piece.chunk_index == chunk_index]
+
+    def add(self, number: int, record: staging_pb2.StagedSlice, start: int | None) -> None:
+        """Take a slice whose record is durable. start: where an append is assumed to lie; None: at the end."""
+        if not record.at_end:
+            start = record.slice.chunk_index * self._geometry.chunk_size + record.slice.offset
+        elif start is None:
+            start = max(self._lists.length, self.end)
+        self._entries.append(_Entry(number, record, start, self._placed(record.slice, start)))
+
+    def _placed(self, one: pb.Slice, start: int) -> list[pb.Slice]:
+        pieces = []
+        done = 0
+        for part in self._geometry.chunks(start, one.length):
+            piece = pb.Slice()
+            piece.CopyFrom(one)
+            piece.chunk_index, piece.offset, piece.length = part
+            piece.object.offset = one.object.offset + done
+            done += part.length
+            pieces.append(piece)
+        return pieces
+
+    # ------------------------------------------------------------------------------------------ publish
+
+    async def publish(self, deadline: float) -> None:
+        """Store and publish everything that is staged now. Raises IOFailure, NoSpace, ...: it is staged still."""
+        async with self._lock:
+            last = self._entries[-1].number if self._entries else 0
+            while self._entries and self._entries[0].number <= last:
+                try:
+                    await self._publish_some(deadline)
+                except CurveFSError as error:
+                    self._note_failure(error)
+                    raise
+                self._failing = False
+
+    async def discard(self) -> None:
+        """Drop everything: nobody can reach the file any more."""
+        async with self._lock:
+            await self._finish(list(self._entries), published=False)
+
+    async def _publish_some(self, deadline: float) -> None:
+        batch = self._next_batch()
+        failures: list[CurveFSError] = []
+
+        async def store(entry: _Entry) -> None:
+            try:
+                await self._write_back.upload(entry.record, deadline)
+            except StagedBlockDamaged as error:
+                await self._lose(entry, error, aside=True)
+            except ObjectStoreError as error:
+                failures.append(IOFailure(str(error)))
+            except CurveFSError as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for entry in batch:
+                nursery.start_soon(store, entry)
+        if failures:
+            raise failures[0]
+        batch = [entry for entry in batch if entry in self._entries]
+        if not batch:
+            return
+        try:
+            await self._append(batch)
+        except IdRefused:
+            # Some were published together by a mount that died, or by a call whose answer was lost.
+            for entry in batch:
+                await self._append_alone(entry, deadline)
+
+    def _next_batch(self) -> list[_Entry]:
+        batch: list[_Entry] = []
+        for entry in self._entries[:SLICES_PER_PUBLICATION]:
+            if batch and entry.record.at_end:
+                break
+            batch.append(entry)
+            if entry.record.at_end:
+                break
+        return batch
+
+    async def _append(self, batch: list[_Entry]) -> None:
+        """Publish slices by one operation. Raises what keeps them staged, and IdRefused."""
+        first = batch[0].record
+        length = max(entry.record.length for entry in batch)
+        brought = self._growth.brought(first.length if first.at_end else length - self._lists.length)
+        try:
+            inode, offset = await self._metadata.append_slices(
+                self._inode_id,
+                [entry.record.slice for entry in batch],
+                length,
+                max(entry.record.mtime_ns for entry in batch),
+                at_end=first.at_end,
+                reserved=brought,
+            )
+        except AlreadyDone:
+            await self._take_as_published(batch)
+            return
+        except (IdRefused, *_KEPT):
+            raise
+        except FilesystemError as error:
+            for entry in batch:
+                await self._lose(entry, error)
+            return
+        self._growth.used(brought)
+        self._growth.quotas = tuple(inode.quotas)
+        if first.at_end:
+            self._lists.drop()
+            self._lists.revalidate(inode)
+            if offset != batch[0].start:
+                self._shifted(self._inode_id)
+        else:
+            slices = [entry.record.slice for entry in batch]
+            self._lists.published(inode, slices, self._geometry.chunk_size)
+        await self._finish(batch, published=True)
+
+    async def _append_alone(self, entry: _Entry, deadline: float) -> None:
+        try:
+            await self._append([entry])
+        except IdRefused as error:
+            log.warning("a staged slice is staged again: its id is void", inode=self._inode_id, reason=str(error))
+            if await self._is_published(entry):
+                await self._take_as_published([entry])
+                return
+            chunk_id = await self._metadata.take_chunk_id(self._inode_id)
+            try:
+                await self._write_back.rename(entry.number, entry.record, chunk_id)
+            except ObjectNotFound as missing:
+                await self._lose(entry, missing, aside=True)
+                return
+            except ObjectStoreError as failed:
+                raise IOFailure(str(failed)) from failed
+            entry.pieces = self._placed(entry.record.slice, entry.start)
+            await self._write_back.upload(entry.record, deadline)
+            await self._append([entry])
+
+    async def _is_published(self, entry: _Entry) -> bool:
+        """Look whether a slice is in the file already."""
+        chunk = 0 if entry.record.at_end else entry.record.slice.chunk_index
+        while True:
+            inode, slices = await self._metadata.read_slices(self._inode_id, chunk, 16)
+            if any(one.chunk_id == entry.record.slice.chunk_id for one in slices):
+                return True
+            chunk += 16
+            if not entry.record.at_end or chunk * self._geometry.chunk_size >= inode.length:
+                return False
+
+    async def _take_as_published(self, batch: list[_Entry]) -> None:
+        inode, _ = await self._metadata.read_slices(self._inode_id, 0, 1)
+        self._lists.drop()
+        self._lists.revalidate(inode)
+        if batch[0].record.at_end:
+            self._shifted(self._inode_id)
+        await self._finish(batch, published=True)
+
+    # ----------------------------------------------------------------------------------------- outcomes
+
+    async def _finish(self, batch: list[_Entry], *, published: bool) -> None:
+        self._entries = [entry for entry in self._entries if entry not in batch]
+        self._write_back.published += len(batch) if published else 0
+        for entry in batch:
+            await self._write_back.forget(entry.number, entry.record, published=published)
+
+    async def _lose(self, entry: _Entry, error: CurveFSError, *, aside: bool = False) -> None:
+        """It will never be published. aside: its record is kept for a person to look at."""
+        self._write_back.lost += 1
+        self._entries.remove(entry)
+        if isinstance(error, NotFound):
+            log.info("a file is gone before what was staged of it was published", inode=self._inode_id)
+        else:
+            where = (entry.start, entry.end)
+            log.error("staged data is lost", inode=self._inode_id, range=where, reason=str(error), record=entry.number)
+            self._lost(error if isinstance(error, FilesystemError) else IOFailure(str(error)))
+        if aside:
+            self._write_back.put_aside(entry.number)
+        else:
+            await self._write_back.forget(entry.number, entry.record, published=False)
+
+    def _note_failure(self, error: CurveFSError) -> None:
+        if not self._failing:
+            self._failing = True
+            log.error(
+                "staged data cannot be published for now; it is kept, and tried again",
+                inode=self._inode_id,
+                reason=str(error),
+            )

@@ -1,0 +1,223 @@
+"""Write-back of a mount (rule 9): what is flushed is durable on the cache disk, and goes to the store afterwards.
+
+A block is staged if there is room, else it is stored at once: so a writer that is faster than the store for long gets
+as slow as the store, and what is staged stays bounded. When the staging disk fails, blocks are stored at once as well,
+and it is tried again later.
+
+Shared across awaits: when staging is tried again; what is staged is the affair of staging.py and its lock.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
+
+import structlog
+import trio
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ....proto import metaserver_pb2, staging_pb2
+from ...slices.geometry import Geometry
+from ...slices.names import block_name
+from ..cache.disk_cache import DiskCache
+from ..cache.staging import Staging, StagingFailed
+from .store_calls import StoreCalls
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+THREADS_MAX = 8
+PAUSE_S = 15.0  # after a failure
+
+
+class WriteBack:
+    """See the module."""
+
+    def __init__(
+        self, staging: Staging, cache: DiskCache, calls: StoreCalls, geometry: Geometry, *, accepts: bool = True
+    ) -> None:
+        """accepts: else only what is staged already is published."""
+        self._accepts = accepts
+        self._staging = staging
+        self._cache = cache
+        self._calls = calls
+        self._geometry = geometry
+        self._threads = trio.CapacityLimiter(THREADS_MAX)
+        self._failed_until: float | None = None
+        self.staged_bytes = self.uploaded = self.uploaded_bytes = self.published = self.failures = self.lost = 0
+
+    @property
+    def is_staging(self) -> bool:
+        """Say whether the staging disk is used at present."""
+        return self._accepts and (self._failed_until is None or trio.current_time() >= self._failed_until)
+
+    @property
+    def in_use(self) -> bool:
+        """Say the same, without asking for the time."""
+        return self._failed_until is None
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Return the bytes that are staged now."""
+        return self._staging.bytes
+
+    @property
+    def blocks_waiting(self) -> int:
+        """Return the number of blocks that are staged now."""
+        return self._staging.blocks
+
+    async def put(self, name: str, block: bytearray, block_format: int, deadline: float) -> None:
+        """Stage a block, or store it. Raises IOFailure after the deadline."""
+        size = len(block)
+        if self.is_staging and self._staging.reserve(size):
+            try:
+                await self._run(lambda: self._staging.put(name, self._calls.encode(name, block, block_format)))
+            except StagingFailed as error:
+                self._failed(error)
+            else:
+                self._works()
+                self.staged_bytes += size
+                return
+            finally:
+                self._staging.release(size)
+        await self._calls.put(name, block, block_format, deadline)
+
+    def is_staged(self, name: str) -> bool:
+        """Say whether a block is staged, and not stored yet."""
+        return self._staging.has(name)
+
+    async def commit(self, slices: list[staging_pb2.StagedSlice]) -> list[int]:
+        """Make slices durable whose blocks are staged or stored. Raises StagingFailed."""
+        if not self.is_staging:
+            raise StagingFailed("the staging disk is set aside")
+        for one in slices:
+            one.identity = self._staging.identity
+            one.blocks.extend(
+                block
+                for index, name in self.names(one.slice)
+                if (block := self._staging.block(name, index)) is not None
+            )
+        try:
+            numbers = await self._run(lambda: self._staging.commit(slices))
+        except StagingFailed as error:
+            self._failed(error)
+            raise
+        self._works()
+        return numbers
+
+    async def upload(self, one: staging_pb2.StagedSlice, deadline: float) -> None:
+        """Store the staged blocks of a slice, all at once. Raises IOFailure, StagingFailed, StagedBlockDamaged."""
+        names = [name for _, name in self.names(one.slice) if self._staging.has(name)]
+        failures: list[Exception] = []
+
+        async def store(name: str) -> None:
+            try:
+                await self._calls.put_object(name, lambda: self._staging.whole(name), deadline)
+            except Exception as error:  # noqa: BLE001  # the first is raised by the owner
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(store, name)
+        if failures:
+            raise failures[0]
+        self.uploaded += len(names)
+        self.uploaded_bytes += one.slice.size
+
+    async def rename(self, number: int, one: staging_pb2.StagedSlice, chunk_id: int) -> None:
+        """Stage a slice again under a chunk id that is not refused. Raises StagingFailed, ObjectNotFound, ..."""
+        before = self.names(one.slice)
+        one.slice.chunk_id = chunk_id
+        one.identity = self._staging.identity
+        del one.blocks[:]
+        for (index, old), (_, new) in zip(before, self.names(one.slice), strict=True):
+            await self._run(partial(self._copy, old, new))
+            block = self._staging.block(new, index)
+            assert block is not None, "it was just staged"
+            one.blocks.append(block)
+        await self._run(lambda: self._staging.replace(number, one))
+        for _, old in before:
+            self._staging.remove(old)
+
+    def _copy(self, old: str, new: str) -> None:
+        self._staging.put(new, self._calls.load(old))
+
+    async def forget(self, number: int, one: staging_pb2.StagedSlice, *, published: bool) -> None:
+        """Remove a slice: it is published, or lost."""
+
+        def remove() -> None:
+            self._staging.forget(number)
+            for _, name in self.names(one.slice):
+                if published:
+                    self._staging.remove(name, self._cache.adopt)
+                else:
+                    self._staging.remove(name)
+
+        await self._run(remove)
+
+    def drop_blocks(self, one: metaserver_pb2.Slice) -> list[int]:
+        """Forget staged blocks of a slice that has no record; returns which."""
+        found = [(index, name) for index, name in self.names(one) if self._staging.has(name)]
+        for _, name in found:
+            self._staging.remove(name)
+        return [index for index, _ in found]
+
+    def put_aside(self, number: int) -> None:
+        """Keep a slice that cannot be published out of the way, for a person to look at."""
+        self._staging.put_aside(number)
+
+    def names(self, one: metaserver_pb2.Slice) -> list[tuple[int, str]]:
+        """Return (index, name) of the blocks of a slice."""
+        count = -(-one.size // self._geometry.block_size)
+        return [(n, block_name(self._geometry.uuid, one.chunk_id, one.compaction, n)) for n in range(count)]
+
+    async def look(self) -> list[tuple[int, staging_pb2.StagedSlice]]:
+        """Return what a mount before this one has left, in order. Raises StagingFailed."""
+        return await self._run(lambda: self._staging.look(lambda one: self.names(one.slice)))
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether nothing is staged any more."""
+        return self._staging.is_empty
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(call, limiter=self._threads)
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        if self._failed_until is None:
+            log.warning("staging fails; what is written is stored at once", reason=str(error))
+        self._failed_until = trio.current_time() + PAUSE_S
+
+    def _works(self) -> None:
+        if self._failed_until is not None:
+            self._failed_until = None
+            log.info("staging works again")
+
+
+class WriteBackCollector(Collector):
+    """Its figures, read when scraped."""
+
+    def __init__(self, write_back: WriteBack) -> None:
+        self._of = write_back
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the present values."""
+        prefix = "curvefs_client_staging"
+        yield GaugeMetricFamily(
+            f"{prefix}_waiting_bytes", "Bytes staged and not published", value=self._of.bytes_waiting
+        )
+        yield GaugeMetricFamily(f"{prefix}_waiting_blocks", "Blocks of them", value=self._of.blocks_waiting)
+        yield GaugeMetricFamily(f"{prefix}_in_use", "1, or 0 while the disk is set aside", value=float(self._of.in_use))
+        for name, text in _COUNTERS.items():
+            yield CounterMetricFamily(f"{prefix}_{name}", text, value=getattr(self._of, name))
+
+
+_COUNTERS = {
+    "staged_bytes": "Bytes of blocks staged",
+    "uploaded": "Staged blocks stored",
+    "uploaded_bytes": "Bytes of them",
+    "published": "Staged slices published",
+    "failures": "Calls of the staging disk that failed",
+    "lost": "Staged slices that will never be published",
+}

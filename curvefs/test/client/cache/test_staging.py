@@ -1,0 +1,127 @@
+"""The staging folder: what counts after a crash, what is put aside, and what room there is."""
+
+import errno
+import os
+
+import pytest
+
+from curvefs.proto import metaserver_pb2, staging_pb2
+from curvefs.src.client.cache import block_files, staging
+from curvefs.src.client.cache.staging import StagedBlockDamaged, Staging, StagingFailed
+
+from .lab import name_of
+
+
+def opened(tmp_path, size_max=10_000, identity=b"i"):
+    return Staging(tmp_path / "staging", size_max=size_max, free_space=0.0, random_bytes=lambda size: identity * size)
+
+
+def names_of(one):
+    return [(0, name_of(one.slice.chunk_id & 0xFFFF))]
+
+
+def stage(folder, number, data=b"data"):
+    name = name_of(number)
+    folder.put(name, data)
+    one = staging_pb2.StagedSlice(
+        identity=folder.identity,
+        inode_id=2,
+        slice=metaserver_pb2.Slice(chunk_id=5 << 40 | number, length=len(data), size=len(data)),
+        blocks=[folder.block(name, 0)],
+    )
+    return folder.commit([one])[0]
+
+
+def test_what_is_staged_is_found_in_order_by_the_next_mount(tmp_path):
+    folder = opened(tmp_path)
+    for number in (3, 1, 2):
+        stage(folder, number)
+    again = opened(tmp_path, identity=b"x")
+    assert again.found_identity
+    assert again.identity == folder.identity
+    found = again.look(names_of)
+    assert [one.slice.chunk_id & 0xFFFF for _, one in found] == [3, 1, 2]
+    assert again.bytes == 12
+    assert again.whole(name_of(1)) == b"data"
+    assert stage(again, 4) > found[-1][0]
+
+
+def test_blocks_without_a_record_and_half_written_records_are_removed(tmp_path):
+    folder = opened(tmp_path)
+    stage(folder, 1)
+    folder.put(name_of(2), b"never committed")
+    (folder.path / "0000000000000009.slice.new").write_bytes(b"half")
+    again = opened(tmp_path)
+    again.look(names_of)
+    assert len(list(again.path.iterdir())) == 3
+    assert not again.has(name_of(2))
+
+
+@pytest.mark.parametrize("harm", ["torn", "flipped", "block gone", "block cut", "of another identity"])
+def test_what_is_damaged_is_put_aside_with_its_block(tmp_path, harm):
+    folder = opened(tmp_path)
+    stage(folder, 1)
+    number = stage(folder, 2)
+    record = folder.path / f"{number:016x}.slice"
+    block = folder.path / name_of(2).rpartition("/")[2]
+    match harm:
+        case "torn":
+            os.truncate(record, 20)
+        case "flipped":
+            data = bytearray(record.read_bytes())
+            data[-1] ^= 1
+            record.write_bytes(data)
+        case "block gone":
+            block.unlink()
+        case "block cut":
+            os.truncate(block, block.stat().st_size - 1)
+        case _:
+            folder.identity = b"o" * 16
+            folder.replace(number, staging_pb2.StagedSlice(identity=folder.identity))
+    again = opened(tmp_path)
+    assert [one.slice.chunk_id & 0xFFFF for _, one in again.look(names_of)] == [1]
+    assert record.with_suffix(".damaged").exists()
+    assert block.exists() == (harm != "block gone")
+    assert not again.is_empty
+
+
+def test_a_flipped_byte_of_a_staged_block_is_found_before_it_is_stored(tmp_path):
+    folder = opened(tmp_path)
+    stage(folder, 1)
+    block = folder.path / name_of(1).rpartition("/")[2]
+    data = bytearray(block.read_bytes())
+    data[block_files.HEADER_SIZE] ^= 1
+    block.write_bytes(data)
+    with pytest.raises(StagedBlockDamaged):
+        folder.whole(name_of(1))
+
+
+def test_room_is_reserved_before_it_is_taken(tmp_path):
+    folder = opened(tmp_path, size_max=100)
+    assert folder.reserve(60)
+    assert not folder.reserve(60)
+    folder.release(60)
+    assert folder.reserve(60)
+
+
+def test_a_disk_that_takes_no_record_leaves_none(tmp_path, monkeypatch):
+    folder = opened(tmp_path)
+
+    def fails(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(staging, "_sync_folder", fails)
+    with pytest.raises(StagingFailed):
+        stage(folder, 1)
+    monkeypatch.undo()
+    assert opened(tmp_path).look(names_of) == []
+
+
+def test_an_identity_is_taken_anew_when_the_one_before_is_forgotten(tmp_path):
+    folder = opened(tmp_path)
+    assert folder.is_empty
+    folder.forget_identity()
+    again = opened(tmp_path, identity=b"j")
+    assert not again.found_identity
+    assert again.identity == b"j" * 16
+    assert (again.path / "identity").stat().st_mode & 0o077 == 0

@@ -1,0 +1,324 @@
+"""Write-back: what is flushed is durable on the cache disk, read there, published in order, found after a crash."""
+
+import errno
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from curvefs.src.client.cache import block_files, staging
+from curvefs.src.common.errors import IdRefused, IOFailure, QuotaExceeded, SessionEnded
+
+from .lab import TINY, lab, pattern
+
+pytestmark = pytest.mark.trio
+
+DATA = pattern(5000)
+
+
+@asynccontextmanager
+async def mount(tmp_path, before=None, **config):
+    """A mount with write-back, on what another one has left in the store and on disk."""
+    more = {} if before is None else {"objects": before.objects, "metadata": before.metadata}
+    async with lab(cache_dir=tmp_path, **({"write_back": True, "store_timeout_s": 1.0} | more | config)) as made:
+        await made.data.adopt_staged()
+        yield made
+
+
+async def published(made):
+    assert await made.data.publish_staged(100.0)
+
+
+def records(made):
+    return sorted(made.staging.path.glob("*.slice"))
+
+
+async def write(made, *pieces, inode_id=2):
+    file = made.open(inode_id)
+    for offset, data in pieces:
+        await file.write(offset, data)
+    await file.flush()
+    return file
+
+
+async def test_flushed_data_is_staged_read_and_then_published(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        file = await write(made, (0, DATA))
+        assert not file.dirty
+        assert file.length == len(DATA)
+        assert made.metadata.publications == []
+        assert made.object_names() == []
+        assert await file.read(0, 9999) == DATA
+        assert await file.read(1500, 2000) == DATA[1500:3500]
+        assert made.data.memory[0] == 0
+        await file.write(1000, b"newer")
+        assert await file.read(998, 9) == DATA[998:1000] + b"newer" + DATA[1005:1007]
+        made.store.come_up()
+        await file.flush()
+        await published(made)
+        assert made.metadata.content() == DATA[:1000] + b"newer" + DATA[1005:]
+        assert await file.read(0, 9999) == made.metadata.content()
+        assert records(made) == []
+        assert made.staging.bytes == 0
+        assert not made.data.holds_staged
+
+
+async def test_a_published_block_moves_into_the_read_cache(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        file = await write(made, (0, DATA))
+        await published(made)
+        assert all(made.disk.has(name) for name in made.object_names())
+        made.store.go_down()
+        assert await file.read(0, 9999) == DATA
+
+
+@pytest.mark.parametrize("outage", [True, False])
+async def test_what_was_staged_is_published_after_a_crash_in_order_and_once(tmp_path, outage, autojump_clock):
+    async with mount(tmp_path) as before:
+        if outage:
+            before.store.go_down()
+        else:
+            before.metadata.fail("append_slices", IOFailure("no answer"), times=1000, applied=True)
+            before.metadata.fail("read_slices", IOFailure("no answer"), times=1000)
+        file = await write(before, (0, b"a" * 3000), (500, b"b" * 100))
+        await file.flush()
+        await file.write(550, b"c" * 100)
+        await file.flush()
+        await trio.sleep(3)
+        assert records(before)
+        before.metadata.failures.clear()
+    async with mount(tmp_path, before) as after:
+        file = after.data.file(2)
+        expected = b"a" * 500 + b"b" * 50 + b"c" * 100 + b"a" * 2350
+        assert file.length == 3000
+        assert await file.read(0, 9999) == expected
+        await published(after)
+        assert after.metadata.content() == expected
+        ids = [one.chunk_id for publication in after.metadata.publications for one in publication.slices]
+        assert len(ids) == len(set(ids))
+        assert not after.data.holds_staged
+        assert after.data.file(2) is None
+
+
+async def test_appends_are_published_once_and_in_order_after_a_crash(tmp_path, autojump_clock):
+    async with mount(tmp_path) as before:
+        before.metadata.fail("append_slices", IOFailure("no answer"), times=1000, applied=True)
+        before.metadata.fail("read_slices", IOFailure("no answer"), times=1000)
+        file = before.open()
+        for letter in b"abc":
+            await file.append(bytes([letter]) * 700)
+            await file.flush()
+        assert file.length == 2100
+        await trio.sleep(3)
+        assert records(before)
+        before.metadata.failures.clear()
+    async with mount(tmp_path, before) as after:
+        await published(after)
+        assert after.metadata.content() == b"a" * 700 + b"b" * 700 + b"c" * 700
+
+
+async def test_a_torn_record_is_reported_and_not_published(tmp_path, autojump_clock):
+    async with mount(tmp_path) as before:
+        before.store.go_down()
+        await write(before, (0, b"a" * 100))
+        file = await write(before, (3000, b"b" * 100))
+        assert file.length == 3100
+        _, second = records(before)
+        second.write_bytes(second.read_bytes()[:-1])
+    async with mount(tmp_path, before) as after:
+        await published(after)
+        assert after.metadata.content() == b"a" * 100
+        assert second.with_suffix(".damaged").exists()
+        assert after.data.holds_staged  # for a person to look at
+
+
+async def test_a_damaged_staged_block_is_reported_and_not_published(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        file = await write(made, (0, b"a" * 100))
+        (block,) = [path for path in made.staging.path.iterdir() if path.name.endswith("_0")]
+        data = bytearray(block.read_bytes())
+        data[40] ^= 1
+        block.write_bytes(data)
+        made.store.come_up()
+        await published(made)
+        assert made.metadata.publications == []
+        error, _ = file.error_since(0)
+        assert isinstance(error, IOFailure)
+
+
+async def test_blocks_of_a_flush_that_never_ended_are_removed(tmp_path, autojump_clock):
+    async with mount(tmp_path) as before:
+        before.store.go_down()
+        await write(before, (0, b"a" * 100))
+        records(before)[0].unlink()
+        assert len(list(before.staging.path.iterdir())) == 2
+    async with mount(tmp_path, before) as after:
+        assert [path.name for path in after.staging.path.iterdir()] == ["identity"]
+        assert after.staging.found_identity
+        assert after.staging.identity == before.staging.identity
+
+
+async def test_a_staging_disk_that_fails_makes_flushes_go_to_the_store(tmp_path, monkeypatch, autojump_clock):
+    def fails(*_args, **_more):
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with mount(tmp_path) as made:
+        monkeypatch.setattr(block_files, "write", fails)
+        await write(made, (0, DATA))
+        assert made.metadata.content() == DATA
+        assert records(made) == []
+
+
+async def test_a_disk_that_takes_blocks_but_no_record_is_left_behind(tmp_path, monkeypatch, autojump_clock):
+    def fails(*_args, **_more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with mount(tmp_path) as made:
+        monkeypatch.setattr(staging, "_sync_folder", fails)
+        file = await write(made, (0, DATA))
+        assert made.metadata.content() == DATA
+        assert made.staging.bytes == 0
+        assert records(made) == []
+        monkeypatch.undo()
+        await trio.sleep(60)
+        made.store.go_down()
+        await file.write(0, b"again")
+        await file.flush()
+        assert len(records(made)) == 1
+
+
+async def test_what_goes_to_the_store_directly_waits_for_what_is_staged(tmp_path, monkeypatch, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        file = await write(made, (0, b"a" * 1000))
+        monkeypatch.setattr(made.staging, "commit", lambda _: (_ for _ in ()).throw(staging.StagingFailed("full")))
+        await file.write(500, b"b" * 1000)
+        with pytest.raises(IOFailure):
+            await file.flush()
+        made.store.come_up()
+        await file.flush()
+        assert made.metadata.content() == b"a" * 500 + b"b" * 1000
+        assert [one.slices[0].offset for one in made.metadata.publications] == [0, 500]
+
+
+async def test_a_full_staging_folder_slows_the_writer_to_the_store(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.staging._size_max = 1500
+        made.store.go_down()
+        file = made.open()
+        await file.write(0, DATA)
+        with pytest.raises(IOFailure):
+            await file.flush()
+        made.store.come_up()
+        await file.flush()
+        await published(made)
+        assert made.metadata.content() == DATA
+
+
+async def test_truncate_comes_after_what_is_staged(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        file = await write(made, (0, DATA))
+        await file.truncate(100)
+        assert made.metadata.content() == DATA[:100]
+        await file.truncate(200)
+        assert await file.read(0, 999) == DATA[:100] + bytes(100)
+        assert not file.unpublished
+
+
+async def test_void_ids_are_staged_again_under_new_ones(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        file = await write(made, (0, DATA))
+        made.metadata.end_session()
+        made.store.come_up()
+        await published(made)
+        assert made.metadata.content() == DATA
+        assert await file.read(0, 9999) == DATA
+        assert made.staging.bytes == 0
+
+
+async def test_an_ended_session_keeps_the_ids_of_what_is_staged(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.metadata.fail("append_slices", SessionEnded("over"), times=3)
+        await write(made, (0, DATA))
+        await published(made)
+        assert made.metadata.content() == DATA
+        assert made.metadata.count("take_chunk_id") == len(made.metadata.slices[2])
+
+
+async def test_a_full_quota_keeps_what_is_staged_until_there_is_room(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.metadata.fail("append_slices", QuotaExceeded(), times=4)
+        await write(made, (0, DATA))
+        await published(made)
+        assert made.metadata.content() == DATA
+
+
+async def test_some_published_and_some_not_are_told_apart(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.metadata.fail("append_slices", IdRefused("some were published before"), times=1)
+        await write(made, (0, b"a" * 10), (3000, b"b" * 10))
+        await published(made)
+        assert made.metadata.content() == b"a" * 10 + bytes(2990) + b"b" * 10
+
+
+async def test_what_is_staged_of_a_file_that_is_gone_is_forgotten(tmp_path, autojump_clock):
+    async with mount(tmp_path) as before:
+        before.store.go_down()
+        await write(before, (0, DATA))
+        before.metadata.remove()
+    async with mount(tmp_path, before) as after:
+        assert not after.data.holds_staged
+
+
+async def test_an_unlinked_file_that_is_closed_leaves_nothing_staged(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        file = await write(made, (0, DATA))
+        file.discard()
+        made.data.close_file(file)
+        await trio.sleep(5)
+        assert records(made) == []
+        assert made.staging.bytes == 0
+
+
+async def test_a_mount_without_write_back_publishes_what_one_with_it_has_left(tmp_path, autojump_clock):
+    async with mount(tmp_path) as before:
+        before.store.go_down()
+        await write(before, (0, DATA))
+    async with mount(tmp_path, before, write_back=False) as after:
+        await published(after)
+        assert after.metadata.content() == DATA
+        file = await write(after, (0, b"direct"))
+        assert not file.unpublished
+        assert after.metadata.content() == b"direct" + DATA[6:]
+
+
+async def test_random_writes_read_right_whatever_is_staged(tmp_path, autojump_clock):
+    import random
+
+    chance = random.Random(4)
+    async with mount(tmp_path) as made:
+        model = bytearray()
+        file = made.open()
+        for step in range(300):
+            match chance.randrange(6):
+                case 0:
+                    await file.flush()
+                case 1 if step % 7 == 0:
+                    length = chance.randrange(3 * TINY.chunk_size)
+                    await file.truncate(length)
+                    model[:] = model[:length] + bytes(max(0, length - len(model)))
+                case 2:
+                    offset = chance.randrange(len(model) + 1)
+                    assert await file.read(offset, 3000) == model[offset : offset + 3000]
+                case _:
+                    offset, size = chance.randrange(2 * TINY.chunk_size), chance.randrange(1, 3000)
+                    data = pattern(size, step + 2)
+                    await file.write(offset, data)
+                    model[len(model) :] = bytes(max(0, offset + size - len(model)))
+                    model[offset : offset + size] = data
+        await file.publish()
+        assert made.metadata.content() == model

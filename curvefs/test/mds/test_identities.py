@@ -1,0 +1,113 @@
+"""The identity of a write-back mount outlives its sessions, for a while, and has one session at a time."""
+
+import pytest
+
+from curvefs.proto import mds_pb2 as pb
+from curvefs.src.common import tokens
+from curvefs.src.common.errors import InvalidArgument, ResourceBusy, SessionEnded
+
+from .test_sessions import ended_everywhere
+
+pytestmark = pytest.mark.asyncio
+IDENTITY = b"i" * 16
+WEEK_S = 7 * 86_400
+
+
+def sessions(mds):
+    return mds.mds.sessions.of(None)
+
+
+async def test_the_token_says_the_identity(mds, metaserver):
+    await mds.create()
+    _, token = await mds.mds.sessions.open(pb.OpenSessionRequest(name="demo", identity=IDENTITY))
+    assert tokens.verify(mds.mds.state.authority.cluster.secret, token).identity == IDENTITY
+
+
+async def test_an_identity_has_the_size_of_a_session_id(mds, metaserver):
+    await mds.create()
+    with pytest.raises(InvalidArgument):
+        await mds.open(identity=b"short")
+
+
+async def test_a_session_that_is_over_is_retained_for_its_identity(mds, metaserver):
+    await mds.create()
+    session = await mds.open(identity=IDENTITY)
+    assert await mds.pass_time(61) == 1
+    await ended_everywhere(mds)
+    assert metaserver.ended == {(1, session.session_id)}
+    [kept] = sessions(mds)
+    assert (kept.session_id, kept.ending) == (session.session_id, False)
+    assert kept.retained_since_ns == mds.clock.time_ns()
+    assert mds.mds.sessions.is_over(session.session_id)
+    assert not mds.mds.sessions.is_over(IDENTITY)
+    with pytest.raises(SessionEnded):
+        await mds.mds.sessions.renew(session.session_id)
+    with pytest.raises(ResourceBusy, match="mounted at host:/mnt"):
+        await mds.mds.filesystems.delete("demo")
+
+
+async def test_a_retained_session_survives_a_restart_of_the_mds(mds, metaserver):
+    await mds.create()
+    session = await mds.open(identity=IDENTITY)
+    await mds.mds.sessions.close(session.session_id)
+    await ended_everywhere(mds)
+    await mds.restart()
+    [kept] = sessions(mds)
+    assert kept.retained_since_ns
+    assert await mds.pass_time(100) == 0
+
+
+async def test_a_new_session_continues_an_identity_and_ends_the_one_before(mds, metaserver):
+    await mds.create()
+    first = await mds.open(identity=IDENTITY)
+    second = await mds.open(identity=IDENTITY, continues=True)  # the mount was killed
+    await ended_everywhere(mds)
+    assert [one.session_id for one in sessions(mds)] == [second.session_id]
+    await mds.mds.sessions.close(second.session_id)
+    await ended_everywhere(mds)
+    third = await mds.open(identity=IDENTITY, continues=True)
+    assert [one.session_id for one in sessions(mds)] == [third.session_id]
+    assert {ended for _, ended in metaserver.ended} == {first.session_id, second.session_id}
+    assert not mds.mds.sessions.is_over(IDENTITY)
+
+
+async def test_an_identity_ends_with_its_retention(mds, metaserver):
+    await mds.create()
+    session = await mds.open(identity=IDENTITY)
+    await mds.mds.sessions.close(session.session_id)
+    await ended_everywhere(mds)
+    mds.clock.advance(WEEK_S - 10)
+    assert await mds.mds.sessions.expire() == 0
+    mds.clock.advance(11)
+    assert await mds.mds.sessions.expire() == 1
+    with pytest.raises(SessionEnded, match="identity is over"):
+        await mds.open(identity=IDENTITY, continues=True)
+    await ended_everywhere(mds)
+    assert sessions(mds) == []
+    assert (1, IDENTITY) in metaserver.ended
+    assert mds.mds.sessions.is_over(IDENTITY)
+    with pytest.raises(SessionEnded, match="identity is over"):
+        await mds.open(identity=IDENTITY, continues=True)
+
+
+@pytest.mark.parametrize("retained", [False, True])
+async def test_a_mount_or_an_operator_ends_an_identity_at_once(mds, metaserver, retained):
+    await mds.create()
+    session = await mds.open(identity=IDENTITY)
+    if retained:
+        await mds.mds.sessions.close(session.session_id)
+        await ended_everywhere(mds)
+    await mds.mds.sessions.close(session.session_id, end_identity=True)
+    await ended_everywhere(mds)
+    assert sessions(mds) == []
+    assert metaserver.ended == {(1, session.session_id), (1, IDENTITY)}
+
+
+async def test_a_retained_session_does_not_keep_its_own_mount_from_being_exclusive(mds, metaserver):
+    await mds.create()
+    session = await mds.open(identity=IDENTITY)
+    await mds.mds.sessions.close(session.session_id)
+    await ended_everywhere(mds)
+    with pytest.raises(ResourceBusy):
+        await mds.open(exclusive=True)
+    await mds.open(exclusive=True, identity=IDENTITY, continues=True)

@@ -1,0 +1,90 @@
+"""A durable identity owns chunk ids: they survive its sessions, and end with it."""
+
+import stat
+
+import pytest
+
+from curvefs.proto import common_pb2 as c
+from curvefs.proto import metaserver_pb2 as pb
+from curvefs.proto import state_pb2
+from curvefs.src.metaserver.metastore import reads
+from curvefs.src.metaserver.storage import keys
+
+from .lab import FS, SESSION, Lab
+
+REG = stat.S_IFREG | 0o644
+IDENTITY, FIRST, SECOND = b"i" * 16, b"1" * 16, b"2" * 16
+
+
+@pytest.fixture
+def lab():
+    return Lab()
+
+
+def open_with(lab, session, identity=IDENTITY):
+    return lab.entry(open_session=state_pb2.OpenSessionCommand(fs_id=FS, session_id=session, identity=identity))
+
+
+def do(lab, session, sequence, **operation):
+    batch = lab.batch(sequence, [pb.Operation(**operation)], session=session)
+    assert batch.failure is None
+    return batch.results.results[0]
+
+
+def create(name):
+    return pb.Create(parent=1, name=name, mode=REG, exclusive=True)
+
+
+def append(inode_id, *chunk_ids):
+    slices = [pb.Slice(chunk_id=one, length=10, size=10, object=pb.ObjectLocation(block_format=1)) for one in chunk_ids]
+    return pb.AppendSlices(inode_id=inode_id, slices=slices, length=10)
+
+
+def chunk_range(result):
+    return next(one for one in result.ranges if one.kind == c.CHUNK)
+
+
+def test_ids_taken_in_one_session_are_published_in_the_next_and_once(lab):
+    open_with(lab, FIRST)
+    made = do(lab, FIRST, 1, create=create(b"a"))
+    first, inode_id = chunk_range(made).first, made.inode.inode_id
+    assert do(lab, FIRST, 2, append_slices=append(inode_id, first)).status == c.OK
+    lab.end(FIRST)
+    open_with(lab, SECOND)
+    assert do(lab, SECOND, 1, append_slices=append(inode_id, first)).status == c.ALREADY_DONE
+    assert do(lab, SECOND, 2, append_slices=append(inode_id, first, first + 1)).status == c.ID_REFUSED
+    assert do(lab, SECOND, 3, append_slices=append(inode_id, first + 1)).status == c.OK
+    assert len(lab.slices(inode_id)) == 2
+
+
+def test_ids_of_an_identity_are_nobody_elses(lab):
+    open_with(lab, FIRST)
+    made = do(lab, FIRST, 1, create=create(b"a"))
+    lab.refused(c.ID_REFUSED, append_slices=append(made.inode.inode_id, chunk_range(made).first))
+
+
+def test_inode_numbers_end_with_the_session(lab):
+    open_with(lab, FIRST)
+    do(lab, FIRST, 1, create=create(b"a"))
+    lab.end(FIRST)
+    assert [key[1:17] for key in lab.table(keys.RANGE)] == [IDENTITY]
+
+
+def test_the_end_of_an_identity_closes_its_ranges_and_refuses_its_ids(lab):
+    open_with(lab, FIRST)
+    made = do(lab, FIRST, 1, create=create(b"a"))
+    lab.end(IDENTITY)
+    queued = len(lab.table(b"q"))
+    assert queued == 1  # what was never published of it
+    result = do(lab, FIRST, 2, append_slices=append(made.inode.inode_id, chunk_range(made).first))
+    assert result.status == c.ID_REFUSED
+    assert open_with(lab, SECOND).failure.code == c.SESSION_ENDED
+
+
+def test_an_identity_is_listed_like_a_session_until_it_ends(lab):
+    open_with(lab, FIRST)
+    assert set(reads.open_sessions(lab.state, 10)) == {SESSION, FIRST, IDENTITY}
+    lab.end(FIRST)
+    assert set(reads.open_sessions(lab.state, 10)) == {SESSION, IDENTITY}
+    lab.end(IDENTITY)
+    assert reads.open_sessions(lab.state, 10) == [SESSION]
