@@ -276,7 +276,7 @@ class StagedSlices:
     def _note_failure(self, error: CurveFSError) -> None:
         if not self._failing:
             self._failing = True
-            log.error(
+            log.warning(
                 "staged data cannot be published for now; it is kept, and tried again",
                 inode=self._inode_id,
                 reason=str(error),

@@ -109,7 +109,7 @@ class StoreCalls:
         pause_s = _PAUSE_S_FIRST
         while True:
             try:
-                result = await trio.to_thread.run_sync(call, limiter=limiter)
+                result = await trio.to_thread.run_sync(partial(_lean, call), limiter=limiter)
             except _RETRIED as error:
                 self._failed(error)
                 reason = str(error)
@@ -118,8 +118,6 @@ class StoreCalls:
                     self._failing = False
                     log.info("the object store answers again")
                 return result
-            # The error is gone here, and with its traceback the object that the call had in its hands: however many
-            # calls pause, they hold no memory.
             now = trio.current_time()
             if now >= deadline:
                 raise IOFailure(reason)
@@ -131,3 +129,15 @@ class StoreCalls:
         if not self._failing:
             self._failing = True
             log.warning("the object store fails; trying again", reason=str(error), kind=type(error).__name__)
+
+
+def _lean(call: Callable[[], T]) -> T:
+    """Make a call; an error that may pass comes without its traces, which would hold the object in memory.
+
+    Many calls pause while the store is away, and an idle thread keeps the outcome of its last call.
+    """
+    try:
+        return call()
+    except _RETRIED as error:
+        failed = type(error)(str(error))
+    raise failed
