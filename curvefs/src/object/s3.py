@@ -146,6 +146,8 @@ class S3Store:
             first, last = int(match[1]), int(match[2])
             if first != start or last - first + 1 != len(data):
                 raise StoreUnavailable(f"{self._where}: {key}: {len(data)} bytes are not its {part}")
+        elif answer.status == HTTPStatus.PARTIAL_CONTENT:
+            raise StoreUnavailable(f"{self._where}: {key}: which part of it was sent is not said")
         elif wanted:
             data = data[start:]  # the server does not know ranges and gave everything
         return data if size is None or len(data) <= size else data[:size]

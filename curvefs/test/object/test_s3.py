@@ -310,6 +310,12 @@ def test_server_without_ranges_still_gives_the_range(scripted):
     assert scripted.store.get("k", 3) == b"3456789"
 
 
+def test_part_that_does_not_say_which_one_it_is_is_no_answer(scripted):
+    scripted.answer = (206, {}, b"3456")
+    with pytest.raises(StoreUnavailable, match="which part"):
+        scripted.store.get("k", 3, 4)
+
+
 def test_truncated_listing_that_does_not_go_on_is_an_error(scripted):
     """Taken for the whole, it would let objects be forgotten."""
     scripted.answer = (200, {}, b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>")

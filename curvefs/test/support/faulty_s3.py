@@ -5,8 +5,9 @@
         ... s3://curvefs?endpoint={faulty.endpoint}
         assert faulty.hits
 
-Only requests about one object are spoiled: puts and gets of blocks. Whether one is, is drawn by the seed; of an object
-one put and one get at most, so that a fault passes. Signatures hold: what was signed is handed on.
+Only requests about one object are spoiled: puts and gets of blocks. Whether one is, is drawn by the seed; the first put
+and the first get always are; of an object one put and one get at most, so that a fault passes. Signatures hold: what
+was signed is handed on.
 
 Shared between threads: the fault, the draws and what was hit, under one lock.
 """
@@ -91,7 +92,9 @@ class FaultyS3(ThreadingHTTPServer):
             about_an_object = method in ("GET", "PUT") and name.count("/") > 1 and not query
             if self._fault is None or not about_an_object or (self._fault in OF_BODIES and method != "GET"):
                 return None
-            if (method, name) in self.hits or self._random.random() >= self._share:
+            first = not any(one == method for one, _ in self.hits)
+            drawn = self._random.random() < self._share
+            if (method, name) in self.hits or not (first or drawn):
                 return None
             self.hits.append((method, name))
             return self._fault

@@ -58,8 +58,7 @@ def read_tree(place, tree):
 # A server that says nothing costs 30 s a time: fewer of its requests are spoiled.
 @pytest.mark.parametrize("fault", sorted(Fault))
 def test_a_tree_is_written_and_read_whole_under_a_fault_and_after_it(cluster, faulty, fault):
-    share = 0.15 if fault is Fault.SILENCE else SHARE
-    faulty.begin(fault, share)
+    faulty.begin(fault, 0.05 if fault is Fault.SILENCE else SHARE)
     place = cluster.mount(f"{fault}-writer")
     tree = write_tree(place / str(fault), seed=1)
     cluster.umount(place)  # stores everything
