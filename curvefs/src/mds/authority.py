@@ -145,9 +145,7 @@ def _counted(changes: int) -> Compare:
     return Compare(_CHANGES, Target.VALUE, Relation.EQUAL, b"%d" % changes)
 
 
-async def _write(
-    store: KeyValueStore, candidacy: Candidacy, counted: Compare, operations: Sequence[Operation]
-) -> None:
+async def _write(store: KeyValueStore, candidacy: Candidacy, counted: Compare, operations: Sequence[Operation]) -> None:
     if not candidacy.holds:
         candidacy.end("its lease was not renewed in time")
         raise Unavailable(f"this MDS no longer serves: {await candidacy.over()}")
