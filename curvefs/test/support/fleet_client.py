@@ -152,17 +152,26 @@ class FleetClient:
         group_id = LAYOUT[home_of(operation)]
         async with asyncio.timeout(PATIENCE_S), self._busy[group_id]:
             self._numbers[group_id] += 1
-            number = self._numbers[group_id]
-            request = pb.TransactionRequest(
-                fs_id=FS,
-                session_id=self._session_id,
-                group_id=group_id,
-                number=number,
-                acknowledged=number - 1,
-                operation=operation,
-            )
-            frame = pb.ClientFrame(transactions=[request])
-            return (await self._ask(group_id, (group_id, "transaction", number), frame)).result
+            return await self._transaction(group_id, operation)
+
+    async def transact_again(self, operation):
+        """Return the result of the last transaction in its group, which is sent once more."""
+        group_id = LAYOUT[home_of(operation)]
+        async with asyncio.timeout(PATIENCE_S), self._busy[group_id]:
+            return await self._transaction(group_id, operation)
+
+    async def _transaction(self, group_id, operation):
+        number = self._numbers[group_id]
+        request = pb.TransactionRequest(
+            fs_id=FS,
+            session_id=self._session_id,
+            group_id=group_id,
+            number=number,
+            acknowledged=number - 1,
+            operation=operation,
+        )
+        frame = pb.ClientFrame(transactions=[request])
+        return (await self._ask(group_id, (group_id, "transaction", number), frame)).result
 
     async def _in_lane(self, operation):
         group_id = LAYOUT[home_of(operation)]

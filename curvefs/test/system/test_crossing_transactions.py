@@ -16,7 +16,7 @@ from curvefs.src.common.ids import ROOT_INODE
 
 from ..support.fleet_client import FleetClient, Refused
 from ..support.group_states import check_everything, unfinished
-from ..support.metaservers import GROUPS, Metaservers
+from ..support.metaservers import GROUPS, LAYOUT, Metaservers
 from ..support.spanning_operations import HOMES, World
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -177,6 +177,45 @@ async def test_a_removed_directory_takes_no_names_and_a_filled_one_stays():
             remove = pb.Operation(rmdir=pb.Rmdir(parent=ROOT_INODE, name=name))
             statuses = await made.at_once(into, remove)
             assert statuses in ([common_pb2.OK, common_pb2.NOT_EMPTY], [common_pb2.NOT_FOUND, common_pb2.OK]), statuses
+        await check_everything(made.servers)
+
+
+async def test_a_copy_of_a_refused_operation_that_comes_late_to_another_leader_is_not_carried_out():
+    """Its first copy was answered; the second waited in a process that stood still, and leads by now."""
+    async with scene(1) as made:
+        world, client = made.worlds[0], made.clients[0]
+        group_id = LAYOUT[HOMES[A]]
+        for _ in range(ROUNDS):
+            name, target = world.name(), world.name()
+            operation = rename((world.tops[A], name), world.tops[B], target)
+            assert (await client.operate(operation)).status == common_pb2.NOT_FOUND
+            await world.ok(create=pb.Create(parent=world.tops[A], name=name, mode=stat.S_IFREG | 0o644))
+            leader = await made.servers.leader_of(group_id)
+            await made.servers.lead(group_id, leader % len(made.servers.servers) + 1)
+            assert (await client.transact_again(operation)).status == common_pb2.NOT_FOUND
+            assert await client.lookup(world.tops[A], name)
+            assert not await client.lookup(world.tops[B], target)
+        await check_everything(made.servers)
+
+
+async def test_a_copy_of_an_operation_that_had_nothing_to_do_has_nothing_to_do_either():
+    """A rename of one name of a file onto another changes nothing, also when the second was removed since."""
+    async with scene(1) as made:
+        world, client = made.worlds[0], made.clients[0]
+        group_id = LAYOUT[HOMES[A]]
+        file, target = await world.file(A), world.name()
+        link = pb.Link(inode_id=file[2], new_parent=world.tops[B], new_name=target)
+        assert (await client.operate(pb.Operation(link=link))).status == common_pb2.OK
+        operation = rename(file, world.tops[B], target)
+        assert (await client.operate(operation)).status == common_pb2.OK
+        assert await client.lookup(*file[:2]) == file[2]
+        unlink = pb.Operation(unlink=pb.Unlink(parent=world.tops[B], name=target))
+        assert (await client.operate(unlink)).status == common_pb2.OK
+        leader = await made.servers.leader_of(group_id)
+        await made.servers.lead(group_id, leader % len(made.servers.servers) + 1)
+        assert (await client.transact_again(operation)).status == common_pb2.OK
+        assert await client.lookup(*file[:2]) == file[2]
+        assert not await client.lookup(world.tops[B], target)
         await check_everything(made.servers)
 
 

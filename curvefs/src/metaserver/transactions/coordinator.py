@@ -7,16 +7,19 @@ An attempt that loses against an older transaction, or whose plan has become sta
 age of the first. Until it is decided nothing has happened; what was prepared is released. After the decision entry was
 proposed its fate is the log's: whoever leads next finds it there, or knows that it never will be.
 
-Shared across awaits: `_running` (one run per session's number), `_refused` (the last ones that failed), `_active` (ids
-that may still be decided in this term). An id leaves `_active` only when it is known that it will not be decided later,
-so "not active" may be answered as "aborted".
+What is refused, or has nothing to do, is answered from the log too: by an entry with the answer and nothing else. For a
+copy of the request may have waited where nobody knows of the answer, in a process that stood still, and that one may
+lead when it reads it: it must not be carried out after all.
+
+Shared across awaits: `_running` (one run per session's number), `_active` (ids that may still be decided in this term).
+An id leaves `_active` only when it is known that it will not be decided later, so "not active" may be answered as
+"aborted".
 """
 
 import asyncio
 import itertools
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -53,7 +56,6 @@ _log = structlog.get_logger()
 
 DEADLINE_S = 10.0
 RUNNING_MAX = 10_000
-REFUSED_MAX = 10_000
 _PREPARE_S = 5.0
 _WALK_PATIENCE_S = 0.2
 _PAUSE_S = 0.002
@@ -94,7 +96,6 @@ class Coordinator:
         self._clock = clock
         self._numbers = itertools.count(1)
         self._running: dict[tuple[int, bytes, int], asyncio.Task[pb.OperationResult | CurveFSError]] = {}
-        self._refused: OrderedDict[tuple[int, bytes, int], pb.OperationResult] = OrderedDict()
         self._active: set[bytes] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._finishing = Finishing(copysets, calls)
@@ -120,8 +121,6 @@ class Coordinator:
         if not group.is_leader:
             raise group.redirect()
         key = (request.group_id, request.session_id, request.number)
-        if key in self._refused:
-            return self._refused[key]
         running = self._running.get(key)
         if running is None:
             if self._tasks is None or len(self._running) >= RUNNING_MAX:
@@ -131,11 +130,6 @@ class Coordinator:
         outcome = await asyncio.shield(running)
         if isinstance(outcome, CurveFSError):
             raise outcome
-        if outcome.status:
-            # A decision is stored, a refusal is not: a copy that comes late must not be carried out after all.
-            self._refused[key] = outcome
-            while len(self._refused) > REFUSED_MAX:
-                self._refused.popitem(last=False)
         return outcome
 
     async def _carry_out(self, group: Group, request: pb.TransactionRequest) -> pb.OperationResult | CurveFSError:
@@ -166,10 +160,11 @@ class Coordinator:
                 if time.monotonic() >= end:
                     raise Unavailable(f"not done in time: {again}") from again
             except NothingToDo:
-                return pb.OperationResult()
+                return await attempt.keep(pb.OperationResult())
             except Refusal as refusal:
                 if refusal.code not in _RETRIED:
-                    return pb.OperationResult(status=refusal.code, message=refusal.message, need=refusal.need)
+                    result = pb.OperationResult(status=refusal.code, message=refusal.message, need=refusal.need)
+                    return await attempt.keep(result)
                 stale = True
                 if time.monotonic() >= end:
                     raise Unavailable("not done in time: the state changes under it") from refusal
@@ -281,6 +276,17 @@ class _Attempt:
                 self._owner.end(self._id)
                 if not decided and self._participants:
                     self._owner.spawn(self._abort(), "abort a transaction")
+
+    async def keep(self, result: pb.OperationResult) -> pb.OperationResult:
+        """Have an answer kept without anything done; returns it, or the one that is kept already."""
+        applied = await self._proposed(state_pb2.Entry(format=1, decide=self._decision(result)))
+        if applied.decided is not None:
+            return _of(applied.decided)
+        assert applied.failure is not None, "nothing is locked"
+        outcome = _as_outcome(error_of(applied.failure))
+        if isinstance(outcome, Refusal):  # it was forgotten: this copy comes after everything
+            return pb.OperationResult(status=outcome.code, message=outcome.message)
+        raise outcome
 
     async def _prepare_all(self, made: Plan) -> None:
         if made.moves_directories:
@@ -399,19 +405,22 @@ class _Attempt:
 
     # -------------------------------------------------------------------------------------------- decide
 
-    async def _decide(self, made: Plan) -> state_pb2.DecisionRecord:
+    def _decision(self, result: pb.OperationResult) -> state_pb2.DecideCommand:
         request = self._request
-        command = state_pb2.DecideCommand(
+        return state_pb2.DecideCommand(
             id=self._id,
             age=self._age,
             fs_id=request.fs_id,
             session_id=request.session_id,
             number=request.number,
             acknowledged=request.acknowledged,
-            parts=made.decided_parts(),
-            participants=sorted(self._participants),
-            result=made.result,
+            result=result,
         )
+
+    async def _decide(self, made: Plan) -> state_pb2.DecisionRecord:
+        command = self._decision(made.result)
+        command.parts.extend(made.decided_parts())
+        command.participants.extend(sorted(self._participants))
         while True:
             applied = await self._proposed(state_pb2.Entry(format=1, decide=command))
             if applied.conflict is not None:
