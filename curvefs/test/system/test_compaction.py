@@ -173,6 +173,8 @@ def test_whoever_writes_cuts_and_punches_meanwhile_loses_nothing(cluster):
     cold = cluster.mount("cold")
     assert (cold / "f").read_bytes() == file.model
     file.close()
+    said = json.loads(cluster.tool("gc", cluster.fs, "--data", cluster.data, "--json", "--older-than", "0s").stdout)
+    assert not said["missing"], said
 
 
 @pytest.mark.slow
