@@ -122,6 +122,12 @@ def test_a_tree_is_compacted_and_attributes_stay(cluster):
     assert (said["files"], said["compacted"], said["slices_before"], said["slices_after"]) == (3, 3, 12, 3)
     assert len(slices(cluster, files[3].path)) == 4
     assert [os.stat(file.path) for file in files] == before
+    said = cluster.tool("info", files[0].path, "--data", cluster.data).stdout
+    assert "slices:        1 in 1 chunks" in said
+    assert f"length:        {len(files[0].model)}\n" in said
+    assert "drwx" in cluster.tool("info", cluster.mnt / "d", "--data", cluster.data).stdout
+    gone = cluster.tool("info", cluster.mnt / "none", "--data", cluster.data, check=False)
+    assert (gone.returncode, "none" in gone.stderr) == (3, True)
     assert all(file.path.read_bytes() == file.model for file in files)
 
 
@@ -173,6 +179,8 @@ def test_whoever_writes_cuts_and_punches_meanwhile_loses_nothing(cluster):
     cold = cluster.mount("cold")
     assert (cold / "f").read_bytes() == file.model
     file.close()
+    said = json.loads(cluster.tool("gc", cluster.fs, "--data", cluster.data, "--json", "--older-than", "0s").stdout)
+    assert not said["missing"], said
 
 
 @pytest.mark.slow

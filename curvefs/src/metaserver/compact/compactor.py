@@ -11,7 +11,8 @@ A chunk that fails is left alone for a growing pause, as is all of a filesystem 
 Bounds: MERGES_MAX chunks at the same time, bytes per second (Pace), memory as the worker's (worker/runs.py).
 
 Shared across awaits: `_busy`, the chunks being worked on; `_told`, the last answer of the MDS; `_after`, where each
-group's list is gone on with; `_asked`, what operators asked for.
+group's list is gone on with; `_asked`, what operators asked for;
+`_in_vain`, what is to be given up.
 """
 
 import asyncio
@@ -86,6 +87,16 @@ class Merged:
     written_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class InVain:
+    """Chunk ids of a term under which something may be stored that nothing will be published under."""
+
+    group: Group
+    term: int
+    fs_id: int
+    chunk_ids: list[int]
+
+
 class Compactor:
     """See the module. run() it."""
 
@@ -111,6 +122,7 @@ class Compactor:
         self._busy: dict[Key, asyncio.Event] = {}
         self._slots = asyncio.Semaphore(MERGES_MAX)
         self._after: dict[int, Listed | None] = {}
+        self._in_vain: list[InVain] = []  # as many as fail within a term while the log takes nothing
         self._tasks: asyncio.TaskGroup | None = None
         self._asked: dict[Key, asyncio.Task[Compacted]] = {}
 
@@ -130,6 +142,7 @@ class Compactor:
 
     async def round(self, tasks: asyncio.TaskGroup) -> bool:
         """Begin with chunks of the lists, as there is room for them; say whether there were any."""
+        await self._give_up()
         began = False
         for group in self._copysets.all():
             if not group.is_leader:
@@ -257,9 +270,14 @@ class Compactor:
         ended = self._busy[key] = asyncio.Event()
         try:
             merged = await self._merge(group, key, thorough=thorough)
+        except CurveFSError:
+            await self._give_up()
+            raise
         finally:
             del self._busy[key]
             ended.set()
+        if merged.outcome == "conflict":
+            await self._give_up()
         self._metrics.compactions.labels(merged.outcome).inc()
         return merged
 
@@ -283,18 +301,21 @@ class Compactor:
 
     async def _carry_out(self, group: Group, chunk: Chunk, plan: Plan, filesystem: Filesystem) -> str:
         """Store what becomes of the slices, and commit; returns the outcome."""
-        partition_id = partition_of(chunk.inode_id)
+        partition_id, term = partition_of(chunk.inode_id), group.term
         ids = await self._leases.take(group, chunk.fs_id, partition_id, len(plan.runs))
+        stored = InVain(group, term, chunk.fs_id, ids)
         try:
             if plan.runs:
                 reply = await self._jobs.run_job(chunk.job(plan, ids, filesystem), JOB_DEADLINE_S)
                 self._metrics.compaction_read_bytes.inc(reply.store_runs.read_bytes)
                 self._metrics.compaction_written_bytes.inc(reply.store_runs.written_bytes)
             applied = await self._run(group, chunk.commit(plan, ids, filesystem.block_format))
-        except CurveFSError as error:
-            await self._give_up(group, chunk.fs_id, ids)
+        except BaseException as error:
+            self._in_vain.append(stored)
             # Something came in between; or the job read what was deleted meanwhile, long after its list was read.
-            if isinstance(error, Skipped | IdRefused | AlreadyDone) or self._has_changed(group, chunk):
+            if isinstance(error, Skipped | IdRefused | AlreadyDone):
+                return "conflict"
+            if isinstance(error, CurveFSError) and self._has_changed(group, chunk):
                 return "conflict"
             raise
         self._leases.add(group, chunk.fs_id, partition_id, list(applied.ranges or ()))
@@ -311,11 +332,16 @@ class Compactor:
         )
         return len(same) < len(chunk.pairs)
 
-    async def _give_up(self, group: Group, fs_id: int, ids: list[int]) -> None:
-        """Have what was stored for nothing deleted; if that fails, the next leader does it."""
-        if ids and group.is_leader:
-            with contextlib.suppress(CurveFSError):
-                await self._run(group, chunks.give_up(fs_id, ids))
+    async def _give_up(self) -> None:
+        """Have what was stored in vain deleted. What cannot be said now is said later, or closed by the next leader."""
+        waiting, self._in_vain = self._in_vain, []
+        for one in waiting:
+            if not one.chunk_ids or not one.group.is_leader or one.group.term != one.term:
+                continue
+            try:
+                await self._run(one.group, chunks.give_up(one.fs_id, one.chunk_ids))
+            except CurveFSError:
+                self._in_vain.append(one)
 
     async def _run(self, group: Group, entry: state_pb2.Entry) -> Applied:
         applied = await awaiting.run(group, entry, ENTRY_DEADLINE_S)

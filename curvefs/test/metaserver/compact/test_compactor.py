@@ -375,6 +375,24 @@ async def test_a_job_that_fails_leaves_only_what_is_to_be_deleted(world, monkeyp
 
 
 @pytest.mark.asyncio
+async def test_what_cannot_be_given_up_at_once_is_given_up_later(world):
+    world.write(0, 300_000)
+    world.somewhere(20, 300_000)
+    world.worker.before = lambda: world.truncate(0)
+
+    def refuse(step):
+        if step == "give_up":
+            raise Unavailable("the log takes nothing just now")
+
+    world.group.before = refuse
+    await world.round()
+    world.group.before = lambda _: None
+    world.worker.before = lambda: None
+    await world.round()
+    world.check()
+
+
+@pytest.mark.asyncio
 async def test_a_missing_object_sets_the_chunk_aside_for_longer_and_longer(world):
     world.write(0, 300_000)
     world.somewhere(20, 300_000)

@@ -165,6 +165,22 @@ def test_a_chunk_that_lost_its_slices_is_listed_no_longer():
     check_tallies(file.lab)
 
 
+def test_nothing_is_left_of_a_file_that_was_purged():
+    file, _ = lab_with_writes(*((n * 100, 100, 1) for n in range(700)))
+    assert tallies.listed(file.lab.state, None, 10)
+    file.lab.ok(unlink=pb.Unlink(parent=ROOT, name=b"f"))
+    (key,) = [
+        key
+        for key in file.lab.table(b"q")
+        if state_pb2.DeleteRecord.FromString(file.lab.state.get(key)).HasField("inode")
+    ]
+    while file.lab.state.get(key) is not None:
+        file.lab.entry(reclaim=state_pb2.ReclaimCommand(fs_id=FS, keys=[key]))
+        check_tallies(file.lab)
+    assert not file.lab.table(keys.TALLY)
+    assert not file.lab.table(keys.LISTED)
+
+
 def test_slices_from_before_there_were_tallies_are_counted_with_the_next():
     file, _ = lab_with_writes(*((n * 100, 100, 1) for n in range(20)))
     for table in (keys.TALLY, keys.LISTED):
