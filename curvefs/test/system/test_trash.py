@@ -193,6 +193,8 @@ def test_of_one_name_the_newest_is_shown_under_it_and_the_others_by_their_number
     assert (folder / "back").read_text() == "first"
     seen.unlink()
     assert seen.read_text() == "second"
+    for absent in (f"other.~{numbers[1]}", "same.~7", f"same.~{2**63}", f"same.~{300 << 40 | 5}"):
+        assert not (seen.parent / absent).exists()
 
 
 def test_only_the_owner_and_root_see_restore_and_remove_a_file(kept, folder):

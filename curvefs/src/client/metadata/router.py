@@ -126,6 +126,10 @@ class Router:
         """Return one partition of each group: for what a group answers about all its partitions."""
         return sorted({group_id: partition for partition, group_id in self._partitions.items()}.values())
 
+    def knows(self, partition_id: int) -> bool:
+        """Say whether there was such a partition when the MDS was last asked."""
+        return partition_id in self._partitions
+
     def inode_counts(self) -> Mapping[int, int]:
         """Return about the inodes of each partition whose leader is known; asks for fresher numbers when these are old.
 

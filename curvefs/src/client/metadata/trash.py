@@ -40,6 +40,12 @@ class TrashReads:
         except NotFound:
             return False
 
+    async def by_number(self, inode_id: int) -> pb.Inode:
+        """Return an inode as it is now, by a number that somebody said. Raises NotFound."""
+        if not self._router.knows(partition_of(inode_id)):
+            raise NotFound
+        return await self._reads.get_attr(inode_id, fresh=True)
+
     async def is_shown_at(self, inode: pb.Inode, place: int) -> bool:
         """Say whether an inode in the trash is to be seen at a place."""
         if inode.trashed_parent == place:

@@ -29,7 +29,7 @@ from ..metadata.trash import hour_of
 
 TRASH_INODE = make_id(TRASH_PARTITION, 0)
 PRESENTED_MAX = 65536
-_SUFFIXED = re.compile(rb".*\.~([0-9]{1,20})", re.DOTALL)
+_SUFFIXED = re.compile(rb".+\.~([0-9]{1,19})", re.DOTALL)
 _DEPTH_MAX = 4096
 
 
@@ -88,9 +88,9 @@ class Trash:
             for entry in await trash.listing(place, name).next(1):
                 return entry.inode
         match = _SUFFIXED.fullmatch(name)
-        if match is None or not 0 < int(match[1]) < TRASH_INODE:
+        if match is None:
             raise NotFound
-        inode = await self._metadata.reads.get_attr(int(match[1]), fresh=True)
+        inode = await trash.by_number(int(match[1]))
         if (
             not inode.trashed_ns
             or suffixed(inode.trashed_name, inode.inode_id) != name

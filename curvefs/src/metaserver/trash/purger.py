@@ -69,6 +69,9 @@ class TrashPurger:
             except CurveFSError as error:
                 self._pauses.failed(group.group_id)
                 _log.info("the trash is not emptied now", group=group.group_id, reason=str(error))
+            except Exception:  # noqa: BLE001  # a bug must not end the other groups, nor the metaserver
+                self._pauses.failed(group.group_id)
+                _log.exception("the trash cannot be emptied", group=group.group_id)
 
     def _due(self, group: Group, now_ns: int) -> list[tuple[int, int]]:
         """Return each filesystem of which something is due in a group, and up to when it was removed."""
