@@ -51,11 +51,11 @@ class Object:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.fetched: list[tuple[int, int]] = []
+        self.fetched: list[tuple[int, int | None]] = []
 
-    def fetch(self, offset: int, size: int) -> bytes:
+    def fetch(self, offset: int, size: int | None) -> bytes:
         self.fetched.append((offset, size))
-        return self.data[offset : offset + size]
+        return self.data[offset:] if size is None else self.data[offset : offset + size]
 
 
 def encoded(number: int, data: bytes, name: str = NAME) -> Object:
