@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from curvefs.proto import common_pb2 as curvefs_dot_proto_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63urvefs/proto/worker.proto\x12\x0e\x63urvefs.worker\x1a\x1a\x63urvefs/proto/common.proto\"\xc1\x01\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\x04\x12\x14\n\x0cobject_store\x18\x02 \x01(\t\x12/\n\x06\x64\x65lete\x18\n \x01(\x0b\x32\x1d.curvefs.worker.DeleteObjectsH\x00\x12+\n\x04list\x18\x0b \x01(\x0b\x32\x1b.curvefs.worker.ListObjectsH\x00\x12/\n\nstore_runs\x18\x0c \x01(\x0b\x32\x19.curvefs.worker.StoreRunsH\x00\x42\x05\n\x03job\"\xae\x01\n\x08JobReply\x12\x0e\n\x06job_id\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12-\n\x04list\x18\x0b \x01(\x0b\x32\x1d.curvefs.worker.ListedObjectsH\x00\x12\x30\n\nstore_runs\x18\x0c \x01(\x0b\x32\x1a.curvefs.worker.StoredRunsH\x00\x42\x07\n\x05reply\"\x1e\n\rDeleteObjects\x12\r\n\x05names\x18\x01 \x03(\t\";\n\x0bListObjects\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"\x1e\n\rListedObjects\x12\r\n\x05names\x18\x01 \x03(\t\"s\n\tStoreRuns\x12\x12\n\nfilesystem\x18\x01 \x01(\x0c\x12\x12\n\nblock_size\x18\x02 \x01(\x04\x12\x14\n\x0c\x62lock_format\x18\x03 \x01(\r\x12(\n\x04runs\x18\x04 \x03(\x0b\x32\x1a.curvefs.worker.RunToStore\"\\\n\nRunToStore\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\x04\x12\x12\n\ncompaction\x18\x02 \x01(\r\x12(\n\x06pieces\x18\x03 \x03(\x0b\x32\x18.curvefs.worker.RunPiece\"t\n\x08RunPiece\x12\x0e\n\x06length\x18\x01 \x01(\r\x12\x10\n\x08\x63hunk_id\x18\x02 \x01(\x04\x12\x12\n\ncompaction\x18\x03 \x01(\r\x12\x0e\n\x06offset\x18\x04 \x01(\r\x12\x0c\n\x04size\x18\x05 \x01(\r\x12\x14\n\x0c\x62lock_format\x18\x06 \x01(\r\"7\n\nStoredRuns\x12\x12\n\nread_bytes\x18\x01 \x01(\x04\x12\x15\n\rwritten_bytes\x18\x02 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63urvefs/proto/worker.proto\x12\x0e\x63urvefs.worker\x1a\x1a\x63urvefs/proto/common.proto\"\xc1\x01\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\x04\x12\x14\n\x0cobject_store\x18\x02 \x01(\t\x12/\n\x06\x64\x65lete\x18\n \x01(\x0b\x32\x1d.curvefs.worker.DeleteObjectsH\x00\x12+\n\x04list\x18\x0b \x01(\x0b\x32\x1b.curvefs.worker.ListObjectsH\x00\x12/\n\nstore_runs\x18\x0c \x01(\x0b\x32\x19.curvefs.worker.StoreRunsH\x00\x42\x05\n\x03job\"\xae\x01\n\x08JobReply\x12\x0e\n\x06job_id\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12-\n\x04list\x18\x0b \x01(\x0b\x32\x1d.curvefs.worker.ListedObjectsH\x00\x12\x30\n\nstore_runs\x18\x0c \x01(\x0b\x32\x1a.curvefs.worker.StoredRunsH\x00\x42\x07\n\x05reply\"\x1e\n\rDeleteObjects\x12\r\n\x05names\x18\x01 \x03(\t\";\n\x0bListObjects\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"\x1e\n\rListedObjects\x12\r\n\x05names\x18\x01 \x03(\t\"\x85\x01\n\tStoreRuns\x12\x12\n\nfilesystem\x18\x01 \x01(\x0c\x12\x12\n\nblock_size\x18\x02 \x01(\x04\x12\x14\n\x0c\x62lock_format\x18\x03 \x01(\r\x12(\n\x04runs\x18\x04 \x03(\x0b\x32\x1a.curvefs.worker.RunToStore\x12\x10\n\x08\x64\x61ta_key\x18\x05 \x01(\x0c\"\\\n\nRunToStore\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\x04\x12\x12\n\ncompaction\x18\x02 \x01(\r\x12(\n\x06pieces\x18\x03 \x03(\x0b\x32\x18.curvefs.worker.RunPiece\"t\n\x08RunPiece\x12\x0e\n\x06length\x18\x01 \x01(\r\x12\x10\n\x08\x63hunk_id\x18\x02 \x01(\x04\x12\x12\n\ncompaction\x18\x03 \x01(\r\x12\x0e\n\x06offset\x18\x04 \x01(\r\x12\x0c\n\x04size\x18\x05 \x01(\r\x12\x14\n\x0c\x62lock_format\x18\x06 \x01(\r\"7\n\nStoredRuns\x12\x12\n\nread_bytes\x18\x01 \x01(\x04\x12\x15\n\rwritten_bytes\x18\x02 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,12 +42,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTOBJECTS']._serialized_end=538
   _globals['_LISTEDOBJECTS']._serialized_start=540
   _globals['_LISTEDOBJECTS']._serialized_end=570
-  _globals['_STORERUNS']._serialized_start=572
-  _globals['_STORERUNS']._serialized_end=687
-  _globals['_RUNTOSTORE']._serialized_start=689
-  _globals['_RUNTOSTORE']._serialized_end=781
-  _globals['_RUNPIECE']._serialized_start=783
-  _globals['_RUNPIECE']._serialized_end=899
-  _globals['_STOREDRUNS']._serialized_start=901
-  _globals['_STOREDRUNS']._serialized_end=956
+  _globals['_STORERUNS']._serialized_start=573
+  _globals['_STORERUNS']._serialized_end=706
+  _globals['_RUNTOSTORE']._serialized_start=708
+  _globals['_RUNTOSTORE']._serialized_end=800
+  _globals['_RUNPIECE']._serialized_start=802
+  _globals['_RUNPIECE']._serialized_end=918
+  _globals['_STOREDRUNS']._serialized_start=920
+  _globals['_STOREDRUNS']._serialized_end=975
 # @@protoc_insertion_point(module_scope)

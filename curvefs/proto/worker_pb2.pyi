@@ -56,16 +56,18 @@ class ListedObjects(_message.Message):
     def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StoreRuns(_message.Message):
-    __slots__ = ("filesystem", "block_size", "block_format", "runs")
+    __slots__ = ("filesystem", "block_size", "block_format", "runs", "data_key")
     FILESYSTEM_FIELD_NUMBER: _ClassVar[int]
     BLOCK_SIZE_FIELD_NUMBER: _ClassVar[int]
     BLOCK_FORMAT_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
+    DATA_KEY_FIELD_NUMBER: _ClassVar[int]
     filesystem: bytes
     block_size: int
     block_format: int
     runs: _containers.RepeatedCompositeFieldContainer[RunToStore]
-    def __init__(self, filesystem: _Optional[bytes] = ..., block_size: _Optional[int] = ..., block_format: _Optional[int] = ..., runs: _Optional[_Iterable[_Union[RunToStore, _Mapping]]] = ...) -> None: ...
+    data_key: bytes
+    def __init__(self, filesystem: _Optional[bytes] = ..., block_size: _Optional[int] = ..., block_format: _Optional[int] = ..., runs: _Optional[_Iterable[_Union[RunToStore, _Mapping]]] = ..., data_key: _Optional[bytes] = ...) -> None: ...
 
 class RunToStore(_message.Message):
     __slots__ = ("chunk_id", "compaction", "pieces")

@@ -215,7 +215,13 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
     worker = Worker(metrics, log_level=config.log_level, log_json=config.log_json)
     reclaimer = Reclaimer(copysets, transactions.calls, worker, mds, clock=world.clock, metrics=metrics)
     compactor = Compactor(
-        copysets, worker, mds, clock=world.clock, metrics=metrics, bytes_per_s=config.compaction_bytes_per_s
+        copysets,
+        worker,
+        mds,
+        clock=world.clock,
+        metrics=metrics,
+        bytes_per_s=config.compaction_bytes_per_s,
+        key_dir=config.key_dir,
     )
     transactions.answer_with("CompactChunk", compactor.compact_chunk)
     purger = TrashPurger(copysets, mds, clock=world.clock, metrics=metrics)

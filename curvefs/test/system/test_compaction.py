@@ -109,6 +109,20 @@ def test_a_compacted_file_has_one_slice_a_chunk_and_its_old_objects_go(cluster, 
     wait_until(lambda: not objects(store), 60, "everything is deleted")
 
 
+def test_an_encrypted_and_compressed_file_is_compacted(cluster):
+    key = cluster.root / "key"
+    cluster.tool("new-key", key)
+    cluster.up("--encrypt", key, "--compression", "zstd")
+    file = Written(cluster.mnt / "f")
+    file.write(0, 3 * MIB)
+    file.somewhere(12, 3 * MIB)
+    said = compact(cluster, file.path)
+    assert (said["chunks"], said["failed"], said["slices_after"]) == (1, 0, 1)
+    file.close()
+    cold = cluster.mount("cold", f"key_file={key}")
+    assert (cold / "f").read_bytes() == file.model
+
+
 def test_a_tree_is_compacted_and_attributes_stay(cluster):
     cluster.up()
     (cluster.mnt / "d" / "e").mkdir(parents=True)

@@ -33,7 +33,7 @@ class Chunk:
             return plan_worthwhile(self.slices, self.chunk_size)
         return plan_all(self.slices, self.chunk_size) or LaterOn(len(self.slices) + LOOK_AGAIN_AFTER)
 
-    def job(self, plan: Plan, chunk_ids: list[int], filesystem: Filesystem) -> pb.Job:
+    def job(self, plan: Plan, chunk_ids: list[int], filesystem: Filesystem, data_key: bytes) -> pb.Job:
         """Return the worker's job: the runs of a plan, each under a chunk id of its own."""
         compaction_number = self._compaction_number(plan)
         runs = [
@@ -45,6 +45,7 @@ class Chunk:
             block_size=filesystem.block_size,
             block_format=filesystem.block_format,
             runs=runs,
+            data_key=data_key,
         )
         return pb.Job(object_store=filesystem.object_store, store_runs=work)
 

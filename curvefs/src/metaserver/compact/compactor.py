@@ -20,17 +20,20 @@ import contextlib
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
+from pathlib import Path
 
 import structlog
 
 from ....proto import files_pb2, state_pb2, transaction_pb2
 from ...common.clock import Clock
+from ...common.data_keys import find_key
 from ...common.errors import (
     AlreadyDone,
     CorruptData,
     CurveFSError,
     IdRefused,
     InternalError,
+    InvalidArgument,
     NotFound,
     ObjectStoreUnavailable,
     Overloaded,
@@ -109,12 +112,15 @@ class Compactor:
         clock: Clock,
         metrics: Metrics,
         bytes_per_s: float,
+        key_dir: Path | None,
     ) -> None:
+        """key_dir: of the keys of encrypted filesystems; one whose key is not there is not compacted here."""
         self._copysets = copysets
         self._jobs = jobs
         self._mds = mds
         self._clock = clock
         self._metrics = metrics
+        self._key_dir = key_dir
         self._pace = Pace(bytes_per_s, clock.boottime_s, asyncio.sleep)
         self._pauses = Pauses(clock.boottime_s, longest_s=_LONGEST_PAUSE_S)
         self._leases = Leases()
@@ -294,19 +300,20 @@ class Compactor:
                 await self._run(group, chunks.look_again(*key, plan.slices))
             return Merged("nothing", count, count)
         filesystem = await self._filesystem(chunk.fs_id)
+        data_key = await asyncio.to_thread(self._data_key, filesystem)
         await self._pace.take(plan.read_bytes + plan.written_bytes)
-        outcome = await self._carry_out(group, chunk, plan, filesystem)
+        outcome = await self._carry_out(group, chunk, plan, filesystem, data_key)
         after = count - (plan.end - plan.first) + plan.count
         return Merged(outcome, count, after, plan.read_bytes, plan.written_bytes)
 
-    async def _carry_out(self, group: Group, chunk: Chunk, plan: Plan, filesystem: Filesystem) -> str:
+    async def _carry_out(self, group: Group, chunk: Chunk, plan: Plan, filesystem: Filesystem, data_key: bytes) -> str:
         """Store what becomes of the slices, and commit; returns the outcome."""
         partition_id, term = partition_of(chunk.inode_id), group.term
         ids = await self._leases.take(group, chunk.fs_id, partition_id, len(plan.runs))
         stored = InVain(group, term, chunk.fs_id, ids)
         try:
             if plan.runs:
-                reply = await self._jobs.run_job(chunk.job(plan, ids, filesystem), JOB_DEADLINE_S)
+                reply = await self._jobs.run_job(chunk.job(plan, ids, filesystem, data_key), JOB_DEADLINE_S)
                 self._metrics.compaction_read_bytes.inc(reply.store_runs.read_bytes)
                 self._metrics.compaction_written_bytes.inc(reply.store_runs.written_bytes)
             applied = await self._run(group, chunk.commit(plan, ids, filesystem.block_format))
@@ -362,6 +369,17 @@ class Compactor:
         if found is None:
             raise Unavailable(f"the MDS was not heard of filesystem {fs_id}")
         return found
+
+    def _data_key(self, filesystem: Filesystem) -> bytes:
+        """Return the key of a filesystem's blocks, b'' when they are not encrypted. Raises InvalidArgument; blocks."""
+        if not filesystem.key_check:
+            return b""
+        if self._key_dir is None:
+            raise InvalidArgument(f"filesystem '{filesystem.name}' is encrypted, and this metaserver has no key_dir")
+        try:
+            return find_key(self._key_dir, filesystem.name, filesystem.key_check)
+        except NotFound as error:  # the filesystem is at fault, not the chunk
+            raise InvalidArgument(str(error)) from error
 
     # -------------------------------------------------------------------------------------------- metrics
 

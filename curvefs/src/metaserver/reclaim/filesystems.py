@@ -14,19 +14,32 @@ from ...slices.names import block_name
 
 @dataclass(frozen=True, slots=True)
 class Filesystem:
-    """Where a filesystem's objects are, and how long they stay. Times in ns."""
+    """Where a filesystem's objects are, how they are stored, and how long they stay. Times in ns.
 
+    key_check: of the key that its blocks are encrypted with; empty: they are not.
+    """
+
+    name: str
     uuid: UUID
     object_store: str
     block_size: int
     grace_ns: int
     block_format: int
+    key_check: bytes
 
     @classmethod
     def of(cls, said: mds_pb2.Filesystem) -> Self:
         """Return what the MDS said."""
         grace_ns = said.delete_grace_s * 10**9
-        return cls(UUID(bytes=said.uuid), said.object_store, said.block_size, grace_ns, said.block_format)
+        return cls(
+            said.name,
+            UUID(bytes=said.uuid),
+            said.object_store,
+            said.block_size,
+            grace_ns,
+            said.block_format,
+            said.key_check,
+        )
 
     def blocks(self, chunk_id: int, compaction: int, size: int) -> list[str]:
         """Return the names of the objects that a run of bytes is stored in."""

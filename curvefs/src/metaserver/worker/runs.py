@@ -1,23 +1,26 @@
 """The job of compaction: runs of bytes are put together from pieces of others, and stored.
 
 Block by block: what a block is made of is read, at most READS_AT_ONCE objects at the same time, every byte verified by
-its checksum; then the block is stored. So a job needs the memory of one block, of its stored form, and of the reads
-under way, however large its runs are.
+its checksum, in whatever format it is stored; then the block is stored in the filesystem's. So a job needs the memory
+of one block, of its stored form, and of the reads under way, however large its runs are.
 
 Pieces that lie close together in one object are read at once, with what lies between them.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from ....proto import worker_pb2 as pb
-from ...common.errors import CorruptData, NotFound, VersionUnsupported
+from ...common.errors import CorruptData, NotFound
 from ...object.protocol import ObjectNotFound, ObjectStore, StoreUnavailable
-from ...slices import framing
+from ...slices.codec import BlockCodec
+from ...slices.framing import SEGMENT_SIZE
 from ...slices.geometry import Geometry
 from ...slices.names import block_name
 
@@ -35,14 +38,13 @@ class _Part(NamedTuple):
     offset: int  # in the stored block
     length: int
     block_length: int
+    block_format: int
     at: int  # in the block to be stored
 
 
 def store_runs(store: ObjectStore, job: pb.StoreRuns, reply: pb.JobReply) -> None:
-    """Store the runs of a job. Raises NotFound, CorruptData, VersionUnsupported, ObjectStoreError."""
-    formats = {job.block_format, *(piece.block_format for run in job.runs for piece in run.pieces if piece.chunk_id)}
-    if formats != {framing.FORMAT}:
-        raise VersionUnsupported(f"block formats {sorted(formats)}")
+    """Store the runs of a job. Raises NotFound, CorruptData, IOFailure (format, key), ObjectStoreError."""
+    codec = BlockCodec(job.data_key, os.urandom)
     geometry = Geometry(UUID(bytes=job.filesystem), 0, job.block_size, job.block_format)
     done = reply.store_runs
     done.SetInParent()
@@ -52,11 +54,11 @@ def store_runs(store: ObjectStore, job: pb.StoreRuns, reply: pb.JobReply) -> Non
                 block = bytearray(length)
                 reads = list(_together(parts))
                 # The lambda is over before the next block is made.
-                for size in threads.map(lambda read: _read(store, read, block), reads):  # noqa: B023
+                for size in threads.map(lambda read: _read(store, codec, read, block), reads):  # noqa: B023
                     done.read_bytes += size
                 name = block_name(geometry.uuid, run.chunk_id, run.compaction, index)
-                framed = framing.encode([block])
-                _patiently(lambda: store.put(name, framed))  # noqa: B023
+                stored = codec.encode(job.block_format, name, [block])
+                _patiently(lambda: store.put(name, stored))  # noqa: B023
                 done.written_bytes += length
 
 
@@ -71,7 +73,8 @@ def _blocks(geometry: Geometry, run: pb.RunToStore) -> Iterator[tuple[int, list[
                 at = filled
                 for source in geometry.blocks(offset, taken, piece.size):
                     name = block_name(geometry.uuid, piece.chunk_id, piece.compaction, source.block)
-                    parts.append(_Part(name, source.offset, source.length, source.block_length, at))
+                    where = source.offset, source.length, source.block_length
+                    parts.append(_Part(name, *where, piece.block_format, at))
                     at += source.length
             offset += taken
             left -= taken
@@ -95,17 +98,15 @@ def _together(parts: list[_Part]) -> Iterator[list[_Part]]:
         yield group
 
 
-def _read(store: ObjectStore, parts: list[_Part], block: bytearray) -> int:
-    """Read parts of one object into a block; returns how many bytes that took."""
+def _read(store: ObjectStore, codec: BlockCodec, parts: list[_Part], block: bytearray) -> int:
+    """Read parts of one object into a block; returns how many bytes of data that took."""
     first, last = parts[0], max(parts, key=lambda part: part.offset + part.length)
-    start, framed_size = framing.framed_range(
-        first.offset, last.offset + last.length - first.offset, first.block_length
-    )
-    begin = first.offset // framing.SEGMENT_SIZE * framing.SEGMENT_SIZE
-    end = min(-(-(last.offset + last.length) // framing.SEGMENT_SIZE) * framing.SEGMENT_SIZE, first.block_length)
+    begin = first.offset // SEGMENT_SIZE * SEGMENT_SIZE
+    end = min(-(-(last.offset + last.length) // SEGMENT_SIZE) * SEGMENT_SIZE, first.block_length)
+    fetch = partial(store.get, first.name)
 
     def get() -> list[memoryview]:
-        return framing.decode(store.get(first.name, start, framed_size), end - begin)
+        return codec.read(first.block_format, first.name, begin, end - begin, first.block_length, fetch=fetch)
 
     try:
         segments = _patiently(get)
@@ -122,7 +123,7 @@ def _copy(segments: list[memoryview], offset: int, length: int, into: memoryview
     """Copy bytes [offset, offset + length) of segments that follow one another."""
     done = 0
     while done < length:
-        number, within = divmod(offset + done, framing.SEGMENT_SIZE)
+        number, within = divmod(offset + done, SEGMENT_SIZE)
         taken = segments[number][within : within + length - done]
         into[done : done + len(taken)] = taken
         done += len(taken)

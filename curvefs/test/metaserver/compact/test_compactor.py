@@ -1,6 +1,7 @@
 """The compactor over a state machine, the worker's job and a store in memory: what files hold never changes."""
 
 import asyncio
+import dataclasses
 import random
 from contextlib import contextmanager
 from uuid import UUID
@@ -9,7 +10,8 @@ import pytest
 
 from curvefs.proto import common_pb2, state_pb2, transaction_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import CurveFSError, NotFound, Redirect, Unavailable
+from curvefs.src.common.data_keys import key_check, new_key
+from curvefs.src.common.errors import CurveFSError, InvalidArgument, NotFound, Redirect, Unavailable
 from curvefs.src.common.status import error_of
 from curvefs.src.metaserver.compact import compactor as module
 from curvefs.src.metaserver.compact.compactor import Compactor
@@ -98,7 +100,7 @@ class Worker:
 class World:
     """One file, and a compactor that has it on its list."""
 
-    def __init__(self):
+    def __init__(self, key_dir=None):
         self.lab = Lab()
         self.objects = MemoryStore()
         self.store = FaultStore(self.objects)
@@ -109,9 +111,9 @@ class World:
         self.model = bytearray()
         self.rng = random.Random(1)
         self.compactor = Compactor(
-            self, self.worker, None, clock=self.clock, metrics=self.metrics, bytes_per_s=float("inf")
+            self, self.worker, None, clock=self.clock, metrics=self.metrics, bytes_per_s=float("inf"), key_dir=key_dir
         )
-        filesystem = Filesystem(GEOMETRY.uuid, URL, BLOCK, 0, 1)
+        filesystem = Filesystem("demo", GEOMETRY.uuid, URL, BLOCK, 0, 1, b"")
         self.compactor._told = Told(1, {FS: filesystem})
 
     def all(self):
@@ -406,6 +408,24 @@ async def test_a_missing_object_sets_the_chunk_aside_for_longer_and_longer(world
     assert world.listed()
     with pytest.raises(NotFound, match=lost):
         await world.on_demand()
+
+
+@pytest.mark.asyncio
+async def test_an_encrypted_filesystem_whose_key_is_not_here_is_left_alone_for_a_while(world, tmp_path):
+    key = new_key(tmp_path / "file", lambda size: b"k" * size)
+    locked = dataclasses.replace(world.compactor._told.filesystems[FS], block_format=4, key_check=key_check(key))
+    world.compactor._told.filesystems[FS] = locked
+    world.write(0, 300_000)
+    world.somewhere(20, 300_000)
+    for folder, reason in ((None, "no key_dir"), (tmp_path, "no key of filesystem 'demo'")):
+        world.compactor._key_dir = folder
+        with pytest.raises(InvalidArgument, match=reason):
+            await world.on_demand()
+    assert await world.round()
+    assert not await world.round()
+    assert world.counted("failed") == 1
+    assert world.listed()
+    assert not world.worker.count
 
 
 @pytest.mark.asyncio

@@ -1,8 +1,10 @@
 """The job of compaction: runs put together from others, in blocks of bounded memory, every byte verified."""
 
+import os
 import random
 import threading
 import tracemalloc
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -10,15 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curvefs.proto import worker_pb2 as pb
-from curvefs.src.common.errors import CorruptData, NotFound, VersionUnsupported
+from curvefs.src.common.errors import CorruptData, IOFailure, NotFound
 from curvefs.src.metaserver.worker import runs
 from curvefs.src.object.fault import Fault, FaultStore
 from curvefs.src.object.memory import MemoryStore
 from curvefs.src.object.protocol import StoreUnavailable
 from curvefs.src.slices import framing
+from curvefs.src.slices.block_formats import FORMATS
+from curvefs.src.slices.codec import BlockCodec
 from curvefs.src.slices.names import block_name
 
 FS = UUID(int=9)
+KEY = bytes(range(32))
 BLOCK = 256 << 10
 
 
@@ -27,28 +32,31 @@ def _no_pauses(monkeypatch):
     monkeypatch.setattr(runs, "_PAUSES_S", (0.0, 0.0))
 
 
-def put(store, chunk_id, data, block=BLOCK):
+def put(store, chunk_id, data, block=BLOCK, number=1):
+    codec = BlockCodec(KEY, os.urandom)
     for index in range(-(-len(data) // block)):
-        store.put(block_name(FS, chunk_id, 0, index), framing.encode([data[index * block : (index + 1) * block]]))
+        name = block_name(FS, chunk_id, 0, index)
+        store.put(name, codec.encode(number, name, [data[index * block : (index + 1) * block]]))
 
 
-def get(store, chunk_id, size, compaction=1, block=BLOCK):
-    found = b""
+def get(store, chunk_id, size, compaction=1, block=BLOCK, number=1):
+    codec, found = BlockCodec(KEY, os.urandom), b""
     for index in range(-(-size // block)):
         length = min(block, size - index * block)
-        found += b"".join(framing.decode(store.get(block_name(FS, chunk_id, compaction, index)), length))
+        name = block_name(FS, chunk_id, compaction, index)
+        found += b"".join(codec.read(number, name, 0, length, length, fetch=partial(store.get, name)))
     return found
 
 
-def piece(chunk_id, offset, length, size):
+def piece(chunk_id, offset, length, size, number=1):
     if not chunk_id:
         return pb.RunPiece(length=length)
-    return pb.RunPiece(length=length, chunk_id=chunk_id, offset=offset, size=size, block_format=1)
+    return pb.RunPiece(length=length, chunk_id=chunk_id, offset=offset, size=size, block_format=number)
 
 
-def store_runs(store, *made, block=BLOCK):
+def store_runs(store, *made, block=BLOCK, number=1):
     reply = pb.JobReply()
-    job = pb.StoreRuns(filesystem=FS.bytes, block_size=block, block_format=1)
+    job = pb.StoreRuns(filesystem=FS.bytes, block_size=block, block_format=number, data_key=KEY)
     for chunk_id, pieces in made:
         job.runs.add(chunk_id=chunk_id, compaction=1, pieces=pieces)
     runs.store_runs(store, job, reply)
@@ -133,10 +141,34 @@ def test_a_store_that_is_away_for_long_fails_the_job():
 
 
 def test_another_format_is_refused():
-    with pytest.raises(VersionUnsupported):
-        runs.store_runs(
-            MemoryStore(), pb.StoreRuns(filesystem=FS.bytes, block_size=BLOCK, block_format=99), pb.JobReply()
-        )
+    store = MemoryStore()
+    put(store, 1, b"a" * 1000)
+    with pytest.raises(IOFailure, match="99"):
+        store_runs(store, (9, [piece(1, 0, 10, 1000)]), number=99)
+    with pytest.raises(IOFailure, match="99"):
+        store_runs(store, (9, [piece(1, 0, 10, 1000, number=99)]))
+
+
+@pytest.mark.parametrize("number", FORMATS)
+def test_what_is_stored_in_every_format_is_stored_again_in_any(number):
+    store, rng = MemoryStore(), random.Random(number)
+    sources = {1: rng.randbytes(300_000), 2: b"compressible" * 30_000}
+    for chunk_id, content in sources.items():
+        put(store, chunk_id, content, number=chunk_id if number % 2 else number)
+    formats = {chunk_id: chunk_id if number % 2 else number for chunk_id in sources}
+    pieces = [piece(1, 70_000, 200_000, 300_000, formats[1]), piece(2, 5, 100_001, 360_000, formats[2])]
+    store_runs(store, (9, pieces), number=number)
+    wanted = sources[1][70_000:270_000] + sources[2][5:100_006]
+    assert get(store, 9, len(wanted), number=number) == wanted
+
+
+def test_encrypted_blocks_are_not_read_without_their_key():
+    store = MemoryStore()
+    put(store, 1, b"a" * 1000, number=4)
+    job = pb.StoreRuns(filesystem=FS.bytes, block_size=BLOCK, block_format=4)
+    job.runs.add(chunk_id=9, compaction=1, pieces=[piece(1, 0, 10, 1000, number=4)])
+    with pytest.raises(IOFailure, match="no key"):
+        runs.store_runs(store, job, pb.JobReply())
 
 
 class Discarding(MemoryStore):
