@@ -40,6 +40,7 @@ class _Commands(LazyGroup):
         "recovery": "recovery:recovery",
         "quota": "quota.commands:quota",
         "restore": "restore:restore",
+        "gc": "gc.commands:gc",
         "install-helpers": "install_helpers:install_helpers",
     }
 

@@ -18,6 +18,7 @@ import structlog
 
 from ...proto.copyset_pb2_grpc import add_CopysetServiceServicer_to_server
 from ...proto.metaserver_pb2_grpc import add_MetaServerServiceServicer_to_server
+from ...proto.reclaim_pb2_grpc import add_ReclaimServiceServicer_to_server
 from ..common.addresses import parse_addresses
 from ..common.clock import Clock
 from ..common.errors import StartupError
@@ -39,6 +40,7 @@ from .peers.metrics import PeerMetrics
 from .peers.peers import Peers
 from .peers.settings import PeerSettings
 from .reclaim.reclaimer import Reclaimer
+from .reclaim.service import ReclaimService
 from .service import MetaServerService
 from .transactions.transactions import Transactions
 from .trash.purger import TrashPurger
@@ -128,6 +130,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.transactions.servicer,
             parts.transactions.quota_servicer,
             parts.peers.servicer,
+            partial(add_ReclaimServiceServicer_to_server, ReclaimService(parts.copysets)),
         ]
         server = await start_server(parts.folder.address_to_listen(config.listen), services)
         parts.address = server.address

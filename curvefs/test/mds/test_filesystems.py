@@ -71,6 +71,13 @@ async def test_every_partition_knows_how_long_the_filesystem_keeps_what_is_remov
         await mds.create("forever", trash_retention_s=367 * 24 * 3600)
 
 
+async def test_the_delete_grace_is_ten_minutes_or_what_was_asked_for(mds, metaserver):
+    assert (await mds.create()).delete_grace_s == 600
+    assert (await mds.create("second", delete_grace_s=0)).delete_grace_s == 0
+    with pytest.raises(InvalidArgument):
+        await mds.create("third", delete_grace_s=1 << 31)
+
+
 async def test_filesystems_survive_a_restart(mds, metaserver):
     made = await mds.create()
     await mds.restart()

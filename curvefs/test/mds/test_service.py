@@ -47,7 +47,9 @@ async def test_life_of_a_filesystem_over_the_wire(mds, metaserver):
         assert created.epoch == 1
         assert created.filesystem.name == "demo"
         assert created.partitions[0].peers[0].address == metaserver.address
-        assert [one.name for one in (await call("ListFilesystems")).filesystems] == ["demo"]
+        listed = await call("ListFilesystems")
+        assert [one.name for one in listed.filesystems] == ["demo"]
+        assert listed.mds_time_ns == created.mds_time_ns == mds.clock.time_ns()
 
         opened = await call("OpenSession", name="demo", host="h", pid=1, mountpoint="/m")
         assert opened.filesystem == created.filesystem

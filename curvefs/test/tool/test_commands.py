@@ -127,6 +127,14 @@ def test_a_filesystem_is_created_as_asked(cluster):
     assert not cluster.requests[-1][1].HasField("trash_retention_s")
 
 
+@pytest.mark.parametrize(("said", "seconds"), [("0", 0), ("90s", 90), ("10m", 600), ("12h", 43200), ("1d", 86400)])
+def test_the_delete_grace_is_a_time(cluster, said, seconds):
+    run("create-fs", "media", "--object-store", "file:///o", "--delete-grace", said)
+    assert cluster.requests[-1][1].delete_grace_s == seconds
+    run("create-fs", "media", "--object-store", "file:///o")
+    assert not cluster.requests[-1][1].HasField("delete_grace_s"), "the MDS knows the default"
+
+
 @pytest.mark.parametrize(
     ("code", "message", "exit_code"),
     [
@@ -152,6 +160,7 @@ def test_a_refused_creation_ends_with_its_reason_and_a_code_of_its_own(cluster, 
         (("media", "--object-store", "ftp://o"), "'ftp://o' is no object store"),
         (("media", "--object-store", "s3://user:secret@bucket"), "must not carry credentials"),
         (("media", "--object-store", "file:///o", "--chunk-size", "big"), "'big' is no size"),
+        (("media", "--object-store", "file:///o", "--delete-grace", "-1s"), "'-1s' is no time"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anybody_is_asked(cluster, words, reason):

@@ -16,6 +16,7 @@ import structlog
 
 from ....proto import metaserver_pb2, state_pb2, transaction_pb2
 from ....proto import worker_pb2 as pb
+from ...common import failpoints
 from ...common.errors import CurveFSError, InvalidArgument, Redirect
 from ...common.ids import partition_of
 from ...slices.names import parse_block_name, range_prefix
@@ -38,6 +39,8 @@ OBJECTS_PER_S = 2000
 ENTRY_DEADLINE_S = 5.0
 CALL_DEADLINE_S = 5.0
 JOB_DEADLINE_S = 120.0  # longer than the stores' own
+
+DELETED = failpoints.point("reclaim.deleted")
 
 
 class Jobs(Protocol):
@@ -179,6 +182,7 @@ class Pass:
         for first in range(0, len(names), BATCH):
             batch = names[first : first + BATCH]
             await self._run(pb.Job(delete=pb.DeleteObjects(names=batch)))
+            failpoints.hit(DELETED)
             self._means.metrics.objects_deleted.inc(len(batch))
             await self._means.sleep(len(batch) / OBJECTS_PER_S)
 

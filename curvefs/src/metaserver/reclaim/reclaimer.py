@@ -115,17 +115,21 @@ class Reclaimer:
 
     async def _count_loop(self) -> None:
         while True:
-            total: Counter[str] = Counter()
-            overdue_ns = 0
-            for group in self._copysets.all():
-                if group.is_leader:
-                    counted, oldest_ns = await asyncio.to_thread(self._count, group)
-                    total += counted
-                    overdue_ns = max(overdue_ns, oldest_ns)
-            for kind in KINDS:
-                self._metrics.delete_queue.labels(kind).set(total[kind])
-            self._metrics.delete_overdue_seconds.set(overdue_ns / 1e9)
+            await self.count()
             await asyncio.sleep(_COUNT_S)
+
+    async def count(self) -> None:
+        """Set the metrics of what waits in the groups led here."""
+        total: Counter[str] = Counter()
+        overdue_ns = 0
+        for group in self._copysets.all():
+            if group.is_leader:
+                counted, oldest_ns = await asyncio.to_thread(self._count, group)
+                total += counted
+                overdue_ns = max(overdue_ns, oldest_ns)
+        for kind in KINDS:
+            self._metrics.delete_queue.labels(kind).set(total[kind])
+        self._metrics.delete_overdue_seconds.set(overdue_ns / 1e9)
 
     def _count(self, group: Group) -> tuple[Counter[str], int]:
         """Return how much waits in a group, and for how long its oldest record is due, in ns."""

@@ -138,6 +138,11 @@ def slice_order(key: bytes) -> int:
     return int(_U64.unpack_from(key, _FS_ID_U64.size)[0])
 
 
+def slice_inode(key: bytes) -> int:
+    """Return the inode in a slice's key."""
+    return int(_FS_ID_U64.unpack_from(key)[2])
+
+
 def cut(fs_id: int, inode_id: int, order: int) -> bytes:
     """Key of a cut."""
     return _FS_ID_U64.pack(CUT, fs_id, inode_id, order)

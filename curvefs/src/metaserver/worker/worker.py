@@ -110,6 +110,8 @@ class Worker:
                 await self._live()
             except OSError as error:
                 _log.error("the worker cannot be started", reason=error.strerror)
+            except Exception:  # noqa: BLE001  # what a broken worker says must not end the metaserver
+                _log.exception("the worker is not understood")
             if self._resting:
                 self._resting = False
             else:

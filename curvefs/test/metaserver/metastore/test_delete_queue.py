@@ -1,5 +1,8 @@
 """The delete queue of the state machine: what is done is forgotten, and nothing else."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.proto import state_pb2
 from curvefs.src.metaserver.metastore.delete_queue import LATE_UPLOADS_NS, SLICES_PER_ENTRY_MAX
@@ -7,7 +10,7 @@ from curvefs.src.metaserver.storage import keys
 
 from .lab import CHUNK, Lab
 from .queue_lab import queued, reclaim
-from .test_data import ROOT, File
+from .test_data import OFFSETS, ROOT, File
 
 LEFT_BY_A_FILE = (b"i", b"x", b"s", b"c", b"w", b"q", b"h")
 
@@ -81,3 +84,55 @@ def test_ids_never_published_are_looked_for_once_more_a_day_later():
     assert queued(lab, "never_published") == looked_for
     reclaim(lab, *again)
     assert not lab.table(b"q")
+
+
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), OFFSETS, st.integers(1, CHUNK)),
+        st.tuples(st.just("append"), st.integers(1, 3 * CHUNK), st.just(0)),
+        st.tuples(st.just("truncate"), OFFSETS, st.just(0)),
+        st.tuples(st.just("punch"), OFFSETS, st.integers(1, 2 * CHUNK)),
+        st.tuples(st.just("reclaim"), st.integers(0, 5), st.just(0)),
+    ),
+    max_size=15,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(CHANGES)
+def test_every_stored_chunk_is_referred_to_or_queued_or_deleted_and_never_two_of_these(changes):
+    lab = Lab()
+    file = File(lab)
+    deleted = []
+
+    def work_off(keys_):
+        for key in keys_:
+            record = state_pb2.DeleteRecord.FromString(lab.state.pairs[key])
+            if record.HasField("slice"):
+                deleted.append(record.slice.chunk_id)
+        reclaim(lab, *keys_)
+
+    def check():
+        held = {pb.Slice.FromString(lab.state.pairs[key]).chunk_id for key in lab.table(b"s")} - {0}
+        waiting = [one.chunk_id for one in queued(lab)]
+        assert sorted([*held, *waiting, *deleted]) == sorted(file.values)
+
+    for name, first, second in changes:
+        match name:
+            case "write":
+                file.write(first, second, 1)
+            case "punch":
+                file.punch(first, second)
+            case "append":
+                file.append(first, 1)
+            case "truncate":
+                file.truncate(first)
+            case "reclaim":
+                work_off(lab.table(b"q")[:first])
+        check()
+    unlink(lab)
+    while lab.table(b"q"):
+        work_off(lab.table(b"q"))
+        check()
+    assert sorted(deleted) == sorted(file.values)
+    assert [len(lab.table(table)) for table in LEFT_BY_A_FILE] == [1, 0, 0, 0, 0, 0, 0]

@@ -1,5 +1,8 @@
 """References to chunk ids: the objects of one are queued for deletion when nothing refers to it any more, and once."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from curvefs.proto import common_pb2 as c
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.proto import state_pb2
@@ -145,3 +148,42 @@ def test_all_references_of_a_partition_go_with_it():
     assert lab.table(b"h")
     lab.entry(delete_partition=state_pb2.DeletePartitionCommand(fs_id=FS, partition_id=0))
     assert not lab.table(b"h")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    pieces=st.integers(1, 4),
+    steps=st.lists(st.tuples(st.sampled_from(["add", "release", "again"]), st.integers(0, 7)), max_size=25),
+)
+def test_objects_are_queued_exactly_when_the_last_reference_is_gone(pieces, steps):
+    """Whatever is added and released, in any order, with repetitions of what was said before."""
+    lab = Lab()
+    file = File(lab)
+    file.append((pieces - 1) * CHUNK + 1, 1)
+    first = lab.slices(file.inode_id)[0]
+    living, released, tokens = set(range(pieces)), [], {}
+    for action, n in steps:
+        if action == "add":
+            token = b"t%d" % n
+            held = {"inode_id": file.inode_id} if 0 in living else {}
+            applied = add(lab, first, token, **held)
+            if token in tokens and tokens[token] in living:
+                assert applied.reference == tokens[token]
+            elif living:
+                assert applied.reference not in living | set(released)
+                living.add(applied.reference)
+                tokens[token] = applied.reference
+            else:
+                assert applied.failure.code == c.NOT_FOUND
+        elif action == "release" and living:
+            number = sorted(living)[n % len(living)]
+            if not number:  # as the file does
+                [key] = [key for key in lab.table(b"s") if not pb.Slice.FromString(lab.state.pairs[key]).reference]
+                lab.state.delete(key)
+            release(lab, with_reference(first, number))
+            living.remove(number)
+            released.append(number)
+        elif action == "again" and living and released:
+            release(lab, with_reference(first, released[n % len(released)]))
+        assert len(queued(lab)) == (not living)
+    assert living or not lab.table(b"h")

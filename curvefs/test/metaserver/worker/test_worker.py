@@ -110,6 +110,13 @@ async def test_jobs_of_a_worker_that_dies_fail_and_are_not_lost_silently():
 
 
 @pytest.mark.asyncio
+async def test_a_worker_that_says_something_else_is_one_that_died():
+    async with Running(command=(sys.executable, "-c", "print('hello, world' * 9)")) as running:
+        with pytest.raises(Unavailable, match="died"):
+            await running.do(list=pb.ListObjects())
+
+
+@pytest.mark.asyncio
 async def test_a_job_past_its_deadline_ends_the_worker():
     async with Running(command=(sys.executable, "-c", HANGS)) as running:
         other = asyncio.create_task(running.do(list=pb.ListObjects()))

@@ -1,0 +1,1 @@
+"""``gc``: objects that nothing refers to, and objects that are missing."""
