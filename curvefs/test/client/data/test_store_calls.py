@@ -10,6 +10,7 @@ from curvefs.src.client.data.store_calls import StoreCalls
 from curvefs.src.common.errors import IOFailure
 from curvefs.src.object.fault import FaultStore
 from curvefs.src.object.memory import MemoryStore
+from curvefs.src.slices.codec import BlockCodec
 
 pytestmark = pytest.mark.trio
 
@@ -21,7 +22,7 @@ class Holder:
 async def test_a_call_that_pauses_holds_no_object_in_memory(autojump_clock):
     store = FaultStore(MemoryStore())
     store.go_down()
-    calls = StoreCalls(store, uploads_max=2, downloads_max=2, random_s=lambda: 0.5)
+    calls = StoreCalls(store, BlockCodec(b"", bytes), uploads_max=2, downloads_max=2, random_s=lambda: 0.5)
     alive = []
 
     def load():
