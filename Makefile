@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TESTS ?= curvefs/test
 WORKERS ?= 3
 
-.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long sim sim-faults chaos drill fsx clean
+.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long sim sim-faults chaos drill fsx soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ chaos: setup ## Real clusters: leaders killed under load (KILLS=20), quotas (OPE
 
 drill: setup ## A real fleet loses a metaserver and a zone, and gains one, under a workload
 	@$(BIN)/python -m curvefs.test.chaos drill
+
+soak: setup ## Overwrite a file of 1 GiB at random while another mount reads it (MINUTES=20)
+	@$(BIN)/python -m curvefs.test.soak --minutes $(or $(MINUTES),20)
 
 fsx: setup ## Random operations on files of a real mount, and of two (OPERATIONS=1000000 SEEDS=10 FIRST=1)
 	@$(BIN)/python -m curvefs.test.fsx run --operations $(or $(OPERATIONS),1000000) --seeds $(or $(SEEDS),10) --first $(or $(FIRST),1)
