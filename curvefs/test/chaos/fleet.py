@@ -97,6 +97,11 @@ class Fleet:
         logs = (self._cluster.log(f"metaserver-{number}") for number in self.numbers)
         return Counter(found[1] for log in logs for found in _ERROR.finditer(log))
 
+    def keep_logs(self, folder):
+        """Copy what the metaservers logged, for who looks at errors."""
+        for number in self.numbers:
+            (folder / f"metaserver-{number}.log").write_text(self._cluster.log(f"metaserver-{number}"))
+
     # -------------------------------------------------------------------------------------------- hurting
 
     def pid(self, number):

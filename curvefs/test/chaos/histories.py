@@ -23,7 +23,7 @@ from curvefs.test.chaos.choosing import Choosing
 from curvefs.test.chaos.faults import Faults
 from curvefs.test.chaos.fleet import Fleet
 from curvefs.test.chaos.proxy import Proxies
-from curvefs.test.linearizability.checker import check
+from curvefs.test.linearizability.checker import Verdict, check
 from curvefs.test.linearizability.namespace import Namespace
 from curvefs.test.linearizability.operations import Readdir
 
@@ -34,7 +34,7 @@ CALLS_PER_HISTORY = (100, 300)
 IMPATIENT_S, PATIENT_S = 1.0, 60.0
 THINKING_S_MEAN = 0.08
 WATCHING_S, WATCHED_AT_ONCE = (0.3, 3.0), 5
-BOUND = 300_000
+BOUND, BOUND_AGAIN = 300_000, 4_000_000  # configurations; few histories need more than the first
 SHOWN_LINES = 4  # of what the checker says
 CHECKS_WAITING_MAX = 40
 
@@ -72,16 +72,18 @@ class Report:
 
 def recheck(path):
     """Check a history that was saved."""
-    return check(Namespace(any_error=True), files.load(Path(path)), bound=BOUND)
+    return check(Namespace(any_error=True), files.load(Path(path)), bound=BOUND_AGAIN)
 
 
 def _check(calls):
     result = check(Namespace(any_error=True), calls, bound=BOUND)
+    if result.verdict is Verdict.GAVE_UP:
+        result = check(Namespace(any_error=True), calls, bound=BOUND_AGAIN)
     return None if result.ok else str(result)
 
 
 def run(cluster, count, seed, folder, *, at_a_time=AT_A_TIME, tell=lambda _: None):
-    """Run histories on a fresh cluster; those that are not linearizable are saved in ``folder``."""
+    """Run histories on a fresh cluster; what is not linearizable is saved in ``folder``, and logs that hold errors."""
     cluster.up("--metaservers", "3", "--no-restart", mount=False)
     context = multiprocessing.get_context("spawn")
     with Fleet(cluster, own_restarts=True) as fleet, ProcessPoolExecutor(1, context) as checkers:
@@ -89,6 +91,8 @@ def run(cluster, count, seed, folder, *, at_a_time=AT_A_TIME, tell=lambda _: Non
         trio.run(runner.run)
         runner.report.differing = fleet.differences()
         runner.report.logged = fleet.logged_errors()
+        if runner.report.logged:
+            fleet.keep_logs(folder)
     return runner.report
 
 
