@@ -30,11 +30,19 @@ async def run(group: Group, entry: state_pb2.Entry, deadline_s: float) -> Applie
 
 
 async def read(group: Group, look: Callable[[LmdbTransaction], T], deadline_s: float) -> T:
-    """Return what ``look`` makes of a linearizable view. Raises Redirect, Unavailable, what ``look`` raises."""
-    with group.view() as view:
-        result = look(view)
-    if group.may_answer():
-        return result
+    """Return what ``look`` makes of a linearizable view. Raises Redirect, Unavailable, what ``look`` raises.
+
+    What it raises is an answer too: of a view that may be old it counts as little as a result.
+    """
+    try:
+        with group.view() as view:
+            result = look(view)
+    except Exception:
+        if group.may_answer():
+            raise
+    else:
+        if group.may_answer():
+            return result
     await read_barrier(group, deadline_s)
     with group.view() as view:
         return look(view)
