@@ -192,10 +192,10 @@ class Compactor:
             self._metrics.compactions.labels("failed").inc()
             _log.exception("a chunk cannot be compacted", inode=one.inode_id, chunk=one.chunk_index)
         else:
-            if merged.outcome != "conflict":
-                self._pauses.went_well(key)
+            if merged.outcome in {"conflict", "gone"}:
+                self._pauses.failed(key)  # it is being written; or its partition goes, and the list with it
             else:
-                self._pauses.failed(key)  # it is being written
+                self._pauses.went_well(key)
 
     def _failed(self, key: Key, error: CurveFSError) -> None:
         """Leave a chunk alone for a while: its own object is at fault, or else the store of its filesystem."""

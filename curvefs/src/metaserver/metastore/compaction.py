@@ -105,8 +105,8 @@ def _give_up(scope: Scope, chunk_id: int) -> None:
     first = make_id(partition_of(chunk_id), number_of(chunk_id) // CHUNK_RANGE_SIZE * CHUNK_RANGE_SIZE)
     key = keys.range_(scope.session_id, common_pb2.CHUNK, first)
     raw = scope.txn.get(key)
-    if raw is None:
-        return  # all of it is published or given up, or the range is closed
+    if raw is None or not scope.is_served(chunk_id):
+        return  # all of it is published or given up, or the range is closed; or the filesystem goes with its objects
     record = state_pb2.RangeRecord.FromString(raw)
     bits, bit = int.from_bytes(record.published, "little"), 1 << (chunk_id - first)
     if bits & bit:
@@ -123,18 +123,19 @@ def _give_up(scope: Scope, chunk_id: int) -> None:
 
 
 def _close(scope: Scope, term: int) -> None:
-    """Close what was leased in earlier terms, some of it an entry."""
+    """Close what was leased in earlier terms: some of it an entry, of one filesystem, which is what a scope is of."""
     prefix = keys.RANGE + _HOLDER
     older = [
         (key, value)
         for key, value in scope.txn.scan(prefix, keys.after_prefix(prefix))
         if _HOLDER_TAIL.unpack_from(key, len(prefix))[1] < term
     ]
-    for key, value in older[:CLOSED_PER_ENTRY_MAX]:
-        scope.fs_id = _HOLDER_TAIL.unpack_from(key, len(prefix))[0]
-        if scope.is_served(state_pb2.RangeRecord.FromString(value).range.first):
-            ids.close_range(scope, key, value)
-        else:
-            scope.txn.delete(key)  # its filesystem goes with all its objects
-    if len(older) > CLOSED_PER_ENTRY_MAX:
+    if not older:
+        return
+    scope.fs_id = _HOLDER_TAIL.unpack_from(older[0][0], len(prefix))[0]
+    closed = [pair for pair in older if _HOLDER_TAIL.unpack_from(pair[0], len(prefix))[0] == scope.fs_id]
+    closed = closed[:CLOSED_PER_ENTRY_MAX]
+    for key, value in closed:
+        ids.close_range(scope, key, value)
+    if len(older) > len(closed):
         scope.follow_ups.append(close_entry())

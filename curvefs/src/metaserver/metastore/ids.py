@@ -91,9 +91,12 @@ def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.O
 
 
 def close_range(scope: Scope, key: bytes, value: bytes) -> None:
-    """Take a range back. Chunk ids that were never published may have objects: the delete queue looks (rule 3)."""
+    """Take a range back. Chunk ids that were never published may have objects: the delete queue looks (rule 3).
+
+    Not where the partition is gone: its filesystem goes with all its objects.
+    """
     record = state_pb2.RangeRecord.FromString(value)
-    if record.range.kind == common_pb2.CHUNK:
+    if record.range.kind == common_pb2.CHUNK and scope.is_served(record.range.first):
         queued = state_pb2.DeleteRecord(
             queued_ns=scope.time_ns, never_published=record.range, published=record.published
         )

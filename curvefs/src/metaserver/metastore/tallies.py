@@ -85,13 +85,11 @@ class Tallies:
             self._unlist(key, tally)
 
     def look_again(self, inode_id: int, chunk_index: int, slices: int) -> None:
-        """Take a chunk from the list until it has so many slices."""
+        """Take a chunk from the list until it has so many slices, and more than now: it was just looked at."""
         key = keys.of_chunk(keys.TALLY, self._scope.fs_id, inode_id, chunk_index)
         tally = self._known.get(key) or self._load(key)
         self._unlist(key, tally)
-        tally.look_at = max(slices, LOOK_AT)
-        if tally.count >= tally.look_at:
-            self._list(key, tally)
+        tally.look_at = max(slices, LOOK_AT, tally.count + 1)
 
     def write_back(self) -> None:
         """Store what changed."""

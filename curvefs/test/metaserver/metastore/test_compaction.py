@@ -462,3 +462,56 @@ def test_a_partition_that_is_not_here_refuses(what):
     assert applied.failure is not None or what == "look_again"
     assert not lab.table(keys.TALLY)
     assert not lab.table(b"g")
+
+
+def partition_record(lab, fs_id, partition_id):
+    raw = lab.state.get(keys.partition(fs_id, partition_id))
+    return None if raw is None else state_pb2.PartitionRecord.FromString(raw)
+
+
+def lease_of(lab, fs_id, partition_id):
+    command = state_pb2.CompactCommand(fs_id=fs_id, lease=state_pb2.CompactLease(partition_id=partition_id))
+    return lab.entry(compact=command).ranges[0]
+
+
+def with_another_filesystem(lab, partition_id):
+    spec = pb.PartitionSpec(fs_id=FS + 1, partition_id=partition_id, group_id=7, hash_seed=b"x" * 16, chunk_size=CHUNK)
+    lab.entry(create_partition=state_pb2.CreatePartitionCommand(partition=spec))
+
+
+def test_closing_the_leases_of_two_filesystems_leaves_their_partitions_as_they_are():
+    lab = Lab(partitions=(0,))
+    with_another_filesystem(lab, 0)
+    lease_of(lab, FS, 0)
+    for _ in range(5):
+        lease_of(lab, FS + 1, 0)
+    before = [partition_record(lab, fs_id, 0) for fs_id in (FS, FS + 1)]
+    lab.term = 2
+    lab.log(compaction.close_entry())
+    assert [partition_record(lab, fs_id, 0) for fs_id in (FS, FS + 1)] == before
+    assert not lab.table(keys.RANGE)
+    assert len(lab.table(keys.DELETE)) == 6
+
+
+def test_closing_leases_makes_no_partition_of_one_filesystem_in_another():
+    lab = Lab(partitions=(3,))
+    with_another_filesystem(lab, 4)
+    lease_of(lab, FS, 3)
+    lease_of(lab, FS + 1, 4)
+    lab.term = 2
+    lab.log(compaction.close_entry())
+    assert partition_record(lab, FS + 1, 3) is None
+    assert partition_record(lab, FS, 4) is None
+
+
+def test_what_ends_after_its_partition_was_deleted_leaves_nothing_in_the_queue():
+    lab = Lab()
+    lab.create(1, b"f")
+    leased = lease(lab)
+    lab.entry(delete_partition=state_pb2.DeletePartitionCommand(fs_id=FS, partition_id=0))
+    step(lab, give_up=state_pb2.CompactGiveUp(chunk_ids=[leased.first]))
+    lab.end()
+    lab.term = 2
+    lab.log(compaction.close_entry())
+    assert not lab.table(keys.DELETE)
+    assert not lab.table(keys.RANGE)
