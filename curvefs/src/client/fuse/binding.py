@@ -154,17 +154,17 @@ class Binding(pyfuse3.Operations):
 
     @_operation
     async def unlink(self, parent_inode: int, name: bytes, ctx: Any) -> None:
-        await self._vfs.unlink(parent_inode, name)
+        await self._vfs.unlink(parent_inode, name, ctx.uid)
 
     @_operation
     async def rmdir(self, parent_inode: int, name: bytes, ctx: Any) -> None:
-        await self._vfs.rmdir(parent_inode, name)
+        await self._vfs.rmdir(parent_inode, name, ctx.uid)
 
     @_operation
     async def rename(
         self, parent_inode_old: int, name_old: bytes, parent_inode_new: int, name_new: bytes, flags: int, ctx: Any
     ) -> None:
-        await self._vfs.rename(parent_inode_old, name_old, parent_inode_new, name_new, flags)
+        await self._vfs.rename(parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx.uid)
 
     # -------------------------------------------------------------------------------------------- files
 

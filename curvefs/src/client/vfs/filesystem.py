@@ -146,33 +146,35 @@ class Vfs:
         await self._refuse_in_trash(inode_id, new_parent)
         return self._with_unpublished(await self._metadata.names.link(inode_id, new_parent, new_name))
 
-    async def unlink(self, parent: int, name: bytes) -> None:
-        """Remove a name that is no directory; an open file stays usable until its last close."""
+    async def unlink(self, parent: int, name: bytes, uid: int = 0) -> None:
+        """Remove a name that is no directory; an open file stays usable until its last close. uid: the caller's."""
         if await self._trash.covers(parent, fresh=True):
-            await self._purge(parent, name)
+            await self._purge(parent, name, uid)
             return
         _check_name(name)
         held = await self._held(parent, name)
         await self._note_orphan(await self._metadata.names.unlink(parent, name, held), held)
 
-    async def rmdir(self, parent: int, name: bytes) -> None:
-        """Remove an empty directory; one that is open stays there, empty, until its last close."""
+    async def rmdir(self, parent: int, name: bytes, uid: int = 0) -> None:
+        """Remove an empty directory; one that is open stays there, empty, until its last close. uid: the caller's."""
         if self._trash.is_top(parent, name):
             raise NotPermitted
         if await self._trash.covers(parent, fresh=True):
-            await self._purge(parent, name)
+            await self._purge(parent, name, uid)
             return
         _check_name(name)
         held = await self._held(parent, name)
         await self._note_orphan(await self._metadata.names.rmdir(parent, name, held), held)
 
-    async def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
-        """Rename, as renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. Out of the trash: restore."""
+    async def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, uid: int = 0
+    ) -> None:
+        """Rename, as renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. Out of the trash: restore. uid: caller's."""
         if self._trash.is_top(parent, name) or self._trash.is_top(new_parent, new_name):
             raise NotPermitted
         await self._refuse_in_trash(new_parent)
         if await self._trash.covers(parent, fresh=True):
-            await self._restore(parent, name, new_parent, new_name, flags)
+            await self._restore((parent, name), new_parent, new_name, flags, uid)
             return
         _check_name(name)
         _check_name(new_name)
@@ -354,22 +356,22 @@ class Vfs:
             if await self._trash.covers(inode_id, fresh=True):
                 raise NotPermitted("the trash cannot be changed, but for what is taken out or removed")
 
-    async def _restore(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> None:
+    async def _restore(self, source: tuple[int, bytes], new_parent: int, new_name: bytes, flags: int, uid: int) -> None:
         """Take something out of the trash; what has the new name stays. Raises AlreadyExists."""
         _check_name(new_name)
-        if flags & ~RENAME_NOREPLACE or parent == TRASH_INODE:
+        if flags & ~RENAME_NOREPLACE or source[0] == TRASH_INODE:
             raise NotPermitted
-        inode = await self._trash.find(parent, name)
+        inode = await self._trash.find_own(*source, uid)
         await self._trash.restore(inode, new_parent, new_name)
         if self.drop_inode is not None:
             await self.drop_inode(inode.inode_id)
 
-    async def _purge(self, parent: int, name: bytes) -> None:
+    async def _purge(self, parent: int, name: bytes, uid: int) -> None:
         """Remove something from the trash, for good."""
         if parent == TRASH_INODE:
             await self._trash.require_empty((await self._trash.lookup(parent, name)).inode_id)
             return  # without anything in it an hour is not shown any more
-        inode = await self._trash.find(parent, name)
+        inode = await self._trash.find_own(parent, name, uid)
         held = self._files.is_open(inode.inode_id)
         await self._trash.purge(inode, held=held)
         if held:

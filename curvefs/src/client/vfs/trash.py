@@ -21,7 +21,7 @@ from collections import OrderedDict
 
 from ....proto import mds_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.errors import NoAttribute, NotADirectory, NotEmpty, NotFound
+from ...common.errors import NoAttribute, NotADirectory, NotEmpty, NotFound, NotPermitted
 from ...common.ids import NAME_SIZE_MAX, ROOT_INODE, TRASH_PARTITION, make_id, partition_of
 from ...common.trash_names import TRASH_NAME, XATTR_PREFIX, hour_name, suffixed
 from ..metadata.client import MetadataClient
@@ -83,21 +83,40 @@ class Trash:
         """Return the inode under a name at a place. Raises NotFound."""
         if place == TRASH_INODE:
             raise NotFound
-        trash = self._metadata.trash
+        # A name with a number leads to that inode first: who gives a file of his such a name must not come before.
+        inode = await self._numbered(place, name)
+        if inode is not None:
+            return inode
         if len(name) <= NAME_SIZE_MAX:
-            for entry in await trash.listing(place, name).next(1):
+            for entry in await self._metadata.trash.listing(place, name).next(1):
                 return entry.inode
+        raise NotFound
+
+    async def find_own(self, place: int, name: bytes, uid: int) -> pb.Inode:
+        """Return what a caller may take out or remove. Raises NotFound, NotPermitted.
+
+        An hour is everybody's, and a name in it may lead to something newer by now than what the kernel has checked.
+        """
+        inode = await self.find(place, name)
+        if uid not in (0, inode.uid) and partition_of(place) == TRASH_PARTITION:
+            raise NotPermitted
+        return inode
+
+    async def _numbered(self, place: int, name: bytes) -> pb.Inode | None:
+        """Return the inode that a name says the number of, if it is shown at a place."""
         match = _SUFFIXED.fullmatch(name)
         if match is None:
-            raise NotFound
-        inode = await trash.by_number(int(match[1]))
-        if (
-            not inode.trashed_ns
-            or suffixed(inode.trashed_name, inode.inode_id) != name
-            or not await trash.is_shown_at(inode, place)
-        ):
-            raise NotFound
-        return inode
+            return None
+        try:
+            inode = await self._metadata.trash.by_number(int(match[1]))
+            shown = (
+                inode.trashed_ns
+                and suffixed(inode.trashed_name, inode.inode_id) == name
+                and await self._metadata.trash.is_shown_at(inode, place)
+            )
+        except NotFound:
+            return None
+        return inode if shown else None
 
     def present(self, inode: pb.Inode) -> pb.Inode:
         """Return an inode in the trash as it is shown, and remember that it was."""
