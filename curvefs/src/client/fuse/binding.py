@@ -164,7 +164,7 @@ class Binding(pyfuse3.Operations):
     async def rename(
         self, parent_inode_old: int, name_old: bytes, parent_inode_new: int, name_new: bytes, flags: int, ctx: Any
     ) -> None:
-        await self._vfs.rename(parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx.uid)
+        await self._vfs.rename(parent_inode_old, name_old, parent_inode_new, name_new, flags, uid=ctx.uid)
 
     # -------------------------------------------------------------------------------------------- files
 

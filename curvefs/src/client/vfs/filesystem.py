@@ -167,9 +167,12 @@ class Vfs:
         await self._note_orphan(await self._metadata.names.rmdir(parent, name, held), held)
 
     async def rename(
-        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, uid: int = 0
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, *, uid: int = 0
     ) -> None:
-        """Rename, as renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE. Out of the trash: restore. uid: caller's."""
+        """Rename, as renameat2(2) with RENAME_NOREPLACE or RENAME_EXCHANGE; restore what was in the trash.
+
+        uid: the caller's.
+        """
         if self._trash.is_top(parent, name) or self._trash.is_top(new_parent, new_name):
             raise NotPermitted
         await self._refuse_in_trash(new_parent)
