@@ -324,7 +324,7 @@ def test_a_name_too_long_for_its_number_is_cut(folder):
 
 
 def test_after_the_retention_everything_is_purged_and_the_objects_go():
-    with Cluster(trash_retention="4s") as cluster:
+    with Cluster(trash_retention="20s") as cluster:  # longer than removing it takes
         cluster.up("--metaservers", "3", "--delete-grace", "0s")
         top = cluster.mnt / "project"
         top.mkdir()
