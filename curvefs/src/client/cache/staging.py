@@ -184,10 +184,16 @@ class Staging:
             raise
         return numbers
 
-    def replace(self, number: int, one: pb.StagedSlice) -> None:
-        """Let a record say something else."""
+    def replace(self, number: int, one: pb.StagedSlice) -> bool:
+        """Let a record say something else; False: it does, but may say what it said before after a crash."""
         with _translated():
-            self._write(_record(number), _encode(one))
+            self._write(_record(number), _encode(one), sync_name=False)
+        try:
+            _sync_folder(self.path)
+        except OSError as error:
+            log.warning("a record of the staging disk is not synced", reason=str(error))
+            return False
+        return True
 
     def forget(self, number: int) -> None:
         """Remove a record: it is published, or nobody wants it. It may come back after a crash."""

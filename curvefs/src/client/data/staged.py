@@ -19,6 +19,7 @@ from ....proto import staging_pb2
 from ...common.errors import (
     AlreadyDone,
     ClusterError,
+    CorruptData,
     CurveFSError,
     FilesystemError,
     IdRefused,
@@ -222,7 +223,7 @@ class StagedSlices:
             chunk_id = await self._metadata.take_chunk_id(self._inode_id)
             try:
                 await self._write_back.rename(entry.number, entry.record, chunk_id)
-            except ObjectNotFound as missing:
+            except (ObjectNotFound, CorruptData, StagedBlockDamaged) as missing:
                 await self._lose(entry, missing, aside=True)
                 return
             except ObjectStoreError as failed:

@@ -2,12 +2,14 @@
 
 import errno
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
 
 from curvefs.src.client.cache import block_files, staging
 from curvefs.src.common.errors import IdRefused, IOFailure, QuotaExceeded, SessionEnded
+from curvefs.src.slices.block_formats import format_number
 
 from .lab import TINY, lab, pattern
 
@@ -236,6 +238,42 @@ async def test_void_ids_are_staged_again_under_new_ones(tmp_path, autojump_clock
         await published(made)
         assert made.metadata.content() == DATA
         assert await file.read(0, 9999) == DATA
+        assert made.staging.bytes == 0
+
+
+async def test_encrypted_blocks_are_staged_again_under_the_names_they_are_bound_to(tmp_path, autojump_clock):
+    geometry = replace(TINY, block_format=format_number("zstd", encrypted=True))
+    async with mount(tmp_path, geometry=geometry, data_key=bytes(range(32))) as made:
+        made.store.go_down()
+        file = await write(made, (0, DATA))
+        made.metadata.end_session()
+        made.store.come_up()
+        await published(made)
+        assert made.metadata.content() == DATA
+        assert await file.read(0, 9999) == DATA
+
+
+@pytest.mark.parametrize("fails_at", ["put", "replace"])
+async def test_staging_again_that_fails_half_way_changes_nothing(tmp_path, monkeypatch, fails_at, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        file = await write(made, (0, pattern(4000)))
+        before = {path.name: path.read_bytes() for path in made.staging.path.iterdir()}
+        made.metadata.end_session()
+        real, tries = getattr(made.staging, fails_at), []
+
+        def fails_once(*arguments):
+            tries.append({path.name: path.read_bytes() for path in made.staging.path.iterdir()})
+            if len(tries) == (3 if fails_at == "put" else 1):
+                raise staging.StagingFailed("full")
+            return real(*arguments)
+
+        monkeypatch.setattr(made.staging, fails_at, fails_once)
+        made.store.come_up()
+        await published(made)
+        assert before in tries[1:] or fails_at == "replace"
+        assert made.metadata.content() == pattern(4000)
+        assert await file.read(0, 9999) == pattern(4000)
         assert made.staging.bytes == 0
 
 
