@@ -140,6 +140,8 @@ class Publisher:
             except (IOFailure, NoSpace, ClusterError):
                 raise
             except FilesystemError as error:
+                if self._staged:
+                    raise  # it was met by what is staged of the file and comes first
                 self._lose(batch, error)
                 return
             else:

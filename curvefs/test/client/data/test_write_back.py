@@ -294,6 +294,24 @@ async def test_a_full_quota_keeps_what_is_staged_until_there_is_room(tmp_path, a
         assert made.metadata.content() == DATA
 
 
+async def test_what_goes_to_the_store_directly_is_not_lost_to_a_quota_that_older_staged_bytes_meet(
+    tmp_path, monkeypatch, autojump_clock
+):
+    async with mount(tmp_path) as made:
+        made.metadata.create(2)
+        made.metadata.fail("append_slices", QuotaExceeded(), times=50)
+        file = await write(made, (0, b"a" * 100))
+        await trio.sleep(1)
+        monkeypatch.setattr(made.staging, "commit", lambda _: (_ for _ in ()).throw(staging.StagingFailed("full")))
+        await file.write(0, b"b" * 50)
+        with pytest.raises(QuotaExceeded):
+            await file.flush()
+        assert file.error_since(0) == (None, 0)
+        made.metadata.failures.clear()
+        await file.flush()
+        assert made.metadata.content() == b"b" * 50 + b"a" * 50
+
+
 async def test_some_published_and_some_not_are_told_apart(tmp_path, autojump_clock):
     async with mount(tmp_path) as made:
         made.metadata.fail("append_slices", IdRefused("some were published before"), times=1)
