@@ -12,6 +12,7 @@ Shared between threads: the table of blocks, under the lock.
 """
 
 import contextlib
+import errno
 import itertools
 import os
 import struct
@@ -67,6 +68,7 @@ class Staging:
         self._numbers = itertools.count(1)
         with _translated():
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._place = path.stat()
             self.identity, self.found_identity = self._identity()
 
     # ------------------------------------------------------------------------------------------ identity
@@ -125,6 +127,7 @@ class Staging:
             (self.path / last).unlink(missing_ok=True)
             try:
                 block_files.write(self.path / last, name, data, durable=True)
+                self._check_place()
             except OSError:
                 with contextlib.suppress(OSError):
                     (self.path / last).unlink()
@@ -178,6 +181,7 @@ class Staging:
                 for number, one in zip(numbers, slices, strict=True):
                     self._write(_record(number), _encode(one), sync_name=False)
                 _sync_folder(self.path)
+                self._check_place()
         except StagingFailed:
             for number in numbers:
                 self.forget(number)
@@ -187,6 +191,7 @@ class Staging:
     def replace(self, number: int, one: pb.StagedSlice) -> bool:
         """Let a record say something else; False: it does, but may say what it said before after a crash."""
         with _translated():
+            self._check_place()
             self._write(_record(number), _encode(one), sync_name=False)
         try:
             _sync_folder(self.path)
@@ -251,6 +256,11 @@ class Staging:
             return not any(path.suffix in (_SUFFIX, _DAMAGED) for path in self.path.iterdir())
         except OSError:
             return False
+
+    def _check_place(self) -> None:
+        """Raise OSError when this is not the folder that was opened: the disk is gone, and this lies where it was."""
+        if not os.path.samestat(self.path.stat(), self._place):
+            raise FileNotFoundError(errno.ENOENT, "the folder is another one than at the beginning", str(self.path))
 
     def _write(self, name: str, data: bytes, *, sync_name: bool = True) -> None:
         beside = self.path / f"{name}.new"

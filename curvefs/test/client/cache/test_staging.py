@@ -117,6 +117,21 @@ def test_a_disk_that_takes_no_record_leaves_none(tmp_path, monkeypatch):
     assert opened(tmp_path).look(names_of) == []
 
 
+def test_nothing_is_staged_where_the_disk_was(tmp_path):
+    folder = opened(tmp_path)
+    folder.put(name_of(1), b"data")
+    folder.path.rename(tmp_path / "the disk, mounted elsewhere")
+    folder.path.mkdir()
+    with pytest.raises(StagingFailed):
+        folder.put(name_of(2), b"data")
+    with pytest.raises(StagingFailed):
+        folder.commit([staging_pb2.StagedSlice(blocks=[folder.block(name_of(1), 0)])])
+    with pytest.raises(StagingFailed):
+        folder.replace(1, staging_pb2.StagedSlice())
+    assert not folder.has(name_of(2))
+    assert list(folder.path.iterdir()) == []
+
+
 def test_an_identity_is_taken_anew_when_the_one_before_is_forgotten(tmp_path):
     folder = opened(tmp_path)
     assert folder.is_empty

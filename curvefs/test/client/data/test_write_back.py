@@ -173,6 +173,23 @@ async def test_a_staging_disk_that_fails_makes_flushes_go_to_the_store(tmp_path,
         assert records(made) == []
 
 
+async def test_a_staging_disk_that_is_gone_makes_flushes_go_to_the_store(tmp_path, autojump_clock):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    async with mount(folder) as made:
+        folder.rename(tmp_path / "disk")  # what was mounted is gone: an empty directory lies there
+        made.staging.path.mkdir(parents=True)
+        made.store.go_down()
+        file = made.open()
+        await file.write(0, DATA)
+        with pytest.raises(IOFailure):
+            await file.flush()
+        assert list(made.staging.path.iterdir()) == []
+        made.store.come_up()
+        await file.flush()
+        assert made.metadata.content() == DATA
+
+
 async def test_a_disk_that_takes_blocks_but_no_record_is_left_behind(tmp_path, monkeypatch, autojump_clock):
     def fails(*_args, **_more):
         raise OSError(errno.ENOSPC, "No space left on device")
