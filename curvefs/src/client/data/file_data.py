@@ -223,7 +223,9 @@ class FileData:
         if length > LENGTH_MAX:
             raise FileTooLarge
         async with self._publisher.lock:
+            before = self._runs.runs
             self._budget.give_dirty(self._runs.trim(length))
+            self._publisher.drop_staged([run for run in before if run.start >= length])
             self._growth.trim(self._runs.end() - self._lists.length)
             if self._runs:
                 await self._publisher.drain_locked(self._runs.last_number, self._deadline())
@@ -244,7 +246,9 @@ class FileData:
 
     def discard(self) -> None:
         """Drop what is not published: nobody can reach the file any more."""
-        self._budget.give_dirty(self._runs.remove(self._runs.runs))
+        gone = self._runs.runs
+        self._budget.give_dirty(self._runs.remove(gone))
+        self._publisher.drop_staged(gone)
         self._growth.trim(0)
         if self._staged:
             self._services.start(self._staged.discard)

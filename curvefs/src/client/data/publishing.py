@@ -129,9 +129,8 @@ class Publisher:
                 if batch[0].at_end and await self._was_published(batch[0]):
                     await self._take_as_published(batch)
                     return
+                self.drop_staged(batch)
                 for run in batch:
-                    if self._write_back is not None:
-                        self._write_back.drop_blocks(self._slice(run))
                     run.chunk_id = 0
                     run.stored.clear()
             except AlreadyDone:
@@ -174,6 +173,8 @@ class Publisher:
                 await put(name, run.blocks[index], self._geometry.block_format, deadline)
                 if run.chunk_id == chunk_id:  # else the session ended meanwhile
                     run.stored.add(index)
+                if self._write_back is not None and (run.chunk_id != chunk_id or run not in self._dirty.runs):
+                    self._write_back.drop_blocks_named([(index, name)])
             finally:
                 del self._uploading[run.number, index]
                 done.set()
@@ -251,6 +252,12 @@ class Publisher:
         finally:
             self._direct = False
 
+    def drop_staged(self, gone: list[Run]) -> None:
+        """Drop what is staged of runs that were taken away: no record will name it."""
+        if self._write_back is not None:
+            for run in gone:
+                self._write_back.drop_blocks(self._slice(run))
+
     # ------------------------------------------------------------------------------------------ publish
 
     async def _publish(self, batch: list[Run]) -> None:
@@ -320,6 +327,7 @@ class Publisher:
 
     def _lose(self, batch: list[Run], error: CurveFSError) -> None:
         """The answer is final: the bytes are lost, and every open handle will be told once (rule 13)."""
+        self.drop_staged(batch)
         if not self._forget(batch):
             return  # discarded meanwhile: nobody wants them
         log.error(

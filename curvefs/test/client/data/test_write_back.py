@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from curvefs.src.client.cache import block_files, staging
-from curvefs.src.common.errors import IdRefused, IOFailure, QuotaExceeded, SessionEnded
+from curvefs.src.common.errors import IdRefused, IOFailure, NotFound, QuotaExceeded, SessionEnded
 from curvefs.src.slices.block_formats import format_number
 
 from .lab import TINY, lab, pattern
@@ -354,6 +354,35 @@ async def test_an_unlinked_file_that_is_closed_leaves_nothing_staged(tmp_path, a
         made.data.close_file(file)
         await trio.sleep(5)
         assert records(made) == []
+        assert made.staging.bytes == 0
+
+
+@pytest.mark.parametrize("wait_s", [0.001, 1.0])  # its blocks are on their way to the staging disk, or there
+@pytest.mark.parametrize("how", ["truncated", "discarded"])
+async def test_blocks_of_a_run_that_goes_do_not_stay_staged(tmp_path, how, wait_s, autojump_clock):
+    async with mount(tmp_path) as made:
+        file = made.open()
+        await file.write(0, pattern(4000))
+        await trio.sleep(wait_s)
+        if how == "truncated":
+            await file.truncate(0)
+        else:
+            file.discard()
+        await trio.sleep(1)
+        assert made.staging.bytes == 0
+        assert [path.name for path in made.staging.path.iterdir()] == ["identity"]
+
+
+async def test_blocks_of_a_run_that_is_lost_do_not_stay_staged(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        file = made.open()
+        await file.write(0, pattern(2048))
+        await trio.sleep(1)
+        assert made.staging.blocks == 2
+        made.metadata.fail("take_chunk_id", NotFound())
+        await file.write(3000, b"b" * 10)
+        await file.flush()
+        assert isinstance(file.error_since(0)[0], NotFound)
         assert made.staging.bytes == 0
 
 
