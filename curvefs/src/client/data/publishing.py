@@ -50,7 +50,10 @@ Shifted = Callable[[int], None]
 
 
 class Publisher:
-    """Of one file. ``mtime_ns``: asked for at each publication. ``shifted``: an append lies elsewhere than assumed."""
+    """Of one file. ``mtime_ns``: asked for at each publication. ``shifted``: an append lies elsewhere than assumed.
+
+    ``trim``: give up what is reserved of quotas and not needed any more.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Publisher:
         budget: MemoryBudget,
         mtime_ns: Callable[[], int],
         shifted: Shifted,
+        trim: Callable[[], None],
         staged: StagedSlices | None = None,
         write_back: WriteBack | None = None,
     ) -> None:
@@ -81,6 +85,7 @@ class Publisher:
         self._budget = budget
         self._mtime_ns = mtime_ns
         self._shifted = shifted
+        self._trim = trim
         self._staged = staged
         self._write_back = write_back
         self._direct = write_back is None  # past the staging disk
@@ -321,8 +326,7 @@ class Publisher:
     def _forget(self, batch: list[Run]) -> int:
         memory = self._dirty.remove(batch)
         self._budget.give_dirty(memory)
-        end = max(self._dirty.end(), self._staged.end if self._staged is not None else 0)
-        self._growth.trim(end - self._lists.length)
+        self._trim()
         return memory
 
     def _lose(self, batch: list[Run], error: CurveFSError) -> None:

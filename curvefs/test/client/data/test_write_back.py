@@ -8,7 +8,15 @@ import pytest
 import trio
 
 from curvefs.src.client.cache import block_files, staging
-from curvefs.src.common.errors import IdRefused, IOFailure, NotFound, QuotaExceeded, SessionEnded
+from curvefs.src.common.errors import (
+    AlreadyDone,
+    IdRefused,
+    InvalidArgument,
+    IOFailure,
+    NotFound,
+    QuotaExceeded,
+    SessionEnded,
+)
 from curvefs.src.slices.block_formats import format_number
 
 from .lab import TINY, lab, pattern
@@ -301,6 +309,33 @@ async def test_an_ended_session_keeps_the_ids_of_what_is_staged(tmp_path, autoju
         await published(made)
         assert made.metadata.content() == DATA
         assert made.metadata.count("take_chunk_id") == len(made.metadata.slices[2])
+
+
+@pytest.mark.parametrize("how", ["published", "published before", "damaged", "lost", "discarded", "truncated"])
+async def test_what_was_reserved_of_a_quota_goes_back_when_it_is_not_needed(tmp_path, how, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.metadata.room = 100_000
+        if how == "published before":  # the answer was lost
+            made.metadata.fail("append_slices", AlreadyDone())
+        elif how == "lost":
+            made.metadata.fail("append_slices", InvalidArgument())
+        elif how != "published":
+            made.store.go_down()
+        file = await write(made, (0, b"x" * 1000))
+        match how:
+            case "damaged":
+                (block,) = [path for path in made.staging.path.iterdir() if path.name.endswith("_0")]
+                block.write_bytes(block.read_bytes()[:-1] + b"!")
+                made.store.come_up()
+            case "discarded":
+                file.discard()
+            case "truncated":
+                made.store.come_up()
+                await file.truncate(0)
+        await published(made)
+        assert file._growth._held.bytes == 0
+        taken = {"published": 1000, "published before": 1000, "truncated": 1000}.get(how, 0)
+        assert made.metadata.room == 100_000 - taken
 
 
 async def test_a_full_quota_keeps_what_is_staged_until_there_is_room(tmp_path, autojump_clock):
