@@ -372,6 +372,36 @@ async def test_some_published_and_some_not_are_told_apart(tmp_path, autojump_clo
         assert made.metadata.content() == b"a" * 10 + bytes(2990) + b"b" * 10
 
 
+async def test_old_data_is_staged_while_the_store_is_away(tmp_path, autojump_clock):
+    async with mount(tmp_path) as before:
+        before.store.go_down()
+        await write(before, (0, b"x" * 100))
+    async with lab(cache_dir=tmp_path, objects=before.objects, metadata=before.metadata, write_back=True) as after:
+        after.store.go_down()
+        await after.data.adopt_staged()
+        await trio.sleep(5)  # what is staged is being published, for five minutes
+        file = after.open()
+        await file.write(5000, b"y" * 10)
+        await trio.sleep(60)
+        assert not file.dirty
+
+
+async def test_publishing_that_waits_for_the_store_leaves_other_files_their_turn(tmp_path, autojump_clock):
+    async with mount(tmp_path) as before:
+        before.store.go_down()
+        for inode_id in range(2, 22):
+            await write(before, (0, b"x" * 100), inode_id=inode_id)
+    async with lab(cache_dir=tmp_path, objects=before.objects, metadata=before.metadata, write_back=True) as after:
+        after.store.go_down()
+        await after.data.adopt_staged()
+        await trio.sleep(5)
+        files = [after.open(inode_id) for inode_id in range(30, 50)]
+        for file in files:
+            await file.write(0, b"y" * 600)
+        await trio.sleep(60)
+        assert not any(file.dirty for file in files)
+
+
 async def test_what_is_staged_of_a_file_that_is_gone_is_forgotten(tmp_path, autojump_clock):
     async with mount(tmp_path) as before:
         before.store.go_down()
