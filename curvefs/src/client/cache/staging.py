@@ -8,7 +8,7 @@ A slice counts once its record is complete and synced, after all its blocks; wha
 nobody was told of, and is removed at the beginning. A record that is damaged, or lacks a block, is put aside and
 reported, never published. Blocking calls; what the disk does is raised as StagingFailed.
 
-Shared between threads: the table of blocks, under the lock.
+Shared between threads: the table of blocks and the records that should be gone, under the lock.
 """
 
 import contextlib
@@ -64,6 +64,7 @@ class Staging:
         self._free_space = free_space
         self._random_bytes = random_bytes
         self._blocks: dict[str, _Block] = {}  # by the last part of the name
+        self._unforgotten: set[int] = set()  # records that should be gone
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         with _translated():
@@ -201,9 +202,28 @@ class Staging:
         return True
 
     def forget(self, number: int) -> None:
-        """Remove a record: it is published, or nobody wants it. It may come back after a crash."""
-        with contextlib.suppress(OSError):
-            (self.path / _record(number)).unlink()
+        """Remove a record: it is published, or nobody wants it. It may come back after a crash.
+
+        What the disk does not remove is left for forget_again().
+        """
+        try:
+            (self.path / _record(number)).unlink(missing_ok=True)
+        except OSError as error:
+            with self._lock:
+                is_new = number not in self._unforgotten
+                self._unforgotten.add(number)
+            if is_new:
+                log.warning("a staged slice is done with, but its record stays", record=number, reason=error.strerror)
+        else:
+            with self._lock:
+                self._unforgotten.discard(number)
+
+    def forget_again(self) -> None:
+        """Try again to remove records that the disk did not."""
+        with self._lock:
+            left = sorted(self._unforgotten)
+        for number in left:
+            self.forget(number)
 
     def put_aside(self, number: int) -> None:
         """Keep a record that cannot be published, out of the way."""

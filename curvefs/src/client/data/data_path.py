@@ -248,6 +248,8 @@ class DataPath:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
+            if self._write_back is not None:
+                nursery.start_soon(self._write_back.run)
             while True:
                 with trio.move_on_after(FLUSH_TICK_S):
                     await self._budget.pressure.wait()

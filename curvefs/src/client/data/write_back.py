@@ -168,6 +168,12 @@ class WriteBack:
 
         await self._run(remove)
 
+    async def run(self) -> None:
+        """Try again to remove what the staging disk did not, until cancelled."""
+        while True:
+            await trio.sleep(PAUSE_S)
+            await self._run(self._staging.forget_again)
+
     def drop_blocks(self, one: metaserver_pb2.Slice) -> list[int]:
         """Forget staged blocks of a slice that has no record; returns which."""
         return self.drop_blocks_named(self.names(one))

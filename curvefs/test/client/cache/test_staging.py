@@ -4,6 +4,7 @@ import errno
 import os
 
 import pytest
+import structlog
 
 from curvefs.proto import metaserver_pb2, staging_pb2
 from curvefs.src.client.cache import block_files, staging
@@ -115,6 +116,24 @@ def test_a_disk_that_takes_no_record_leaves_none(tmp_path, monkeypatch):
         stage(folder, 1)
     monkeypatch.undo()
     assert opened(tmp_path).look(names_of) == []
+
+
+def test_a_record_that_the_disk_does_not_remove_is_removed_later(tmp_path, monkeypatch):
+    folder = opened(tmp_path)
+    number = stage(folder, 1)
+
+    def fails(*_args, **_more):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(type(folder.path), "unlink", fails)
+    with structlog.testing.capture_logs() as logs:
+        folder.forget(number)
+        folder.forget_again()
+    assert [one["record"] for one in logs] == [number]
+    monkeypatch.undo()
+    assert not folder.is_empty
+    folder.forget_again()
+    assert folder.is_empty
 
 
 def test_nothing_is_staged_where_the_disk_was(tmp_path):

@@ -244,6 +244,23 @@ async def test_a_full_staging_folder_slows_the_writer_to_the_store(tmp_path, aut
         assert made.metadata.content() == DATA
 
 
+async def test_a_record_that_is_not_removed_is_removed_when_the_disk_works_again(tmp_path, monkeypatch, autojump_clock):
+    def fails(*_args, **_more):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        await write(made, (0, DATA))
+        monkeypatch.setattr(type(made.staging.path), "unlink", fails)
+        made.store.come_up()
+        await published(made)
+        assert records(made)
+        monkeypatch.undo()
+        await trio.sleep(20)
+        assert records(made) == []
+        assert not made.data.holds_staged
+
+
 async def test_truncate_comes_after_what_is_staged(tmp_path, autojump_clock):
     async with mount(tmp_path) as made:
         file = await write(made, (0, DATA))
