@@ -270,6 +270,7 @@ class Sessions:
             session_id=session_id,
             fs_id=signed.fs_id,
             read_only=signed.read_only,
+            identity=signed.identity,
             lease_ms=self._lease_ms,
             ending=False,
         )
