@@ -270,6 +270,7 @@ class Sessions:
             session_id=session_id,
             fs_id=signed.fs_id,
             read_only=signed.read_only,
+            identity=signed.identity,
             lease_ms=self._lease_ms,
             ending=False,
         )
@@ -338,9 +339,10 @@ class Sessions:
         waiting = [session.session_id for session in self._state.sessions.values() if group_id in session.ending_groups]
         for session_id in waiting:
             session = self._state.sessions.get(session_id)
+            # The identity last: an open session would take further ids for it.
+            await self._fleet.end_session(self._views.addresses(group_id), group_id, session_id)
             if session is not None and session.ending_identity:
                 await self._fleet.end_session(self._views.addresses(group_id), group_id, session.identity)
-            await self._fleet.end_session(self._views.addresses(group_id), group_id, session_id)
             await self._state.change(lambda change, one=session_id: self._confirm(change, one, group_id))  # type: ignore[misc] # a lambda's default
 
     def _confirm(self, change: Change, session_id: bytes, group_id: int) -> None:

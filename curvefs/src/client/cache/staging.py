@@ -8,10 +8,11 @@ A slice counts once its record is complete and synced, after all its blocks; wha
 nobody was told of, and is removed at the beginning. A record that is damaged, or lacks a block, is put aside and
 reported, never published. Blocking calls; what the disk does is raised as StagingFailed.
 
-Shared between threads: the table of blocks, under the lock.
+Shared between threads: the table of blocks and the records that should be gone, under the lock.
 """
 
 import contextlib
+import errno
 import itertools
 import os
 import struct
@@ -63,10 +64,12 @@ class Staging:
         self._free_space = free_space
         self._random_bytes = random_bytes
         self._blocks: dict[str, _Block] = {}  # by the last part of the name
+        self._unforgotten: set[int] = set()  # records that should be gone
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         with _translated():
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._place = path.stat()
             self.identity, self.found_identity = self._identity()
 
     # ------------------------------------------------------------------------------------------ identity
@@ -125,6 +128,7 @@ class Staging:
             (self.path / last).unlink(missing_ok=True)
             try:
                 block_files.write(self.path / last, name, data, durable=True)
+                self._check_place()
             except OSError:
                 with contextlib.suppress(OSError):
                     (self.path / last).unlink()
@@ -178,21 +182,48 @@ class Staging:
                 for number, one in zip(numbers, slices, strict=True):
                     self._write(_record(number), _encode(one), sync_name=False)
                 _sync_folder(self.path)
+                self._check_place()
         except StagingFailed:
             for number in numbers:
                 self.forget(number)
             raise
         return numbers
 
-    def replace(self, number: int, one: pb.StagedSlice) -> None:
-        """Let a record say something else."""
+    def replace(self, number: int, one: pb.StagedSlice) -> bool:
+        """Let a record say something else; False: it does, but may say what it said before after a crash."""
         with _translated():
-            self._write(_record(number), _encode(one))
+            self._check_place()
+            self._write(_record(number), _encode(one), sync_name=False)
+        try:
+            _sync_folder(self.path)
+        except OSError as error:
+            log.warning("a record of the staging disk is not synced", reason=str(error))
+            return False
+        return True
 
     def forget(self, number: int) -> None:
-        """Remove a record: it is published, or nobody wants it. It may come back after a crash."""
-        with contextlib.suppress(OSError):
-            (self.path / _record(number)).unlink()
+        """Remove a record: it is published, or nobody wants it. It may come back after a crash.
+
+        What the disk does not remove is left for forget_again().
+        """
+        try:
+            (self.path / _record(number)).unlink(missing_ok=True)
+        except OSError as error:
+            with self._lock:
+                is_new = number not in self._unforgotten
+                self._unforgotten.add(number)
+            if is_new:
+                log.warning("a staged slice is done with, but its record stays", record=number, reason=error.strerror)
+        else:
+            with self._lock:
+                self._unforgotten.discard(number)
+
+    def forget_again(self) -> None:
+        """Try again to remove records that the disk did not."""
+        with self._lock:
+            left = sorted(self._unforgotten)
+        for number in left:
+            self.forget(number)
 
     def put_aside(self, number: int) -> None:
         """Keep a record that cannot be published, out of the way."""
@@ -245,6 +276,11 @@ class Staging:
             return not any(path.suffix in (_SUFFIX, _DAMAGED) for path in self.path.iterdir())
         except OSError:
             return False
+
+    def _check_place(self) -> None:
+        """Raise OSError when this is not the folder that was opened: the disk is gone, and this lies where it was."""
+        if not os.path.samestat(self.path.stat(), self._place):
+            raise FileNotFoundError(errno.ENOENT, "the folder is another one than at the beginning", str(self.path))
 
     def _write(self, name: str, data: bytes, *, sync_name: bool = True) -> None:
         beside = self.path / f"{name}.new"

@@ -63,12 +63,23 @@ class DataConfig:
 
 
 @dataclass(slots=True)
+class _Work:
+    """Of one kind, in the background, on one file."""
+
+    retry_at: float = 0.0  # trio time; it is left alone until then
+    retry_s: float = RETRY_S_FIRST
+    under_way: bool = False  # or waiting to be
+
+    def is_due(self, now: float) -> bool:
+        return not self.under_way and self.retry_at <= now
+
+
+@dataclass(slots=True)
 class _Open:
     file: FileData
     handles: int = 0
-    retry_at: float = 0.0  # trio time; the background leaves it alone until then
-    retry_s: float = RETRY_S_FIRST
-    drained: bool = False  # or waiting to be: by the background
+    drain: _Work = field(default_factory=_Work)
+    publication: _Work = field(default_factory=_Work)  # of what is staged: must not keep the rest from being staged
 
 
 class DataPath:
@@ -117,6 +128,7 @@ class DataPath:
         if disk is not None:
             self.warm_up = WarmUp(metadata, geometry, disk, calls, self._budget, timeout_s=config.store_timeout_s)
         self._drains = trio.CapacityLimiter(BACKGROUND_FILES_MAX)
+        self._publications = trio.CapacityLimiter(BACKGROUND_FILES_MAX)
         self._clock = clock or SystemClock()
         self.drop_inode: Callable[[int], Awaitable[None]] | None = None
         self._services = Services(
@@ -236,6 +248,8 @@ class DataPath:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
+            if self._write_back is not None:
+                nursery.start_soon(self._write_back.run)
             while True:
                 with trio.move_on_after(FLUSH_TICK_S):
                     await self._budget.pressure.wait()
@@ -251,38 +265,39 @@ class DataPath:
         """Drain what is old; under pressure the largest files, whatever their age."""
         now = trio.current_time()
         old_s = self._clock.boottime_s() - FLUSH_AGE_S
-        dirty = [one for one in self._files.values() if one.file.dirty and not one.drained and one.retry_at <= now]
+        dirty = [one for one in self._files.values() if one.file.dirty and one.drain.is_due(now)]
         if hurry:
             chosen = sorted(dirty, key=lambda one: one.file.dirty_memory, reverse=True)[:BACKGROUND_FILES_MAX]
         else:
             chosen = [one for one in dirty if one.file.oldest_dirty_s <= old_s]
             for one in list(self._files.values()):
                 self._forget_if_done(one.file)  # its last drain ended after its last handle
-                if one.file.staged and not one.drained and one.retry_at <= now:
-                    one.drained = True
+                if one.file.staged and one.publication.is_due(now):
+                    one.publication.under_way = True
                     nursery.start_soon(self._publish, one)
         for one in chosen:
-            one.drained = True
+            one.drain.under_way = True
             nursery.start_soon(self._drain, one)
 
     async def _publish(self, opened: _Open) -> None:
-        await self._try(opened, opened.file.publish_staged)
+        await self._try(opened.publication, opened.file.publish_staged, self._publications)
+        self._forget_if_done(opened.file)
 
     async def _drain(self, opened: _Open) -> None:
-        await self._try(opened, opened.file.flush)
-
-    async def _try(self, opened: _Open, work: Callable[[], Awaitable[None]]) -> None:
-        async with self._drains:
-            try:
-                await work()
-            except CurveFSError:  # logged where it is met
-                opened.retry_at = trio.current_time() + opened.retry_s
-                opened.retry_s = min(2 * opened.retry_s, RETRY_S_MAX)
-            else:
-                opened.retry_at, opened.retry_s = 0.0, RETRY_S_FIRST
-            finally:
-                opened.drained = False
+        await self._try(opened.drain, opened.file.flush, self._drains)
         self._forget_if_done(opened.file)
+
+    async def _try(self, work: _Work, call: Callable[[], Awaitable[None]], limiter: trio.CapacityLimiter) -> None:
+        async with limiter:
+            try:
+                await call()
+            except CurveFSError:  # logged where it is met
+                work.retry_at = trio.current_time() + work.retry_s
+                work.retry_s = min(2 * work.retry_s, RETRY_S_MAX)
+            else:
+                work.retry_at, work.retry_s = 0.0, RETRY_S_FIRST
+            finally:
+                work.under_way = False
 
     def _forget_if_done(self, file: FileData) -> None:
         opened = self._files.get(file.inode_id)

@@ -77,6 +77,7 @@ class FileData:
             budget=services.budget,
             mtime_ns=lambda: self.mtime_ns,
             shifted=services.shifted,
+            trim=self._trim_growth,
             staged=self._staged,
             write_back=services.write_back,
         )
@@ -105,6 +106,7 @@ class FileData:
             write_back=services.write_back,
             lost=self._latch,
             shifted=services.shifted,
+            trim=self._trim_growth,
         )
 
     # -------------------------------------------------------------------------------------------- state
@@ -223,8 +225,10 @@ class FileData:
         if length > LENGTH_MAX:
             raise FileTooLarge
         async with self._publisher.lock:
+            before = self._runs.runs
             self._budget.give_dirty(self._runs.trim(length))
-            self._growth.trim(self._runs.end() - self._lists.length)
+            self._publisher.drop_staged([run for run in before if run.start >= length])
+            self._trim_growth()
             if self._runs:
                 await self._publisher.drain_locked(self._runs.last_number, self._deadline())
             await self.publish_staged()
@@ -244,7 +248,9 @@ class FileData:
 
     def discard(self) -> None:
         """Drop what is not published: nobody can reach the file any more."""
-        self._budget.give_dirty(self._runs.remove(self._runs.runs))
+        gone = self._runs.runs
+        self._budget.give_dirty(self._runs.remove(gone))
+        self._publisher.drop_staged(gone)
         self._growth.trim(0)
         if self._staged:
             self._services.start(self._staged.discard)
@@ -260,6 +266,10 @@ class FileData:
         except BaseException:
             self._budget.give_dirty(room)
             raise
+
+    def _trim_growth(self) -> None:
+        """Give up what is reserved beyond the end of what is not published."""
+        self._growth.trim(self.length - self._lists.length)
 
     async def _reserve(self, end: int) -> None:
         """Reserve what the file grows by, if it is to end there. Raises QuotaExceeded, NoSpace."""

@@ -50,7 +50,10 @@ Shifted = Callable[[int], None]
 
 
 class Publisher:
-    """Of one file. ``mtime_ns``: asked for at each publication. ``shifted``: an append lies elsewhere than assumed."""
+    """Of one file. ``mtime_ns``: asked for at each publication. ``shifted``: an append lies elsewhere than assumed.
+
+    ``trim``: give up what is reserved of quotas and not needed any more.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Publisher:
         budget: MemoryBudget,
         mtime_ns: Callable[[], int],
         shifted: Shifted,
+        trim: Callable[[], None],
         staged: StagedSlices | None = None,
         write_back: WriteBack | None = None,
     ) -> None:
@@ -81,6 +85,7 @@ class Publisher:
         self._budget = budget
         self._mtime_ns = mtime_ns
         self._shifted = shifted
+        self._trim = trim
         self._staged = staged
         self._write_back = write_back
         self._direct = write_back is None  # past the staging disk
@@ -129,9 +134,8 @@ class Publisher:
                 if batch[0].at_end and await self._was_published(batch[0]):
                     await self._take_as_published(batch)
                     return
+                self.drop_staged(batch)
                 for run in batch:
-                    if self._write_back is not None:
-                        self._write_back.drop_blocks(self._slice(run))
                     run.chunk_id = 0
                     run.stored.clear()
             except AlreadyDone:
@@ -140,6 +144,8 @@ class Publisher:
             except (IOFailure, NoSpace, ClusterError):
                 raise
             except FilesystemError as error:
+                if self._staged:
+                    raise  # it was met by what is staged of the file and comes first
                 self._lose(batch, error)
                 return
             else:
@@ -172,6 +178,8 @@ class Publisher:
                 await put(name, run.blocks[index], self._geometry.block_format, deadline)
                 if run.chunk_id == chunk_id:  # else the session ended meanwhile
                     run.stored.add(index)
+                if self._write_back is not None and (run.chunk_id != chunk_id or run not in self._dirty.runs):
+                    self._write_back.drop_blocks_named([(index, name)])
             finally:
                 del self._uploading[run.number, index]
                 done.set()
@@ -249,6 +257,12 @@ class Publisher:
         finally:
             self._direct = False
 
+    def drop_staged(self, gone: list[Run]) -> None:
+        """Drop what is staged of runs that were taken away: no record will name it."""
+        if self._write_back is not None:
+            for run in gone:
+                self._write_back.drop_blocks(self._slice(run))
+
     # ------------------------------------------------------------------------------------------ publish
 
     async def _publish(self, batch: list[Run]) -> None:
@@ -312,12 +326,12 @@ class Publisher:
     def _forget(self, batch: list[Run]) -> int:
         memory = self._dirty.remove(batch)
         self._budget.give_dirty(memory)
-        end = max(self._dirty.end(), self._staged.end if self._staged is not None else 0)
-        self._growth.trim(end - self._lists.length)
+        self._trim()
         return memory
 
     def _lose(self, batch: list[Run], error: CurveFSError) -> None:
         """The answer is final: the bytes are lost, and every open handle will be told once (rule 13)."""
+        self.drop_staged(batch)
         if not self._forget(batch):
             return  # discarded meanwhile: nobody wants them
         log.error(

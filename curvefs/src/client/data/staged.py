@@ -19,6 +19,7 @@ from ....proto import staging_pb2
 from ...common.errors import (
     AlreadyDone,
     ClusterError,
+    CorruptData,
     CurveFSError,
     FilesystemError,
     IdRefused,
@@ -55,7 +56,11 @@ class _Entry:
 
 
 class StagedSlices:
-    """See the module. ``lost``: told of an error that no try would cure. ``shifted``: an append lies elsewhere."""
+    """See the module.
+
+    ``lost``: told of an error that no try would cure. ``shifted``: an append lies elsewhere. ``trim``: give up what is
+    reserved of quotas and not needed any more.
+    """
 
     def __init__(
         self,
@@ -68,6 +73,7 @@ class StagedSlices:
         write_back: WriteBack,
         lost: Callable[[CurveFSError], None],
         shifted: Callable[[int], None],
+        trim: Callable[[], None],
     ) -> None:
         self._inode_id = inode_id
         self._lists = lists
@@ -77,6 +83,7 @@ class StagedSlices:
         self._write_back = write_back
         self._lost = lost
         self._shifted = shifted
+        self._trim = trim
         self._entries: list[_Entry] = []
         self._lock = trio.Lock()
         self._failing = False
@@ -180,7 +187,7 @@ class StagedSlices:
         """Publish slices by one operation. Raises what keeps them staged, and IdRefused."""
         first = batch[0].record
         length = max(entry.record.length for entry in batch)
-        brought = self._growth.brought(first.length if first.at_end else length - self._lists.length)
+        brought = self._growth.brought(self._longer_by(batch))
         try:
             inode, offset = await self._metadata.append_slices(
                 self._inode_id,
@@ -211,6 +218,11 @@ class StagedSlices:
             self._lists.published(inode, slices, self._geometry.chunk_size)
         await self._finish(batch, published=True)
 
+    def _longer_by(self, batch: list[_Entry]) -> int:
+        """Return by how much a publication makes the file longer, as far as is known here."""
+        length = max(entry.record.length for entry in batch)
+        return length if batch[0].record.at_end else length - self._lists.length
+
     async def _append_alone(self, entry: _Entry, deadline: float) -> None:
         try:
             await self._append([entry])
@@ -222,7 +234,7 @@ class StagedSlices:
             chunk_id = await self._metadata.take_chunk_id(self._inode_id)
             try:
                 await self._write_back.rename(entry.number, entry.record, chunk_id)
-            except ObjectNotFound as missing:
+            except (ObjectNotFound, CorruptData, StagedBlockDamaged) as missing:
                 await self._lose(entry, missing, aside=True)
                 return
             except ObjectStoreError as failed:
@@ -244,6 +256,7 @@ class StagedSlices:
 
     async def _take_as_published(self, batch: list[_Entry]) -> None:
         inode, _ = await self._metadata.read_slices(self._inode_id, 0, 1)
+        self._growth.used(self._growth.brought(self._longer_by(batch)))
         self._lists.drop()
         self._lists.revalidate(inode)
         if batch[0].record.at_end:
@@ -254,6 +267,7 @@ class StagedSlices:
 
     async def _finish(self, batch: list[_Entry], *, published: bool) -> None:
         self._entries = [entry for entry in self._entries if entry not in batch]
+        self._trim()
         self._write_back.published += len(batch) if published else 0
         for entry in batch:
             await self._write_back.forget(entry.number, entry.record, published=published)
@@ -262,6 +276,7 @@ class StagedSlices:
         """It will never be published. aside: its record is kept for a person to look at."""
         self._write_back.lost += 1
         self._entries.remove(entry)
+        self._trim()
         if isinstance(error, NotFound):
             log.info("a file is gone before what was staged of it was published", inode=self._inode_id)
         else:

@@ -73,9 +73,14 @@ class StoreCalls:
         self.counts.puts += 1
         self.counts.put_bytes += size
 
-    def load(self, name: str) -> bytes:
-        """Return an object as it is; blocks, and is tried once."""
-        return self._store.get(name)
+    def renamed(self, old: str, new: str, block_length: int, block_format: int) -> bytes | bytearray:
+        """Return the object of a block that will have another name. Blocks, and is tried once. Raises CorruptData."""
+
+        def fetch(start: int, size: int | None) -> bytes:
+            return self._store.get(old, start, size)
+
+        segments = self._codec.read(block_format, old, 0, block_length, block_length, fetch=fetch)
+        return self._codec.encode(block_format, new, segments)
 
     async def fetch_object(self, name: str, take: Callable[[bytes], T], deadline: float) -> T:
         """Have an object as it is; take() is called with it in a thread. Raises ObjectNotFound, IOFailure."""

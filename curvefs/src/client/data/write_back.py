@@ -107,7 +107,8 @@ class WriteBack:
 
     async def upload(self, one: staging_pb2.StagedSlice, deadline: float) -> None:
         """Store the staged blocks of a slice, all at once. Raises IOFailure, StagingFailed, StagedBlockDamaged."""
-        names = [name for _, name in self.names(one.slice) if self._staging.has(name)]
+        wanted = {block.index for block in one.blocks}
+        names = [name for index, name in self.names(one.slice) if index in wanted]
         failures: list[Exception] = []
 
         async def store(name: str) -> None:
@@ -125,22 +126,34 @@ class WriteBack:
         self.uploaded_bytes += one.slice.size
 
     async def rename(self, number: int, one: staging_pb2.StagedSlice, chunk_id: int) -> None:
-        """Stage a slice again under a chunk id that is not refused. Raises StagingFailed, ObjectNotFound, ..."""
-        before = self.names(one.slice)
-        one.slice.chunk_id = chunk_id
-        one.identity = self._staging.identity
-        del one.blocks[:]
-        for (index, old), (_, new) in zip(before, self.names(one.slice), strict=True):
-            await self._run(partial(self._copy, old, new))
-            block = self._staging.block(new, index)
-            assert block is not None, "it was just staged"
-            one.blocks.append(block)
-        await self._run(lambda: self._staging.replace(number, one))
-        for _, old in before:
-            self._staging.remove(old)
+        """Stage a slice again under a chunk id that is not refused.
 
-    def _copy(self, old: str, new: str) -> None:
-        self._staging.put(new, self._calls.load(old))
+        Raises StagingFailed, ObjectNotFound, CorruptData, ...: then it is staged as before.
+        """
+        again = staging_pb2.StagedSlice()
+        again.CopyFrom(one)
+        again.slice.chunk_id = chunk_id
+        again.identity = self._staging.identity
+        del again.blocks[:]
+        before, after = self.names(one.slice), self.names(again.slice)
+        try:
+            for (index, old), (_, new) in zip(before, after, strict=True):
+                await self._run(partial(self._copy, one.slice, index, old, new))
+                block = self._staging.block(new, index)
+                assert block is not None, "it was just staged"
+                again.blocks.append(block)
+            certain = await self._run(lambda: self._staging.replace(number, again))
+        except BaseException:
+            self.drop_blocks(again.slice)
+            raise
+        one.CopyFrom(again)
+        if certain:  # else the disk may come back with the record before
+            self.drop_blocks_named(before)
+
+    def _copy(self, one: metaserver_pb2.Slice, index: int, old: str, new: str) -> None:
+        """Stage a block under another name; an encrypted one is bound to its name."""
+        length = min(self._geometry.block_size, one.size - index * self._geometry.block_size)
+        self._staging.put(new, self._calls.renamed(old, new, length, one.object.block_format))
 
     async def forget(self, number: int, one: staging_pb2.StagedSlice, *, published: bool) -> None:
         """Remove a slice: it is published, or lost."""
@@ -155,9 +168,19 @@ class WriteBack:
 
         await self._run(remove)
 
+    async def run(self) -> None:
+        """Try again to remove what the staging disk did not, until cancelled."""
+        while True:
+            await trio.sleep(PAUSE_S)
+            await self._run(self._staging.forget_again)
+
     def drop_blocks(self, one: metaserver_pb2.Slice) -> list[int]:
         """Forget staged blocks of a slice that has no record; returns which."""
-        found = [(index, name) for index, name in self.names(one) if self._staging.has(name)]
+        return self.drop_blocks_named(self.names(one))
+
+    def drop_blocks_named(self, names: list[tuple[int, str]]) -> list[int]:
+        """Do the same, by (index, name)."""
+        found = [(index, name) for index, name in names if self._staging.has(name)]
         for _, name in found:
             self._staging.remove(name)
         return [index for index, _ in found]

@@ -3,6 +3,8 @@
 Both kinds come in aligned ranges, so that the range of an id is found by its number. An inode number counts as used
 when it is created with, a chunk id when it is published. A range whose ids are all used is forgotten. Chunk ids of a
 session with a durable identity belong to that, so that what it staged can be published in another session (rule 9).
+Until that identity ends, an id of it that was published is never taken for one that was not: else its mount would store
+old bytes again, over newer ones. So none of its ranges is taken back, and where those lie that are used up is kept.
 
 Ranges are granted with results, so that they cost no round trip: the first create of a session in a partition brings
 one of each kind; using an id that leaves little of a range brings the next.
@@ -17,6 +19,9 @@ from .scope import Refusal, Scope, put_queued
 OPEN_RANGES_MAX = 64
 INODES_LEFT_MIN = 256
 CHUNKS_PUBLISHED_HIGH = 700
+# Of an identity in a partition: 10 GiB staged in slices of 4 KiB are 2,622 ranges; others have ids that were given up.
+DURABLE_RANGES_MAX = 4096
+_USED_UP = 255  # in a key: the kind of the record that says between which ids the ranges of an identity are used up
 
 
 def take_inode_number(scope: Scope, parent: int) -> int:
@@ -67,12 +72,17 @@ def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.O
     """Lease a fresh range to the session and say so in the result.
 
     A session that has many open ranges loses the oldest: some id of it was given up, or its upload takes very long;
-    that one is refused when it comes after all, and the client stores the bytes again under another id.
+    that one is refused when it comes after all, and the client stores the bytes again under another id. An identity
+    loses none, and gets no more than DURABLE_RANGES_MAX: then, and after its end, no range is leased.
     """
     partition = scope.partition(make_id(partition_id, 0))
-    open_ranges = _open_ranges(scope, kind, partition_id, OPEN_RANGES_MAX)
-    if len(open_ranges) >= OPEN_RANGES_MAX:
-        close_range(scope, *open_ranges[0])
+    if kind == common_pb2.CHUNK and _is_durable(scope):
+        if _identity_has_ended(scope) or not _has_room(scope, partition_id):
+            return
+    else:
+        open_ranges = _open_ranges(scope, kind, partition_id, OPEN_RANGES_MAX)
+        if len(open_ranges) >= OPEN_RANGES_MAX:
+            close_range(scope, *open_ranges[0])
     if kind == common_pb2.INODE:
         n = -(-partition.next_inode // INODE_RANGE_SIZE) * INODE_RANGE_SIZE
         size = INODE_RANGE_SIZE
@@ -96,7 +106,8 @@ def close_range(scope: Scope, key: bytes, value: bytes) -> None:
     Not where the partition is gone: its filesystem goes with all its objects.
     """
     record = state_pb2.RangeRecord.FromString(value)
-    if record.range.kind == common_pb2.CHUNK and scope.is_served(record.range.first):
+    looked_for = record.range.kind == common_pb2.CHUNK and record.published  # else it says which were used up
+    if looked_for and scope.is_served(record.range.first):
         queued = state_pb2.DeleteRecord(
             queued_ns=scope.time_ns, never_published=record.range, published=record.published
         )
@@ -111,10 +122,7 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
     for chunk_id in chunk_ids:
         first = make_id(partition_of(chunk_id), number_of(chunk_id) // CHUNK_RANGE_SIZE * CHUNK_RANGE_SIZE)
         if first not in records:
-            raw = scope.txn.get(keys.range_(scope.owner, common_pb2.CHUNK, first))
-            if raw is None:
-                raise Refusal(common_pb2.ID_REFUSED, f"chunk id {chunk_id} is not leased to the session")
-            record = state_pb2.RangeRecord.FromString(raw)
+            record = _chunk_range(scope, first)
             records[first] = record, int.from_bytes(record.published, "little")
         record, bits = records[first]
         bit = 1 << (chunk_id - first)
@@ -130,6 +138,8 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
         before = int.from_bytes(record.published, "little").bit_count()
         if bits.bit_count() == CHUNK_RANGE_SIZE:
             scope.txn.delete(key)
+            if _is_durable(scope):
+                _keep_as_used_up(scope, record.range)
         else:
             record.published = bits.to_bytes(CHUNK_RANGE_SIZE // 8, "little")
             scope.txn.put(key, record.SerializeToString(deterministic=True))
@@ -140,16 +150,64 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
         grant(scope, partition_id, common_pb2.CHUNK, result)
 
 
+def _chunk_range(scope: Scope, first: int) -> state_pb2.RangeRecord:
+    """Return the range of chunk ids that begins there. Raises Refusal ID_REFUSED."""
+    raw = scope.txn.get(keys.range_(scope.owner, common_pb2.CHUNK, first))
+    if raw is not None:
+        return state_pb2.RangeRecord.FromString(raw)
+    if _is_durable(scope):
+        used_up = scope.txn.get(_used_up_key(scope, first))
+        within = common_pb2.IdRange() if used_up is None else state_pb2.RangeRecord.FromString(used_up).range
+        if within.first <= first < within.end:
+            return state_pb2.RangeRecord(published=b"\xff" * (CHUNK_RANGE_SIZE // 8))
+    raise Refusal(common_pb2.ID_REFUSED, f"chunk id {first}, or one of its range, is not leased to the session")
+
+
+def _keep_as_used_up(scope: Scope, range_: common_pb2.IdRange) -> None:
+    """Note that all ids of a range were published.
+
+    One record says it of all: what lies between and is not open was used up too, or never was the identity's.
+    """
+    key = _used_up_key(scope, range_.first)
+    raw = scope.txn.get(key)
+    record = state_pb2.RangeRecord(range=range_) if raw is None else state_pb2.RangeRecord.FromString(raw)
+    record.range.first = min(record.range.first, range_.first)
+    record.range.end = max(record.range.end, range_.end)
+    scope.txn.put(key, record.SerializeToString(deterministic=True))
+
+
+def _used_up_key(scope: Scope, first: int) -> bytes:
+    return keys.range_(scope.owner, _USED_UP, make_id(partition_of(first), 0))
+
+
+def _is_durable(scope: Scope) -> bool:
+    return scope.owner != scope.session_id
+
+
+def _identity_has_ended(scope: Scope) -> bool:
+    raw = scope.txn.get(keys.session(scope.owner))
+    return raw is None or bool(state_pb2.SessionRecord.FromString(raw).ended_ns)
+
+
+def _has_room(scope: Scope, partition_id: int) -> bool:
+    """Say whether the identity may have another range of chunk ids."""
+    return len(_open_ranges(scope, common_pb2.CHUNK, partition_id, DURABLE_RANGES_MAX)) < DURABLE_RANGES_MAX
+
+
 def _owner(scope: Scope, kind: common_pb2.IdKind) -> bytes:
     return scope.owner if kind == common_pb2.CHUNK else scope.session_id
 
 
 def allocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
-    """AllocateIds: a range on demand."""
+    """AllocateIds: a range on demand. Raises Refusal OVERLOADED when an identity has too many, SESSION_ENDED."""
     request = operation.allocate_ids
     if request.kind not in (common_pb2.INODE, common_pb2.CHUNK):
         raise Refusal(common_pb2.INVALID_ARGUMENT, "ids of an unknown kind")
     grant(scope, request.partition_id, request.kind, result)
+    if not result.ranges:
+        if _identity_has_ended(scope):
+            raise Refusal(common_pb2.SESSION_ENDED, "the identity of the session is over")
+        raise Refusal(common_pb2.OVERLOADED, "the write-back identity has too many ids that are not published")
 
 
 def _open_ranges(scope: Scope, kind: common_pb2.IdKind, partition_id: int, limit: int) -> list[tuple[bytes, bytes]]:

@@ -80,7 +80,8 @@ def _open(view: StateReader, fs_id: int, partition_id: int, asked: Collection[in
     first, end = make_id(partition_id, 0), make_id(partition_id + 1, 0)
     for _, value in view.scan(keys.RANGE, keys.after_prefix(keys.RANGE)):
         record = state_pb2.RangeRecord.FromString(value)
-        if record.range.kind == common_pb2.CHUNK and first <= record.range.first < end:
+        # Without bits it says where ranges of an identity lie that are used up (ids.py).
+        if record.range.kind == common_pb2.CHUNK and record.published and first <= record.range.first < end:
             yield from _unpublished(record.range, record.published, asked)
 
 

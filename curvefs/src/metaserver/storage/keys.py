@@ -14,7 +14,7 @@ range, because an inode number begins with its partition.
     W  session, fs, inode                     the same the other way
     S  session                                SessionRecord
     r  session, sequence                      OperationResult, until acknowledged
-    g  session, kind, first id                RangeRecord
+    g  session, kind, first id                RangeRecord; kind 255: what is used up of an identity
     q  fs, queued at, order                   DeleteRecord
     h  fs, chunk id, reference, token         ReferenceRecord of a chunk id with several; with a token: its number
     l  key in another table                   LockRecord: of that name (d), inode (i), or of all directory moves (M, fs)

@@ -4,6 +4,7 @@ import errno
 import os
 
 import pytest
+import structlog
 
 from curvefs.proto import metaserver_pb2, staging_pb2
 from curvefs.src.client.cache import block_files, staging
@@ -115,6 +116,39 @@ def test_a_disk_that_takes_no_record_leaves_none(tmp_path, monkeypatch):
         stage(folder, 1)
     monkeypatch.undo()
     assert opened(tmp_path).look(names_of) == []
+
+
+def test_a_record_that_the_disk_does_not_remove_is_removed_later(tmp_path, monkeypatch):
+    folder = opened(tmp_path)
+    number = stage(folder, 1)
+
+    def fails(*_args, **_more):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(type(folder.path), "unlink", fails)
+    with structlog.testing.capture_logs() as logs:
+        folder.forget(number)
+        folder.forget_again()
+    assert [one["record"] for one in logs] == [number]
+    monkeypatch.undo()
+    assert not folder.is_empty
+    folder.forget_again()
+    assert folder.is_empty
+
+
+def test_nothing_is_staged_where_the_disk_was(tmp_path):
+    folder = opened(tmp_path)
+    folder.put(name_of(1), b"data")
+    folder.path.rename(tmp_path / "the disk, mounted elsewhere")
+    folder.path.mkdir()
+    with pytest.raises(StagingFailed):
+        folder.put(name_of(2), b"data")
+    with pytest.raises(StagingFailed):
+        folder.commit([staging_pb2.StagedSlice(blocks=[folder.block(name_of(1), 0)])])
+    with pytest.raises(StagingFailed):
+        folder.replace(1, staging_pb2.StagedSlice())
+    assert not folder.has(name_of(2))
+    assert list(folder.path.iterdir()) == []
 
 
 def test_an_identity_is_taken_anew_when_the_one_before_is_forgotten(tmp_path):

@@ -2,12 +2,22 @@
 
 import errno
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
 
 from curvefs.src.client.cache import block_files, staging
-from curvefs.src.common.errors import IdRefused, IOFailure, QuotaExceeded, SessionEnded
+from curvefs.src.common.errors import (
+    AlreadyDone,
+    IdRefused,
+    InvalidArgument,
+    IOFailure,
+    NotFound,
+    QuotaExceeded,
+    SessionEnded,
+)
+from curvefs.src.slices.block_formats import format_number
 
 from .lab import TINY, lab, pattern
 
@@ -171,6 +181,23 @@ async def test_a_staging_disk_that_fails_makes_flushes_go_to_the_store(tmp_path,
         assert records(made) == []
 
 
+async def test_a_staging_disk_that_is_gone_makes_flushes_go_to_the_store(tmp_path, autojump_clock):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    async with mount(folder) as made:
+        folder.rename(tmp_path / "disk")  # what was mounted is gone: an empty directory lies there
+        made.staging.path.mkdir(parents=True)
+        made.store.go_down()
+        file = made.open()
+        await file.write(0, DATA)
+        with pytest.raises(IOFailure):
+            await file.flush()
+        assert list(made.staging.path.iterdir()) == []
+        made.store.come_up()
+        await file.flush()
+        assert made.metadata.content() == DATA
+
+
 async def test_a_disk_that_takes_blocks_but_no_record_is_left_behind(tmp_path, monkeypatch, autojump_clock):
     def fails(*_args, **_more):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -217,6 +244,23 @@ async def test_a_full_staging_folder_slows_the_writer_to_the_store(tmp_path, aut
         assert made.metadata.content() == DATA
 
 
+async def test_a_record_that_is_not_removed_is_removed_when_the_disk_works_again(tmp_path, monkeypatch, autojump_clock):
+    def fails(*_args, **_more):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        await write(made, (0, DATA))
+        monkeypatch.setattr(type(made.staging.path), "unlink", fails)
+        made.store.come_up()
+        await published(made)
+        assert records(made)
+        monkeypatch.undo()
+        await trio.sleep(20)
+        assert records(made) == []
+        assert not made.data.holds_staged
+
+
 async def test_truncate_comes_after_what_is_staged(tmp_path, autojump_clock):
     async with mount(tmp_path) as made:
         file = await write(made, (0, DATA))
@@ -239,6 +283,42 @@ async def test_void_ids_are_staged_again_under_new_ones(tmp_path, autojump_clock
         assert made.staging.bytes == 0
 
 
+async def test_encrypted_blocks_are_staged_again_under_the_names_they_are_bound_to(tmp_path, autojump_clock):
+    geometry = replace(TINY, block_format=format_number("zstd", encrypted=True))
+    async with mount(tmp_path, geometry=geometry, data_key=bytes(range(32))) as made:
+        made.store.go_down()
+        file = await write(made, (0, DATA))
+        made.metadata.end_session()
+        made.store.come_up()
+        await published(made)
+        assert made.metadata.content() == DATA
+        assert await file.read(0, 9999) == DATA
+
+
+@pytest.mark.parametrize("fails_at", ["put", "replace"])
+async def test_staging_again_that_fails_half_way_changes_nothing(tmp_path, monkeypatch, fails_at, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        file = await write(made, (0, pattern(4000)))
+        before = {path.name: path.read_bytes() for path in made.staging.path.iterdir()}
+        made.metadata.end_session()
+        real, tries = getattr(made.staging, fails_at), []
+
+        def fails_once(*arguments):
+            tries.append({path.name: path.read_bytes() for path in made.staging.path.iterdir()})
+            if len(tries) == (3 if fails_at == "put" else 1):
+                raise staging.StagingFailed("full")
+            return real(*arguments)
+
+        monkeypatch.setattr(made.staging, fails_at, fails_once)
+        made.store.come_up()
+        await published(made)
+        assert before in tries[1:] or fails_at == "replace"
+        assert made.metadata.content() == pattern(4000)
+        assert await file.read(0, 9999) == pattern(4000)
+        assert made.staging.bytes == 0
+
+
 async def test_an_ended_session_keeps_the_ids_of_what_is_staged(tmp_path, autojump_clock):
     async with mount(tmp_path) as made:
         made.metadata.fail("append_slices", SessionEnded("over"), times=3)
@@ -246,6 +326,33 @@ async def test_an_ended_session_keeps_the_ids_of_what_is_staged(tmp_path, autoju
         await published(made)
         assert made.metadata.content() == DATA
         assert made.metadata.count("take_chunk_id") == len(made.metadata.slices[2])
+
+
+@pytest.mark.parametrize("how", ["published", "published before", "damaged", "lost", "discarded", "truncated"])
+async def test_what_was_reserved_of_a_quota_goes_back_when_it_is_not_needed(tmp_path, how, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.metadata.room = 100_000
+        if how == "published before":  # the answer was lost
+            made.metadata.fail("append_slices", AlreadyDone())
+        elif how == "lost":
+            made.metadata.fail("append_slices", InvalidArgument())
+        elif how != "published":
+            made.store.go_down()
+        file = await write(made, (0, b"x" * 1000))
+        match how:
+            case "damaged":
+                (block,) = [path for path in made.staging.path.iterdir() if path.name.endswith("_0")]
+                block.write_bytes(block.read_bytes()[:-1] + b"!")
+                made.store.come_up()
+            case "discarded":
+                file.discard()
+            case "truncated":
+                made.store.come_up()
+                await file.truncate(0)
+        await published(made)
+        assert file._growth._held.bytes == 0
+        taken = {"published": 1000, "published before": 1000, "truncated": 1000}.get(how, 0)
+        assert made.metadata.room == 100_000 - taken
 
 
 async def test_a_full_quota_keeps_what_is_staged_until_there_is_room(tmp_path, autojump_clock):
@@ -256,12 +363,60 @@ async def test_a_full_quota_keeps_what_is_staged_until_there_is_room(tmp_path, a
         assert made.metadata.content() == DATA
 
 
+async def test_what_goes_to_the_store_directly_is_not_lost_to_a_quota_that_older_staged_bytes_meet(
+    tmp_path, monkeypatch, autojump_clock
+):
+    async with mount(tmp_path) as made:
+        made.metadata.create(2)
+        made.metadata.fail("append_slices", QuotaExceeded(), times=50)
+        file = await write(made, (0, b"a" * 100))
+        await trio.sleep(1)
+        monkeypatch.setattr(made.staging, "commit", lambda _: (_ for _ in ()).throw(staging.StagingFailed("full")))
+        await file.write(0, b"b" * 50)
+        with pytest.raises(QuotaExceeded):
+            await file.flush()
+        assert file.error_since(0) == (None, 0)
+        made.metadata.failures.clear()
+        await file.flush()
+        assert made.metadata.content() == b"b" * 50 + b"a" * 50
+
+
 async def test_some_published_and_some_not_are_told_apart(tmp_path, autojump_clock):
     async with mount(tmp_path) as made:
         made.metadata.fail("append_slices", IdRefused("some were published before"), times=1)
         await write(made, (0, b"a" * 10), (3000, b"b" * 10))
         await published(made)
         assert made.metadata.content() == b"a" * 10 + bytes(2990) + b"b" * 10
+
+
+async def test_old_data_is_staged_while_the_store_is_away(tmp_path, autojump_clock):
+    async with mount(tmp_path) as before:
+        before.store.go_down()
+        await write(before, (0, b"x" * 100))
+    async with lab(cache_dir=tmp_path, objects=before.objects, metadata=before.metadata, write_back=True) as after:
+        after.store.go_down()
+        await after.data.adopt_staged()
+        await trio.sleep(5)  # what is staged is being published, for five minutes
+        file = after.open()
+        await file.write(5000, b"y" * 10)
+        await trio.sleep(60)
+        assert not file.dirty
+
+
+async def test_publishing_that_waits_for_the_store_leaves_other_files_their_turn(tmp_path, autojump_clock):
+    async with mount(tmp_path) as before:
+        before.store.go_down()
+        for inode_id in range(2, 22):
+            await write(before, (0, b"x" * 100), inode_id=inode_id)
+    async with lab(cache_dir=tmp_path, objects=before.objects, metadata=before.metadata, write_back=True) as after:
+        after.store.go_down()
+        await after.data.adopt_staged()
+        await trio.sleep(5)
+        files = [after.open(inode_id) for inode_id in range(30, 50)]
+        for file in files:
+            await file.write(0, b"y" * 600)
+        await trio.sleep(60)
+        assert not any(file.dirty for file in files)
 
 
 async def test_what_is_staged_of_a_file_that_is_gone_is_forgotten(tmp_path, autojump_clock):
@@ -281,6 +436,35 @@ async def test_an_unlinked_file_that_is_closed_leaves_nothing_staged(tmp_path, a
         made.data.close_file(file)
         await trio.sleep(5)
         assert records(made) == []
+        assert made.staging.bytes == 0
+
+
+@pytest.mark.parametrize("wait_s", [0.001, 1.0])  # its blocks are on their way to the staging disk, or there
+@pytest.mark.parametrize("how", ["truncated", "discarded"])
+async def test_blocks_of_a_run_that_goes_do_not_stay_staged(tmp_path, how, wait_s, autojump_clock):
+    async with mount(tmp_path) as made:
+        file = made.open()
+        await file.write(0, pattern(4000))
+        await trio.sleep(wait_s)
+        if how == "truncated":
+            await file.truncate(0)
+        else:
+            file.discard()
+        await trio.sleep(1)
+        assert made.staging.bytes == 0
+        assert [path.name for path in made.staging.path.iterdir()] == ["identity"]
+
+
+async def test_blocks_of_a_run_that_is_lost_do_not_stay_staged(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        file = made.open()
+        await file.write(0, pattern(2048))
+        await trio.sleep(1)
+        assert made.staging.blocks == 2
+        made.metadata.fail("take_chunk_id", NotFound())
+        await file.write(3000, b"b" * 10)
+        await file.flush()
+        assert isinstance(file.error_since(0)[0], NotFound)
         assert made.staging.bytes == 0
 
 

@@ -349,6 +349,20 @@ async def test_a_session_is_taken_up_by_its_token_also_an_expired_one_and_lives_
     await lab.mds.sessions.renew(session.session_id)
 
 
+@pytest.mark.parametrize("said", [b"", b"o" * 16])
+async def test_a_session_that_is_taken_up_has_the_identity_that_its_token_says(lab, three, said):
+    await lab.create()
+    copy = await lab.copy_store()
+    session, token = await lab.mds.sessions.open(pb.OpenSessionRequest(name="demo", identity=b"i" * 16))
+    for one in three:
+        one.sessions = {session.session_id}
+    await restored(lab, copy, recover=True)
+    session.identity = said
+    again, _ = await lab.mds.sessions.renew(session.session_id, token, session)
+    assert tokens.verify(lab.mds.state.authority.cluster.secret, again).identity == b"i" * 16
+    assert lab.mds.sessions.of(None)[0].identity == b"i" * 16
+
+
 async def test_sessions_that_nobody_renews_are_waited_for_as_long_as_a_lease_and_then_ended(lab, three):
     await lab.create()
     copy = await lab.copy_store()

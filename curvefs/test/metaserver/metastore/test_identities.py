@@ -7,7 +7,7 @@ import pytest
 from curvefs.proto import common_pb2 as c
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.proto import state_pb2
-from curvefs.src.metaserver.metastore import reads
+from curvefs.src.metaserver.metastore import ids, reads
 from curvefs.src.metaserver.storage import keys
 
 from .lab import FS, SESSION, Lab
@@ -38,6 +38,17 @@ def create(name):
 def append(inode_id, *chunk_ids):
     slices = [pb.Slice(chunk_id=one, length=10, size=10, object=pb.ObjectLocation(block_format=1)) for one in chunk_ids]
     return pb.AppendSlices(inode_id=inode_id, slices=slices, length=10)
+
+
+def allocate():
+    return pb.AllocateIds(partition_id=0, kind=c.CHUNK)
+
+
+def publish_all(lab, inode_id, leased, sequence):
+    for n, first in enumerate(range(leased.first, leased.end, 250)):
+        chunk_ids = range(first, first + 250)
+        assert do(lab, FIRST, sequence + n, append_slices=append(inode_id, *chunk_ids)).status == c.OK
+    return sequence + 4
 
 
 def chunk_range(result):
@@ -88,3 +99,58 @@ def test_an_identity_is_listed_like_a_session_until_it_ends(lab):
     assert set(reads.open_sessions(lab.state, 10)) == {SESSION, IDENTITY}
     lab.end(IDENTITY)
     assert reads.open_sessions(lab.state, 10) == [SESSION]
+
+
+def test_ids_that_were_staged_keep_their_range_however_many_come_after(lab):
+    open_with(lab, FIRST)
+    made = do(lab, FIRST, 1, create=create(b"a"))
+    for n in range(ids.OPEN_RANGES_MAX):
+        do(lab, FIRST, 2 + n, allocate_ids=allocate())
+    last = do(lab, FIRST, 2 + ids.OPEN_RANGES_MAX, append_slices=append(made.inode.inode_id, chunk_range(made).first))
+    assert last.status == c.OK
+
+
+def test_an_identity_with_very_many_ranges_is_refused_more_and_loses_none(lab, monkeypatch):
+    monkeypatch.setattr(ids, "DURABLE_RANGES_MAX", 3)
+    open_with(lab, FIRST)
+    made = do(lab, FIRST, 1, create=create(b"a"))
+    assert do(lab, FIRST, 2, allocate_ids=allocate()).status == c.OK
+    assert do(lab, FIRST, 3, allocate_ids=allocate()).status == c.OK
+    before = lab.table(keys.RANGE)
+    assert do(lab, FIRST, 4, allocate_ids=allocate()).status == c.OVERLOADED
+    assert lab.table(keys.RANGE) == before
+    sequence = publish_all(lab, made.inode.inode_id, chunk_range(made), 5)
+    assert do(lab, FIRST, sequence, allocate_ids=allocate()).status == c.OK
+
+
+def test_a_range_that_is_used_up_still_says_what_was_published(lab):
+    open_with(lab, FIRST)
+    made = do(lab, FIRST, 1, create=create(b"a"))
+    first, others = chunk_range(made), chunk_range(do(lab, FIRST, 2, allocate_ids=allocate()))
+    third = chunk_range(do(lab, FIRST, 3, allocate_ids=allocate()))
+    sequence = publish_all(lab, made.inode.inode_id, first, 4)
+    sequence = publish_all(lab, made.inode.inode_id, third, sequence)
+
+    def published_again(*chunk_ids):
+        nonlocal sequence
+        sequence += 1
+        return do(lab, FIRST, sequence - 1, append_slices=append(made.inode.inode_id, *chunk_ids)).status
+
+    assert published_again(first.first) == c.ALREADY_DONE
+    assert published_again(third.first, first.end - 1) == c.ALREADY_DONE
+    assert published_again(first.first, others.first) == c.ID_REFUSED
+    assert published_again(others.first) == c.OK
+    assert published_again(first.first - 1) == c.ID_REFUSED
+
+
+def test_no_range_outlives_its_identity(lab):
+    open_with(lab, FIRST)
+    made = do(lab, FIRST, 1, create=create(b"a"))
+    publish_all(lab, made.inode.inode_id, chunk_range(made), 2)
+    lab.end(IDENTITY)
+    queued = len(lab.table(b"q"))
+    assert do(lab, FIRST, 6, allocate_ids=allocate()).status == c.SESSION_ENDED
+    assert do(lab, FIRST, 7, create=create(b"b")).status == c.OK
+    lab.end(FIRST)
+    assert lab.table(keys.RANGE) == []
+    assert queued == 1  # the range that came when the first was nearly used up; of that, nothing is left to look for
