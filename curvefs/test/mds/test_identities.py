@@ -103,6 +103,22 @@ async def test_a_mount_or_an_operator_ends_an_identity_at_once(mds, metaserver, 
     assert metaserver.ended == {(1, session.session_id), (1, IDENTITY)}
 
 
+async def test_a_group_ends_a_session_before_its_identity(mds, metaserver, monkeypatch):
+    await mds.create()
+    session = await mds.open(identity=IDENTITY)
+    fleet = mds.mds.sessions._fleet
+    real, told = fleet.end_session, []
+
+    async def end_session(addresses, group_id, session_id):
+        told.append(session_id)
+        await real(addresses, group_id, session_id)
+
+    monkeypatch.setattr(fleet, "end_session", end_session)
+    await mds.mds.sessions.close(session.session_id, end_identity=True)
+    await ended_everywhere(mds)
+    assert told == [session.session_id, IDENTITY]
+
+
 async def test_a_retained_session_does_not_keep_its_own_mount_from_being_exclusive(mds, metaserver):
     await mds.create()
     session = await mds.open(identity=IDENTITY)

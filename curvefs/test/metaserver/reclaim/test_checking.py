@@ -5,6 +5,7 @@ import pytest
 from curvefs.proto import common_pb2 as c
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.proto import reclaim_pb2 as rpb
+from curvefs.proto import state_pb2
 from curvefs.src.common.errors import InvalidArgument, WrongPartition
 from curvefs.src.common.ids import make_id
 from curvefs.src.metaserver.reclaim import checking
@@ -42,6 +43,28 @@ def test_ids_of_an_ended_session_are_queued_until_they_were_looked_for_twice():
     for expected in (rpb.QUEUED, rpb.UNREFERENCED):
         reclaim(lab, *lab.table(b"q"))
         assert states(lab, range_.first) == [expected]
+
+
+def test_used_up_ids_of_an_identity_are_not_open():
+    lab = Lab()
+    file = File(lab)
+    session, identity = b"1" * 16, b"i" * 16
+    lab.entry(open_session=state_pb2.OpenSessionCommand(fs_id=FS, session_id=session, identity=identity))
+
+    def do(sequence, **operation):
+        return lab.batch(sequence, [pb.Operation(**operation)], session=session).results.results[0]
+
+    range_ = do(1, allocate_ids=pb.AllocateIds(kind=c.CHUNK)).ranges[0]
+    slices = [
+        pb.Slice(chunk_id=one, length=1, size=1, object=pb.ObjectLocation(block_format=1))
+        for one in range(range_.first, range_.end)
+    ]
+    for n, at in enumerate(range(0, len(slices), 250), 2):
+        part = pb.AppendSlices(inode_id=file.inode_id, slices=slices[at : at + 250], length=1)
+        assert do(n, append_slices=part).status == c.OK
+    for key in lab.table(b"s"):
+        lab.state.delete(key)
+    assert states(lab, range_.first) == [rpb.UNREFERENCED]
 
 
 def test_ids_that_were_not_given_out_yet_are_open():
