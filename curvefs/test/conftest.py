@@ -1,8 +1,14 @@
 """Fixtures that every test may use."""
 
+import hypothesis
+
 from curvefs.test.support.weed import weed, weed_of_my_own
 
 __all__ = ["weed", "weed_of_my_own"]
+
+# How long an example takes says nothing of the code where several tests run at a time.
+hypothesis.settings.register_profile("curvefs", deadline=None)
+hypothesis.settings.load_profile("curvefs")
 
 
 def pytest_addoption(parser):

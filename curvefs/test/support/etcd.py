@@ -130,6 +130,12 @@ class EtcdCluster:
     def freeze(self, member: int) -> None:
         """Stop a member with SIGSTOP: its connections stay and nothing answers."""
         self._signal(member, signal.SIGSTOP)
+        process = self._processes[member]
+        assert process is not None
+        end = time.monotonic() + PATIENCE_S
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < end, "not stopped"
+            time.sleep(0.001)
 
     def thaw(self, member: int) -> None:
         """Let a frozen member go on."""
