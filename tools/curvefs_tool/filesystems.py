@@ -151,3 +151,23 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
         if match is None:
             self.fail(f"'{value}' is no time such as 90s, 10m or 1d", param, ctx)
         return int(match[1]) * _SECONDS[match[2]]
+
+
+def filesystem_of(mds: list[str], name: str) -> mds_pb2.FilesystemReply:
+    """Return a filesystem and its partitions. Raises NotFound, Unreachable."""
+    client = BlockingClient(mds)
+    try:
+        request = mds_pb2.GetFilesystemRequest(name=name)
+        reply: mds_pb2.FilesystemReply = client.call(mds_pb2_grpc.MdsServiceStub, "GetFilesystem", request)
+        return reply
+    finally:
+        client.close()
+
+
+def any_metaserver(mds: list[str], name: str) -> tuple[mds_pb2.Filesystem, BlockingClient]:
+    """Return a filesystem, and a client of the metaservers that hold it. Raises NotFound, Unreachable, Unavailable."""
+    reply = filesystem_of(mds, name)
+    addresses = [peer.address for one in reply.partitions for peer in one.peers if peer.address]
+    if not addresses:
+        raise Unavailable(f"no metaserver is known for filesystem '{name}'")
+    return reply.filesystem, BlockingClient(list(dict.fromkeys(addresses)))

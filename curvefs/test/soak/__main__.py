@@ -18,6 +18,7 @@ from curvefs_tool.seaweed import WeedServer
 from curvefs.src.object.url import open_store
 from curvefs.test.soak.pages import pages
 from curvefs.test.soak.samples import PARTS, Sample, plot, rate, save, summary
+from curvefs.test.support.bucket import objects
 from curvefs.test.support.cluster import Cluster
 
 EVERY_S = 10.0
@@ -107,21 +108,13 @@ def _sample(cluster, other, store, movers, began):
         written=movers[0].moved,
         read=movers[1].moved,
         slices=max(counts.values(), default=0),
-        bucket=_bucket(store),
+        bucket=sum(objects(store).values()),
         writer_rss=_rss(cluster.client_pid()),
         reader_rss=_rss(cluster.client_pid(other)),
         metaserver_rss=max(
             _rss(record.pid) for name, record in cluster.processes().items() if name.startswith("metaserver")
         ),
     )
-
-
-def _bucket(store):
-    total, after = 0, ""
-    while page := store.list("", after):
-        total += sum(one.size for one in page)
-        after = page[-1].key
-    return total
 
 
 def _rss(pid):

@@ -1,6 +1,5 @@
 """Compaction on real processes: few slices, few requests, the same bytes, and no objects left over, whatever dies."""
 
-import itertools
 import json
 import os
 import random
@@ -9,35 +8,14 @@ import threading
 
 import pytest
 
-from curvefs.src.object.url import open_store
+from ..support.bucket import cluster, objects, store
+from ..support.cluster import wait_until
 
-from ..support.cluster import Cluster, wait_until
+__all__ = ["cluster", "store"]
 
 pytestmark = [pytest.mark.s3]
 MIB = 1 << 20
 CHUNK = 64 * MIB
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def cluster(weed):
-    with Cluster(weed.url(prefix=f"compact-{os.getpid()}-{next(_numbers)}"), weed.environment) as made:
-        yield made
-
-
-@pytest.fixture
-def store(cluster):
-    made = open_store(cluster.object_store)
-    yield made
-    made.close()
-
-
-def objects(store):
-    names, after = [], ""
-    while page := store.list("", after):
-        names += [one.key for one in page]
-        after = names[-1]
-    return names
 
 
 def info(cluster, path):

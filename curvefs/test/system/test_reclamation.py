@@ -1,6 +1,5 @@
 """What nothing refers to any more leaves the bucket, whatever dies meanwhile; what is referred to stays."""
 
-import itertools
 import json
 import os
 import random
@@ -13,34 +12,14 @@ from curvefs.src.common import failpoints
 from curvefs.src.metaserver.reclaim.passing import DELETED
 from curvefs.src.object.url import open_store
 
-from ..support.cluster import Cluster, wait_until
+from ..support.bucket import cluster, cluster_in, objects, store
+from ..support.cluster import wait_until
+
+__all__ = ["cluster", "store"]
 
 pytestmark = [pytest.mark.s3]
 CHUNK = 64 << 20
 PATIENCE_S = 180.0
-_numbers = itertools.count()
-
-
-@pytest.fixture
-def cluster(weed):
-    with Cluster(weed.url(prefix=f"reclaim-{os.getpid()}-{next(_numbers)}"), weed.environment) as made:
-        yield made
-
-
-@pytest.fixture
-def store(cluster):
-    made = open_store(cluster.object_store)
-    yield made
-    made.close()
-
-
-def objects(store):
-    """The names of all objects of filesystems."""
-    names, after = [], ""
-    while page := store.list("", after):
-        names += [one.key for one in page]
-        after = names[-1]
-    return names
 
 
 def wait_empty(store):
@@ -105,8 +84,7 @@ def test_what_a_killed_mount_stored_and_never_published_is_deleted(cluster, stor
 @pytest.fixture
 def slow_cluster(weed):
     """A metaserver that has deleted a batch of objects stops for a while before it notes that."""
-    environment = weed.environment | {failpoints.VARIABLE: f"{DELETED}=pause:3000"}
-    with Cluster(weed.url(prefix=f"reclaim-{os.getpid()}-{next(_numbers)}"), environment) as made:
+    with cluster_in(weed, **{failpoints.VARIABLE: f"{DELETED}=pause:3000"}) as made:
         made.store = open_store(made.object_store)
         yield made
         made.store.close()

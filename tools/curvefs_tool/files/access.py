@@ -5,10 +5,11 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from curvefs.proto import files_pb2, files_pb2_grpc, mds_pb2, mds_pb2_grpc
+from curvefs.proto import files_pb2, files_pb2_grpc
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import NotFound, Unavailable
-from curvefs.src.rpc.blocking import BlockingClient
+from curvefs.src.common.errors import NotFound
+
+from ..filesystems import any_metaserver
 
 CHUNKS_PER_READ = 64
 _DEADLINE_S = 20.0
@@ -19,17 +20,7 @@ class Files:
 
     def __init__(self, mds: list[str], fs: str) -> None:
         """Raises NotFound for an unknown filesystem, Unavailable."""
-        client = BlockingClient(mds)
-        try:
-            request = mds_pb2.GetFilesystemRequest(name=fs)
-            reply = client.call(mds_pb2_grpc.MdsServiceStub, "GetFilesystem", request)
-        finally:
-            client.close()
-        self.filesystem: mds_pb2.Filesystem = reply.filesystem
-        addresses = [peer.address for one in reply.partitions for peer in one.peers if peer.address]
-        if not addresses:
-            raise Unavailable(f"no metaserver is known for filesystem '{fs}'")
-        self._client = BlockingClient(list(dict.fromkeys(addresses)))
+        self.filesystem, self._client = any_metaserver(mds, fs)
 
     def call(self, method: str, request: Any) -> Any:
         """Call FilesService. Raises what it fails with."""

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from curvefs.proto import mds_pb2, mds_pb2_grpc, reclaim_pb2, reclaim_pb2_grpc
+from curvefs.proto import mds_pb2, reclaim_pb2, reclaim_pb2_grpc
 from curvefs.src.common.errors import Unavailable
 from curvefs.src.rpc.blocking import BlockingClient
+
+from ..filesystems import filesystem_of
 
 CHUNKS_PER_CALL = 50_000
 _DEADLINE_S = 300.0  # a check reads all slices of a group
@@ -16,11 +18,7 @@ class Groups:
 
     def __init__(self, mds: list[str], name: str) -> None:
         """Raises NotFound, Unreachable."""
-        client = BlockingClient(mds)
-        try:
-            reply = client.call(mds_pb2_grpc.MdsServiceStub, "GetFilesystem", mds_pb2.GetFilesystemRequest(name=name))
-        finally:
-            client.close()
+        reply = filesystem_of(mds, name)
         self.filesystem: mds_pb2.Filesystem = reply.filesystem
         self._partitions: dict[int, mds_pb2.Partition] = {one.partition_id: one for one in reply.partitions}
         self._clients: dict[int, BlockingClient] = {}

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from curvefs.proto import common_pb2, mds_pb2, mds_pb2_grpc, quota_pb2, quota_pb2_grpc, transaction_pb2
+from curvefs.proto import common_pb2, quota_pb2, quota_pb2_grpc, transaction_pb2
 from curvefs.src.client import mountpoints
 from curvefs.src.client.options import parse_size
-from curvefs.src.common.errors import StartupError, Unavailable
+from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
-from curvefs.src.rpc.blocking import BlockingClient
 
 from ..cluster import print_json, print_table
+from ..filesystems import any_metaserver
 
 STATES = {
     transaction_pb2.QuotaStatus.COUNTING: "counting",
@@ -74,17 +74,8 @@ class Quotas:
 
     def __init__(self, mds: list[str], fs: str) -> None:
         """Raises NotFound for an unknown filesystem."""
-        client = BlockingClient(mds)
-        try:
-            request = mds_pb2.GetFilesystemRequest(name=fs)
-            reply = client.call(mds_pb2_grpc.MdsServiceStub, "GetFilesystem", request)
-        finally:
-            client.close()
-        self.fs_id = reply.filesystem.fs_id
-        addresses = [peer.address for one in reply.partitions for peer in one.peers if peer.address]
-        if not addresses:
-            raise Unavailable(f"no metaserver is known for filesystem '{fs}'")
-        self._client = BlockingClient(list(dict.fromkeys(addresses)))
+        filesystem, self._client = any_metaserver(mds, fs)
+        self.fs_id = filesystem.fs_id
 
     def call(self, method: str, request: Any, *, deadline_s: float = 20.0) -> Any:
         """Call QuotaService."""

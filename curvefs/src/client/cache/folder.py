@@ -275,7 +275,8 @@ class CacheFolder:
 
     def _write(self, name: str, data: bytes) -> None:
         try:
-            self._store(name, data)
+            if not self.has(name):  # a warm-up keeps what it fetched at once
+                self._store(name, data)
         finally:
             with self._lock:
                 self._queued_bytes -= len(data)

@@ -180,7 +180,7 @@ class Compactor:
             return
         try:
             merged = await self._step(group, key, thorough=False)
-        except ObjectStoreUnavailable as error:
+        except ObjectStoreUnavailable as error:  # which is an Unavailable, but not of the group
             self._failed(key, error)
         except (Redirect, Unavailable) as error:
             self._pauses.failed(key)

@@ -234,6 +234,7 @@ class Scope:
             share = self._shares[partition_id, quota_id].SerializeToString(deterministic=True)
             self.txn.put(keys.share(self.fs_id, partition_id, quota_id), share)
         for partition_id, record in self._partitions.items():
+            assert record.spec.fs_id == self.fs_id, "a scope is of one filesystem"
             self.txn.put(keys.partition(self.fs_id, partition_id), record.SerializeToString(deterministic=True))
         self.tallies.write_back()
 

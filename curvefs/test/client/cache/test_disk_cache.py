@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import subprocess
+import threading
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -51,6 +52,25 @@ def test_pieces_are_not_kept_until_a_block_is_asked_for_again_and_again(tmp_path
         assert cache.has(name_of(0))
         cached.get(name_of(0), 900, 10)
         assert len(store.gets) == 5
+
+
+def test_what_was_kept_at_once_is_not_written_again_when_its_turn_comes(tmp_path, monkeypatch):
+    held, written, write = threading.Event(), [], block_files.write
+
+    def write_slowly(path, name, data):
+        written.append(name)
+        if name == name_of(1):
+            held.wait(30)
+        return write(path, name, data)
+
+    monkeypatch.setattr(block_files, "write", write_slowly)
+    with running(tmp_path) as cache:
+        cache.keep(name_of(1), b"one")
+        cache.keep(name_of(2), b"two")  # behind the other
+        assert cache.keep_now(name_of(2), b"two")
+        held.set()
+        cache.settle()
+        assert sorted(written) == [name_of(1), name_of(2)]
 
 
 def test_what_is_kept_is_found_after_a_restart(tmp_path):
