@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -24,6 +24,11 @@ class ClientMetrics:
             buckets=_BUCKETS_S,
         )
         self._children: dict[str, Histogram] = {}
+        self.pages_put = Counter(
+            "curvefs_client_kernel_pages_put_bytes",
+            "What random readers had not asked for yet, put into the kernel's page cache",
+            registry=registry,
+        )
 
     def operation(self, name: str, seconds: float) -> None:
         """Note one request."""

@@ -47,6 +47,7 @@ from .metadata.slices import SliceCalls
 from .metrics import CacheCollector, ClientMetrics
 from .options import MountConfig
 from .vfs.filesystem import Vfs
+from .vfs.kernel_pages import KernelPages
 from .vfs.kernel_view import KernelView
 
 log = structlog.get_logger()
@@ -277,7 +278,8 @@ def _wire(config: MountConfig, session: MountSession, ground: _Ground) -> _Parts
         disk=ground.disk,
         staging=ground.staging,
     )
-    vfs = Vfs(filesystem, metadata, data, view)
+    pages = KernelPages()
+    vfs = Vfs(filesystem, metadata, data, view, pages)
     bound = binding.Binding(
         vfs,
         metrics,
@@ -285,7 +287,7 @@ def _wire(config: MountConfig, session: MountSession, ground: _Ground) -> _Parts
         entry_timeout_s=config.entry_timeout,
         negative_timeout_s=config.negative_timeout,
     )
-    vfs.drop_inode = data.drop_inode = bound.drop_inode
+    pages.put, pages.drop, data.drop_inode = bound.put_pages, bound.drop_inode, pages.drop_inode
     return _Parts(session, store, router, metadata, data, vfs, bound, ground.staging)
 
 

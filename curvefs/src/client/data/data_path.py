@@ -138,7 +138,7 @@ class DataPath:
             cache=self._cache,
             budget=self._budget,
             clock=self._clock,
-            start=self._start,
+            start=self.start,
             shifted=self._shifted,
             store_timeout_s=config.store_timeout_s,
             write_back=self._write_back,
@@ -310,14 +310,15 @@ class DataPath:
         ):
             del self._files[file.inode_id]
 
-    def _start(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+    def start(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+        """Run something in the background of the mount."""
         assert self._nursery is not None, "the data path runs"
         self._nursery.start_soon(function, *arguments)
 
     def _shifted(self, inode_id: int) -> None:
         """An append lies elsewhere than assumed: what the kernel has of the file is wrong."""
         if self.drop_inode is not None:
-            self._start(self.drop_inode, inode_id)
+            self.start(self.drop_inode, inode_id)
 
 
 @dataclass(slots=True, eq=False)

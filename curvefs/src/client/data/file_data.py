@@ -326,6 +326,20 @@ class FileData:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
         return await self._reads.read(offset, size, whole_blocks=False)
 
+    def region_at(self, offset: int) -> int:
+        """Return the number of the region, of a block's size, that an offset lies in."""
+        return offset // self._geometry.block_size
+
+    def has_in_memory(self, offset: int) -> bool:
+        """Say whether the whole block that a byte lies in is in memory."""
+        return self._reads.has_in_memory(offset)
+
+    def region_in_memory(self, offset: int) -> tuple[int, bytes] | None:
+        """Return (where it begins, the bytes of) the region around an offset, if all of it is in memory."""
+        start = self.region_at(offset) * self._geometry.block_size
+        content = self._reads.from_memory(start, self._geometry.block_size)
+        return (start, content) if content else None
+
     @property
     def in_one_block(self) -> bool:
         """True for a file that a single request can bring."""
@@ -342,6 +356,11 @@ class Reader:
         self._file = file
         self._reads = reads
         self._ahead = ReadAhead()
+
+    @property
+    def jumped(self) -> bool:
+        """True when the last read was a small one somewhere else than after the one before."""
+        return self._ahead.jumped
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""

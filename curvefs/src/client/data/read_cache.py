@@ -1,5 +1,8 @@
 """Blocks from the store in memory: whole ones for sequential readers, pieces of 128 KiB for random ones.
 
+A block of which two pieces are here when a third is wanted is fetched whole: somebody goes on asking for it. Reads
+spread over more than memory holds seldom find two.
+
 128 KiB is two segments, and what the kernel asks for at a time by default. A read asks for all pieces it needs of a
 block with one request; who finds a request under way that covers what it needs waits for that one. Room is taken from
 the budget before a request is made. Without room nothing is fetched ahead, and readers get the pieces they need, which
@@ -20,6 +23,7 @@ from .budget import MemoryBudget
 from .store_calls import StoreCalls
 
 PIECE_SIZE = 128 << 10
+PIECES_MAX = 2  # of a block, before all of it is fetched
 _SEGMENTS_PER_PIECE = PIECE_SIZE // SEGMENT_SIZE
 
 Segments = list[memoryview]
@@ -27,7 +31,7 @@ Segments = list[memoryview]
 
 @dataclass(slots=True)
 class _Block:
-    whole: Segments | None = None
+    whole: Segments | None = None  # in place of the pieces
     pieces: dict[int, Segments] = field(default_factory=dict)
     size: int = 0
 
@@ -94,12 +98,17 @@ class ReadCache:
         self.counts.hits += 1
         return parts
 
+    def has_whole(self, name: str) -> bool:
+        """Say whether all of a block is here."""
+        block = self._blocks.get(name)
+        return block is not None and block.whole is not None
+
     async def read(
         self, name: str, offset: int, size: int, block_length: int, deadline: float, *, block_format: int, whole: bool
     ) -> Segments:
         """Return bytes [offset, offset + size) of a block as consecutive pieces.
 
-        whole: fetch all of it on a miss. Raises ObjectNotFound, CorruptData, IOFailure after the deadline.
+        whole: fetch all of it on a miss, in any case. Raises ObjectNotFound, CorruptData, IOFailure after the deadline.
         """
         parts = self.peek(name, offset, size)
         if parts is not None:
@@ -113,6 +122,8 @@ class ReadCache:
             if request.segments is not None:
                 return _cut(request.segments, request.start, offset, size)
             # Whoever asked was cancelled: ask ourselves.
+        block = self._blocks.get(name)
+        whole = whole or (block is not None and len(block.pieces) >= PIECES_MAX)
         if whole and self._budget.take_cached(block_length):
             request = self._request(name, 0, block_length, block_format, kept=True)
             segments = await self._fetch(request, block_length, deadline)

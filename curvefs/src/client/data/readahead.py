@@ -10,6 +10,7 @@ from dataclasses import dataclass
 NEAR = 2 << 20
 WINDOW_FIRST = 4 << 20
 WINDOW_MAX = 32 << 20
+SMALL = 64 << 10  # who asks for so little has no read-ahead of the kernel
 
 
 @dataclass(slots=True)
@@ -20,9 +21,13 @@ class ReadAhead:
     run: int = 0  # bytes read sequentially
     window: int = 0
     asked_to: int = 0  # read-ahead was asked for up to here
+    jumped: bool = False  # the last read was a small one somewhere else than after the one before
+    previous_end: int = 0
 
     def seen(self, offset: int, size: int) -> tuple[int, int]:
         """Note a read; returns the file range [from, to) to fetch ahead, empty when there is none."""
+        self.jumped = size <= SMALL and offset != self.previous_end
+        self.previous_end = offset + size
         if self.last_end - NEAR <= offset <= self.last_end + NEAR:
             self.run += size
             self.last_end = max(self.last_end, offset + size)

@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 FETCH_TRIES = 100
 PREFETCH_BLOCKS_MAX = 32
+PARTS_FROM_MEMORY_MAX = 64  # a region in more parts is not worth the time
 _ZEROS = memoryview(bytes(1 << 20))
 
 
@@ -132,6 +133,36 @@ class FileReads:
                 started += 1
                 if started == PREFETCH_BLOCKS_MAX:
                     return
+
+    def has_in_memory(self, offset: int) -> bool:
+        """Say whether the whole block that a byte lies in is in memory."""
+        if offset >= self._lists.length or self._unknown([(offset, 1)]):
+            return False
+        (part,) = self._parts(offset, 1)
+        return (
+            part.slice is not None
+            and part.block is not None
+            and self._cache.has_whole(self._name(part.slice, part.block))
+        )
+
+    def from_memory(self, offset: int, size: int) -> bytes | None:
+        """Return up to ``size`` published bytes, if all are in memory; None as well if some are not published yet."""
+        size = min(size, self._lists.length - offset)
+        if size <= 0 or self._unknown([(offset, size)]) or self._runs.pieces(offset, offset + size):
+            return None
+        parts = self._parts(offset, size)
+        if len(parts) > PARTS_FROM_MEMORY_MAX:
+            return None
+        found: list[Segments] = []
+        for part in parts:
+            if part.slice is None or part.block is None:
+                found.append(_zeros(part.length))
+                continue
+            known = self._cache.peek(self._name(part.slice, part.block), part.block.offset, part.length)
+            if known is None:
+                return None
+            found.append(known)
+        return _joined(offset, size, [], parts, found)
 
     # ------------------------------------------------------------------------------------------- slices
 

@@ -257,6 +257,11 @@ class Binding(pyfuse3.Operations):
             if error.errno != errno.ENOENT:  # the kernel did not have it
                 raise
 
+    async def put_pages(self, inode: int, offset: int, data: bytes) -> None:
+        """Give the kernel bytes of a file to keep. Raises OSError. In a thread, as above."""
+        await trio.to_thread.run_sync(pyfuse3.notify_store, inode, offset, data)
+        self.metrics.pages_put.inc(len(data))
+
     # ------------------------------------------------------------------------------------------- shared
 
     def _attributes(self, inode: pb.Inode) -> Any:

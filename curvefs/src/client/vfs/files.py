@@ -1,9 +1,13 @@
 """An open file: one handle over the data path. Handles themselves are kept by handles.py."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..data.file_data import FileData, Reader
+from .kernel_view import Opening
+
+REGIONS_MAX = 4096
+TRIES_MAX = 4  # of putting a region into the kernel: all of it has to be in memory
 
 
 @dataclass(slots=True)
@@ -15,11 +19,36 @@ class FileHandle:
     file: FileData
     reader: Reader
     errors_seen: int
+    opening: Opening | None = None  # until the kernel is known to have done what it was told
+    tries: dict[int, int] = field(default_factory=dict)  # to put a region of the file into the kernel
 
     @property
     def append(self) -> bool:
         """True when every write goes to the end."""
         return bool(self.flags & os.O_APPEND)
+
+    @property
+    def writes(self) -> bool:
+        """True when it may change the file."""
+        return self.flags & os.O_ACCMODE != os.O_RDONLY
+
+    def wants_pages(self, offset: int) -> bool:
+        """Say whether the kernel should have more than it asked for, here."""
+        return (
+            not self.flags & os.O_DIRECT
+            and self.reader.jumped
+            and self.tries.get(self.file.region_at(offset), 0) < TRIES_MAX
+            and self.file.has_in_memory(offset)
+        )
+
+    def take_pages(self, offset: int) -> tuple[int, bytes] | None:
+        """Return the region around an offset, and where it begins, if all of it is in memory."""
+        region = self.file.region_at(offset)
+        if len(self.tries) >= REGIONS_MAX:
+            self.tries.clear()
+        found = self.file.region_in_memory(offset)
+        self.tries[region] = TRIES_MAX if found else self.tries.get(region, 0) + 1
+        return found
 
     @property
     def synchronous(self) -> bool:

@@ -9,8 +9,8 @@ Shared across awaits: the open files and directories, and the kernel view; each 
 
 import os
 import stat
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ....proto import mds_pb2
 from ....proto import metaserver_pb2 as pb
@@ -28,10 +28,12 @@ from ...common.errors import (
 from ...common.ids import NAME_SIZE_MAX, SYMLINK_TARGET_SIZE_MAX, TRASH_PARTITION, partition_of
 from ...common.trash_names import XATTR_PREFIX
 from ..data.data_path import DataPath
+from ..data.file_data import FileData
 from ..metadata.client import MetadataClient
 from .directories import DirectoryHandle, entries_after
 from .files import FileHandle
 from .handles import OpenHandles
+from .kernel_pages import KernelPages
 from .kernel_view import KernelView
 from .trash import TRASH_INODE, Trash
 from .trash_listing import TrashHandle
@@ -39,8 +41,6 @@ from .trash_listing import TrashHandle
 CAPACITY_BYTES_DEFAULT = 1 << 50
 CAPACITY_INODES_DEFAULT = 1 << 32
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
-
-DropInode = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +54,21 @@ class Statistics:
 
 
 class Vfs:
-    """One mounted filesystem. ``drop_inode`` makes the kernel forget an inode's pages and attributes."""
+    """One mounted filesystem. ``view`` and ``pages``: what the kernel was told, and has of file content."""
 
     def __init__(
-        self, filesystem: mds_pb2.Filesystem, metadata: MetadataClient, data: DataPath, view: KernelView
+        self,
+        filesystem: mds_pb2.Filesystem,
+        metadata: MetadataClient,
+        data: DataPath,
+        view: KernelView,
+        pages: KernelPages,
     ) -> None:
         self._filesystem = filesystem
         self._metadata = metadata
         self._data = data
         self.view = view
-        self.drop_inode: DropInode | None = None
+        self.pages = pages
         self._files: OpenHandles[FileHandle] = OpenHandles()
         self._directories: OpenHandles[DirectoryHandle | TrashHandle] = OpenHandles()
         self._trash = Trash(filesystem, metadata)
@@ -88,6 +93,13 @@ class Vfs:
         if not self._is_orphan(changes.inode_id):
             await self._refuse_in_trash(changes.inode_id)
         file = self._data.file(changes.inode_id)
+        if changes.HasField("length"):
+            with self.pages.barred(changes.inode_id):
+                await self.pages.quiet(changes.inode_id)
+                return self._with_unpublished(await self._setattr(file, changes))
+        return self._with_unpublished(await self._setattr(file, changes))
+
+    async def _setattr(self, file: FileData | None, changes: pb.SetAttr) -> pb.Inode:
         inode: pb.Inode | None = None
         if file is not None and changes.HasField("length"):
             inode = await file.truncate(changes.length)
@@ -97,7 +109,7 @@ class Vfs:
             await file.publish()
         if inode is None or _changes_something(changes):
             inode = await self._metadata.set_attr(changes)
-        return self._with_unpublished(inode)
+        return inode
 
     async def readlink(self, inode_id: int) -> bytes:
         """Return the target of a symbolic link. Raises InvalidArgument for anything else."""
@@ -212,7 +224,7 @@ class Vfs:
         inode, existed = await self._metadata.names.create(parent, name, mode, credential, exclusive=exclusive)
         if existed:
             raise StaleHandle
-        self.view.opened(inode.inode_id, inode.change)
+        self.view.created(inode.inode_id, inode.change)
         return inode, self._open(inode, flags)
 
     async def open(self, inode_id: int, flags: int) -> tuple[int, bool]:
@@ -228,28 +240,34 @@ class Vfs:
                 raise NotPermitted
         if stat.S_ISDIR(inode.mode):
             raise IsADirectory
-        keep, stale = self.view.opened(inode_id, inode.change)
-        if stale and self.drop_inode is not None:
-            await self.drop_inode(inode_id)
+        opening = self.view.opened(inode_id, inode.change)
         number = self._open(inode, flags)
-        if flags & os.O_TRUNC:
-            handle = self._files.get(number)
-            if handle.file.length or inode.length:
-                try:
-                    await handle.file.truncate(0)
-                except BaseException:
-                    self._close(number)
-                    raise
-            keep = False
-        return number, keep
+        handle = self._files.get(number)
+        try:
+            if handle.writes or not opening.keep:
+                await self.pages.quiet(inode_id)
+            if opening.stale:
+                await self.pages.drop_inode(inode_id)
+                self.view.told_attributes(inode_id, inode.change)
+            if flags & os.O_TRUNC and (handle.file.length or inode.length):
+                await handle.file.truncate(0)
+        except BaseException:
+            self._close(number)
+            raise
+        handle.opening = opening
+        return number, opening.keep and not flags & os.O_TRUNC
 
     async def read(self, number: int, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file."""
-        return await self._files.get(number).reader.read(offset, size)
+        handle = self._used(number)
+        data = await handle.reader.read(offset, size)
+        if handle.wants_pages(offset) and self.pages.may_put(handle.inode_id):
+            self._data.start(self.pages.put_from, handle.inode_id, partial(handle.take_pages, offset))
+        return data
 
     async def write(self, number: int, offset: int, data: bytes) -> int:
         """Take bytes; with O_APPEND at the end, wherever that is. Durable after fsync, close, or with O_SYNC."""
-        handle = self._files.get(number)
+        handle = self._used(number)
         if handle.append:
             await handle.file.append(data)
         else:
@@ -260,16 +278,17 @@ class Vfs:
 
     async def flush(self, number: int) -> None:
         """One close(2) of a handle: what was written is stored and published, or the close fails."""
-        handle = self._files.get(number)
+        handle = self._used(number)
         if not self._files.is_doomed(handle.inode_id):
             await self._flush(handle)
 
     async def fsync(self, number: int) -> None:
         """Make everything written to the file durable, attributes included."""
-        await self._flush(self._files.get(number))
+        await self._flush(self._used(number))
 
     async def release(self, number: int) -> None:
         """The last reference to a handle is gone."""
+        self._used(number)
         handle, last_of_orphan = self._close(number)
         if last_of_orphan:
             await self._metadata.release(handle.inode_id)
@@ -366,8 +385,7 @@ class Vfs:
             raise NotPermitted
         inode = await self._trash.find_own(*source, uid)
         await self._trash.restore(inode, new_parent, new_name)
-        if self.drop_inode is not None:
-            await self.drop_inode(inode.inode_id)
+        await self.pages.drop_inode(inode.inode_id)
 
     async def _purge(self, parent: int, name: bytes, uid: int) -> None:
         """Remove something from the trash, for good."""
@@ -383,11 +401,24 @@ class Vfs:
     def _open(self, inode: pb.Inode, flags: int) -> int:
         file = self._data.open_file(inode)
         file.revalidate(inode)
-        return self._files.add(FileHandle(inode.inode_id, flags, file, file.reader(), file.error_count))
+        handle = FileHandle(inode.inode_id, flags, file, file.reader(), file.error_count)
+        if handle.writes:
+            self.pages.bar(inode.inode_id)
+        return self._files.add(handle)
+
+    def _used(self, number: int) -> FileHandle:
+        """Return a handle that the kernel makes use of: whatever its open had to drop is dropped."""
+        handle = self._files.get(number)
+        if handle.opening is not None:
+            self.view.settled(handle.inode_id, handle.opening)
+            handle.opening = None
+        return handle
 
     def _close(self, number: int) -> tuple[FileHandle, bool]:
         was_doomed = self._files.is_doomed(self._files.get(number).inode_id)
         handle, last_of_orphan = self._files.remove(number)
+        if handle.writes:
+            self.pages.unbar(handle.inode_id)
         if last_of_orphan and was_doomed:
             handle.file.discard()
         self._data.close_file(handle.file)
