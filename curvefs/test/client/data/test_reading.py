@@ -306,13 +306,12 @@ async def test_a_block_that_is_asked_for_here_and_there_comes_whole_the_third_ti
     async with lab(MIDDLE) as this:
         data = pattern(4 * MIB)
         file = await written(this, data)
-        reader = file.reader()
         for at in (MIB, MIB + 400 * KIB):
-            assert await reader.read(at, 10) == data[at : at + 10]
+            assert await file.read(at, 10) == data[at : at + 10]
             assert not file.has_in_memory(at)
             assert file.region_in_memory(at) is None
         at = MIB + 200 * KIB
-        assert await reader.read(at, 10) == data[at : at + 10]
+        assert await file.read(at, 10) == data[at : at + 10]
         assert this.store.counts == {"get": 3}
         assert file.has_in_memory(MIB)
         assert not file.has_in_memory(0)
