@@ -640,10 +640,12 @@ class Lookup(_message.Message):
     def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ...) -> None: ...
 
 class GetAttr(_message.Message):
-    __slots__ = ("inode_id",)
+    __slots__ = ("inode_id", "slices_max")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SLICES_MAX_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
-    def __init__(self, inode_id: _Optional[int] = ...) -> None: ...
+    slices_max: int
+    def __init__(self, inode_id: _Optional[int] = ..., slices_max: _Optional[int] = ...) -> None: ...
 
 class ReadDir(_message.Message):
     __slots__ = ("inode_id", "after_hash", "after_name", "limit", "with_attributes")

@@ -164,6 +164,10 @@ class FileData:
         self._lists.revalidate(inode)
         self._growth.quotas = tuple(inode.quotas)
 
+    def offer_slices(self, inode: pb.Inode, slices: list[pb.Slice]) -> None:
+        """Take the slices of the first chunk, as they just were when these attributes were read."""
+        self._lists.offer(inode, slices)
+
     # -------------------------------------------------------------------------------------------- write
 
     async def write(self, offset: int, data: bytes | memoryview) -> int:

@@ -59,6 +59,11 @@ class SliceLists:
             fresh[one.chunk_index].slices.append(one)
         self._lists |= fresh
 
+    def offer(self, inode: pb.Inode, slices: list[pb.Slice]) -> None:
+        """Take the list of the first chunk as it was at an inode's change counter, unless one is known."""
+        if inode.change == self.change and self.known(0) is None:
+            self._lists[0] = _List(slices, self._now_s())
+
     def revalidate(self, inode: pb.Inode) -> None:
         """Take attributes as the server gave them: another counter drops the lists."""
         if inode.change > self.change:

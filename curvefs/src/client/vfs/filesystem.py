@@ -230,7 +230,7 @@ class Vfs:
     async def open(self, inode_id: int, flags: int) -> tuple[int, bool]:
         """Open a regular file as it is now. Returns the handle, and whether the kernel may keep its pages."""
         try:
-            inode = await self._metadata.reads.get_attr(inode_id, fresh=True)
+            inode, slices = await self._metadata.reads.get_attr_and_slices(inode_id)
         except NotFound:
             raise StaleHandle from None
         if not inode.nlink and not self._files.is_open(inode_id):
@@ -241,7 +241,7 @@ class Vfs:
         if stat.S_ISDIR(inode.mode):
             raise IsADirectory
         opening = self.view.opened(inode_id, inode.change)
-        number = self._open(inode, flags)
+        number = self._open(inode, flags, slices)
         handle = self._files.get(number)
         try:
             if handle.writes or not opening.keep:
@@ -398,9 +398,11 @@ class Vfs:
         if held:
             self._files.orphaned(inode.inode_id, doomed=True)
 
-    def _open(self, inode: pb.Inode, flags: int) -> int:
+    def _open(self, inode: pb.Inode, flags: int, slices: list[pb.Slice] | None = None) -> int:
         file = self._data.open_file(inode)
         file.revalidate(inode)
+        if slices is not None:
+            file.offer_slices(inode, slices)
         handle = FileHandle(inode.inode_id, flags, file, file.reader(), file.error_count)
         if handle.writes:
             self.pages.bar(inode.inode_id)

@@ -2,7 +2,7 @@
 
 import itertools
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
@@ -16,6 +16,7 @@ from .scope import Refusal, has_locks, read_partition
 
 ENTRIES_MAX = 4096
 CHUNKS_MAX = 1024
+FEW_SLICES_MAX = 64  # that come with attributes
 ENTRIES_BYTES = 1 << 20  # of a listing's page, about
 
 
@@ -85,6 +86,21 @@ def _child(view: StateReader, fs_id: int, parent: int, child: tuple[int, int], i
 def _get_attr(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
     require_settled_inode(view, fs_id, request.get_attr.inode_id)
     _inode(view, fs_id, request.get_attr.inode_id, result.inode)
+    if request.get_attr.slices_max and stat.S_ISREG(result.inode.mode):
+        _few_slices(view, fs_id, result, min(request.get_attr.slices_max, FEW_SLICES_MAX))
+
+
+def _few_slices(view: StateReader, fs_id: int, result: pb.ReadResult, limit: int) -> None:
+    """Add all slices of a file, if they are in one chunk and few: who opens it spares a request."""
+    inode_id, chunk_size = result.inode.inode_id, _partition(view, fs_id, result.inode.inode_id).spec.chunk_size
+    if result.inode.length > chunk_size:
+        return
+    start, end = keys.slice_(fs_id, inode_id, 0, 0), keys.slice_(fs_id, inode_id, 1, 0)
+    found = list(view.scan(start, end, limit + 1))
+    if len(found) <= limit:
+        cuts = cuts_of(view, fs_id, inode_id)
+        result.slices.extend(_uncut(found, cuts, chunk_size))
+        result.end = True
 
 
 def _read_dir(view: StateReader, fs_id: int, request: pb.Read, result: pb.ReadResult) -> None:
@@ -132,11 +148,16 @@ def _get_slices(view: StateReader, fs_id: int, request: pb.Read, result: pb.Read
     cuts = cuts_of(view, fs_id, wanted.inode_id)
     start = keys.slice_(fs_id, wanted.inode_id, wanted.first_chunk, 0)
     end = keys.slice_(fs_id, wanted.inode_id, wanted.first_chunk + min(wanted.count, CHUNKS_MAX), 0)
-    for key, value in view.scan(start, end):
+    result.slices.extend(_uncut(view.scan(start, end), cuts, chunk_size))
+
+
+def _uncut(
+    found: Iterable[tuple[bytes, bytes]], cuts: list[state_pb2.CutRecord], chunk_size: int
+) -> Iterator[pb.Slice]:
+    for key, value in found:
         one = pb.Slice.FromString(value)
-        order = keys.slice_order(key)
-        if not is_cut(cuts, one.chunk_index * chunk_size, order):
-            result.slices.append(one)
+        if not is_cut(cuts, one.chunk_index * chunk_size, keys.slice_order(key)):
+            yield one
 
 
 def cuts_of(view: StateReader, fs_id: int, inode_id: int) -> list[state_pb2.CutRecord]:

@@ -87,7 +87,14 @@ class File:
                 data += bytes([value]) * extent.length
         return data
 
+    def with_attributes(self, limit):
+        """Return the slices that come with the attributes; None when they do not."""
+        found = self.lab.read(get_attr=pb.GetAttr(inode_id=self.inode_id, slices_max=limit))
+        assert found.end or not found.slices
+        return list(found.slices) if found.end else None
+
     def check(self):
+        assert self.with_attributes(64) in (None, self.lab.slices(self.inode_id))
         inode = self.lab.inode(self.inode_id)
         assert inode.length == len(self.model)
         assert self.content() == self.model
@@ -160,6 +167,20 @@ def test_a_slice_lies_within_one_chunk(bad):
     lab = Lab()
     file = File(lab)
     lab.refused(c.INVALID_ARGUMENT, append_slices=pb.AppendSlices(inode_id=file.inode_id, slices=[bad], length=10))
+
+
+def test_the_slices_of_a_small_file_come_with_its_attributes_for_who_wants_them():
+    lab = Lab()
+    file = File(lab)
+    assert file.with_attributes(2) == []
+    file.write(0, 10, 1)
+    file.write(CHUNK - 5, 5, 2)
+    assert file.with_attributes(2) == lab.slices(file.inode_id)
+    assert file.with_attributes(0) is None
+    assert file.with_attributes(1) is None  # more than wanted
+    file.write(CHUNK, 1, 3)
+    assert file.with_attributes(64) is None  # more than a chunk
+    assert not lab.read(get_attr=pb.GetAttr(inode_id=lab.mkdir(ROOT, b"d"), slices_max=9)).end
 
 
 def test_only_regular_files_have_content():
