@@ -71,18 +71,6 @@ class Run:
             yield at, memoryview(self.blocks[index])[within : within + taken]
             at += taken
 
-    def trim(self, end: int) -> None:
-        """Give up unfrozen bytes at and past a file offset."""
-        keep = max(self.frozen, min(self.length, end - self.start), 0)
-        if keep < self.length:
-            full, within = divmod(keep, self.block_size)
-            del self.blocks[full + (within > 0) :]
-            if within:
-                del self.blocks[full][within:]
-            self.length = keep
-            empty = sys.getsizeof(bytearray())
-            self.memory = RUN_OVERHEAD + sum(sys.getsizeof(block) - empty + _BLOCK_OVERHEAD for block in self.blocks)
-
     def full_blocks(self) -> range:
         """Return the indices of blocks that are complete."""
         return range(self.length // self.block_size)
@@ -138,20 +126,6 @@ class DirtyRuns:
         before = self.memory
         self.memory -= sum(run.memory for run in self.runs if run.number in gone)
         self.runs = [run for run in self.runs if run.number not in gone]
-        return before - self.memory
-
-    def trim(self, end: int) -> int:
-        """Give up what lies at and past a file offset; returns the memory given up.
-
-        A run that begins before keeps what is frozen: it is published, and cut with the file. One that begins there or
-        later goes as a whole, its stored blocks stay unpublished. An append must: where it would lie depends on the
-        bytes before it that are given up here.
-        """
-        before = self.memory
-        self.runs = [run for run in self.runs if run.start < end]
-        for run in self.runs:
-            run.trim(end)
-        self.memory = sum(run.memory for run in self.runs)
         return before - self.memory
 
     def end(self) -> int:

@@ -221,19 +221,20 @@ class FileData:
         self.mtime_ns = max(self.mtime_ns, record.mtime_ns)
 
     async def truncate(self, length: int) -> pb.Inode:
-        """Set the length. What was written past it and not handed to an upload is dropped unstored."""
+        """Set the length. What was written past it after everything before it is dropped, when the length is set."""
         if length > LENGTH_MAX:
             raise FileTooLarge
         async with self._publisher.lock:
-            before = self._runs.runs
-            self._budget.give_dirty(self._runs.trim(length))
-            self._publisher.drop_staged([run for run in before if run.start >= length])
-            self._trim_growth()
-            if self._runs:
-                await self._publisher.drain_locked(self._runs.last_number, self._deadline())
+            upto = max((run.number for run in self._runs.runs if run.start < length), default=0)
+            past = [run for run in self._runs.runs if run.number > upto]
+            for run in past:
+                run.sealed = True  # what is written from now on comes after the cut
+            await self._publisher.drain_locked(upto, self._deadline())
             await self.publish_staged()
             inode = await self._set_length(length)
             self._lists.revalidate(inode)
+            self._drop(past)
+            self._trim_growth()
             self.mtime_ns = inode.mtime_ns
             return inode
 
@@ -248,12 +249,15 @@ class FileData:
 
     def discard(self) -> None:
         """Drop what is not published: nobody can reach the file any more."""
-        gone = self._runs.runs
-        self._budget.give_dirty(self._runs.remove(gone))
-        self._publisher.drop_staged(gone)
+        self._drop(self._runs.runs)
         self._growth.trim(0)
         if self._staged:
             self._services.start(self._staged.discard)
+
+    def _drop(self, gone: list[Run]) -> None:
+        """Forget runs that nobody will publish."""
+        self._budget.give_dirty(self._runs.remove(gone))
+        self._publisher.drop_staged(gone)
 
     async def _admit(self, end: int, room: int) -> None:
         """Take room in the quotas and in memory for a write. Raises QuotaExceeded, NoSpace, IOFailure."""

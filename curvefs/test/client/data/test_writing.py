@@ -451,6 +451,42 @@ async def test_writes_after_a_truncate_are_not_cut(autojump_clock):
         await check(this, bytes(1000) + b"new")
 
 
+@pytest.mark.parametrize("fails", ["the store", "the metadata"])
+async def test_a_truncate_that_fails_changes_nothing(autojump_clock, fails):
+    async with lab(store_timeout_s=1.0) as this:
+        file = this.open()
+        await file.write(0, b"a" * 100)
+        await file.write(9000, b"b" * 100)
+        await file.append(b"c" * 10)
+        if fails == "the store":
+            this.store.go_down()
+        else:
+            this.metadata.fail("set_length", Unavailable())
+        with pytest.raises((IOFailure, Unavailable)):
+            await file.truncate(200)
+        expected = b"a" * 100 + bytes(8900) + b"b" * 100 + b"c" * 10
+        assert await file.read(0, 10_000) == expected
+        this.store.come_up()
+        await file.flush()
+        await check(this, expected)
+        await file.truncate(200)
+        await check(this, b"a" * 100 + bytes(100))
+        assert (file.dirty, this.data.memory[0]) == (False, 0)
+
+
+async def test_a_truncate_that_fails_leaves_the_order_of_what_was_written(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(200, b"a" * 50)
+        await file.write(500, b"b" * 50)
+        await file.write(100, b"c" * 200)  # over the first, and begins before the cut
+        this.metadata.fail("set_length", Unavailable())
+        with pytest.raises(Unavailable):
+            await file.truncate(150)
+        await file.flush()
+        await check(this, bytes(100) + b"c" * 200 + bytes(200) + b"b" * 50)
+
+
 async def test_a_truncate_outlives_the_end_of_the_session(autojump_clock):
     async with lab() as this:
         file = this.open()
