@@ -120,6 +120,13 @@ class DirtyRuns:
         self.memory += last.put(last.end, data)
         return last
 
+    def place_appends(self, end: int) -> None:
+        """Assume anew where appends will lie: ``end`` is the end of all that comes before the runs."""
+        for run in self.runs:
+            if run.at_end:
+                run.start = end
+            end = max(end, run.end)
+
     def remove(self, runs: list[Run]) -> int:
         """Forget runs that are still here; returns the memory they held."""
         gone = {run.number for run in runs}

@@ -76,7 +76,7 @@ class FileData:
             calls=services.calls,
             budget=services.budget,
             mtime_ns=lambda: self.mtime_ns,
-            shifted=services.shifted,
+            shifted=self._shifted,
             trim=self._trim_growth,
             staged=self._staged,
             write_back=services.write_back,
@@ -105,7 +105,7 @@ class FileData:
             metadata=services.metadata,
             write_back=services.write_back,
             lost=self._latch,
-            shifted=services.shifted,
+            shifted=self._shifted,
             trim=self._trim_growth,
         )
 
@@ -158,6 +158,13 @@ class FileData:
 
     def _latch(self, error: CurveFSError) -> None:
         self._publisher.latch(error)
+
+    def _shifted(self, inode_id: int) -> None:
+        """An append lies elsewhere than assumed, and so will those behind it."""
+        if self._staged is not None:
+            self._staged.place_appends()
+        self._runs.place_appends(max(self._lists.length, self._staged.end if self._staged is not None else 0))
+        self._services.shifted(inode_id)
 
     def revalidate(self, inode: pb.Inode) -> None:
         """Take fresh attributes: if somebody else changed the file, its slice lists are read again."""

@@ -50,7 +50,7 @@ Shifted = Callable[[int], None]
 
 
 class Publisher:
-    """Of one file. ``mtime_ns``: asked for at each publication. ``shifted``: an append lies elsewhere than assumed.
+    """Of one file. ``mtime_ns``: asked for at each publication. ``shifted``: an append lay elsewhere than assumed.
 
     ``trim``: give up what is reserved of quotas and not needed any more.
     """
@@ -278,22 +278,23 @@ class Publisher:
         self._growth.quotas = tuple(inode.quotas)
         if not at_end:
             self._lists.published(inode, slices, self._geometry.chunk_size)
+            self._forget(batch)
         else:
-            self._lists.drop()
-            self._lists.revalidate(inode)
-            if offset != batch[0].start:
-                self._shifted(self._inode_id)
+            self._appended(batch, inode, shifted=offset != batch[0].start)
+
+    def _appended(self, batch: list[Run], inode: pb.Inode, *, shifted: bool) -> None:
+        """Take runs out whose place the metadata knows."""
+        self._lists.drop()
+        self._lists.revalidate(inode)
         self._forget(batch)
+        if shifted:
+            self._shifted(self._inode_id)
 
     async def _take_as_published(self, batch: list[Run]) -> None:
         """The batch was published, by a call whose answer never came."""
         self._growth.used(self._growth.brought(self._longer_by(batch)))
         inode, _ = await self._metadata.read_slices(self._inode_id, 0, 1)
-        self._lists.drop()
-        self._lists.revalidate(inode)
-        if batch[0].at_end:
-            self._shifted(self._inode_id)
-        self._forget(batch)
+        self._appended(batch, inode, shifted=batch[0].at_end)
 
     def _longer_by(self, batch: list[Run]) -> int:
         """Return by how much a publication makes the file longer, as far as is known here."""

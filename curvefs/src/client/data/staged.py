@@ -113,6 +113,15 @@ class StagedSlices:
             start = max(self._lists.length, self.end)
         self._entries.append(_Entry(number, record, start, self._placed(record.slice, start)))
 
+    def place_appends(self) -> None:
+        """Assume anew where slices for the end of the file will lie: one before them lies elsewhere than assumed."""
+        end = self._lists.length
+        for one in self._entries:
+            if one.record.at_end:
+                one.start = end
+                one.pieces = self._placed(one.record.slice, end)
+            end = max(end, one.end)
+
     def _placed(self, one: pb.Slice, start: int) -> list[pb.Slice]:
         pieces = []
         done = 0
@@ -209,13 +218,19 @@ class StagedSlices:
         self._growth.used(brought)
         self._growth.quotas = tuple(inode.quotas)
         if first.at_end:
-            self._lists.drop()
-            self._lists.revalidate(inode)
-            if offset != batch[0].start:
-                self._shifted(self._inode_id)
-        else:
-            slices = [entry.record.slice for entry in batch]
-            self._lists.published(inode, slices, self._geometry.chunk_size)
+            await self._appended(batch, inode, shifted=offset != batch[0].start)
+            return
+        slices = [entry.record.slice for entry in batch]
+        self._lists.published(inode, slices, self._geometry.chunk_size)
+        await self._finish(batch, published=True)
+
+    async def _appended(self, batch: list[_Entry], inode: pb.Inode, *, shifted: bool) -> None:
+        """Take slices out whose place the metadata knows."""
+        self._lists.drop()
+        self._lists.revalidate(inode)
+        self._entries = [entry for entry in self._entries if entry not in batch]
+        if shifted:
+            self._shifted(self._inode_id)
         await self._finish(batch, published=True)
 
     def _longer_by(self, batch: list[_Entry]) -> int:
@@ -257,11 +272,7 @@ class StagedSlices:
     async def _take_as_published(self, batch: list[_Entry]) -> None:
         inode, _ = await self._metadata.read_slices(self._inode_id, 0, 1)
         self._growth.used(self._growth.brought(self._longer_by(batch)))
-        self._lists.drop()
-        self._lists.revalidate(inode)
-        if batch[0].record.at_end:
-            self._shifted(self._inode_id)
-        await self._finish(batch, published=True)
+        await self._appended(batch, inode, shifted=batch[0].record.at_end)
 
     # ----------------------------------------------------------------------------------------- outcomes
 

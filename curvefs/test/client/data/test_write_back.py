@@ -128,6 +128,30 @@ async def test_appends_are_published_once_and_in_order_after_a_crash(tmp_path, a
         assert after.metadata.content() == b"a" * 700 + b"b" * 700 + b"c" * 700
 
 
+async def test_staged_appends_behind_one_that_lies_elsewhere_are_read_behind_it(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        file = made.open()
+        for letter in b"ab":
+            await file.append(bytes([letter]) * 700)
+            await file.flush()
+        await file.append(b"c" * 700)  # in memory
+        made.metadata.inodes[2].length = 100  # another mount was faster
+        made.metadata.inodes[2].change += 1
+        made.store.come_up()
+        while not made.metadata.publications:
+            await trio.sleep(0.001)
+        made.metadata.fail("append_slices", IOFailure("no answer"), times=1000)
+        await trio.sleep(1)
+        expected = bytes(100) + b"a" * 700 + b"b" * 700 + b"c" * 700
+        assert len(made.metadata.publications) == 1
+        assert file.length == len(expected)
+        assert await file.read(0, 9999) == expected
+        made.metadata.failures.clear()
+        await file.publish()
+        assert made.metadata.content() == expected
+
+
 async def test_a_torn_record_is_reported_and_not_published(tmp_path, autojump_clock):
     async with mount(tmp_path) as before:
         before.store.go_down()

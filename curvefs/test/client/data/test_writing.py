@@ -172,6 +172,28 @@ async def test_appends_land_at_the_end_as_the_metadata_knows_it(autojump_clock):
         assert dropped == [2]
 
 
+@pytest.mark.parametrize("answer", [None, SessionEnded])
+async def test_own_appends_behind_one_that_lies_elsewhere_are_read_behind_it(autojump_clock, answer):
+    async with lab() as this:
+        file = this.open()
+        await file.append(b"a" * 700)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(file.flush)
+            await trio.sleep(0.005)  # the first is on its way
+            await file.append(b"b" * 700)
+            await file.append(b"c" * 4000)
+            this.metadata.inodes[2].length = 100  # another mount was faster
+            this.metadata.inodes[2].change += 1
+            if answer is not None:
+                this.metadata.fail("append_slices", answer(), applied=True)
+        expected = bytes(100) + b"a" * 700 + b"b" * 700 + b"c" * 4000
+        assert file.dirty
+        assert file.length == len(expected)
+        assert await file.read(0, 9999) == expected
+        await file.flush()
+        await check(this, expected)
+
+
 async def test_small_appends_become_one_slice(autojump_clock):
     async with lab() as this:
         file = this.open()
