@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
+from .outcomes import Before
+
 RUN_OVERHEAD = 1024  # bytes of memory for the run itself
 _BLOCK_OVERHEAD = 128
 
@@ -36,6 +38,7 @@ class Run:
     sealed: bool = False
     chunk_id: int = 0
     stored: set[int] = field(default_factory=set)  # blocks
+    before: Before | None = None  # its publication was tried
 
     @property
     def end(self) -> int:

@@ -152,6 +152,37 @@ async def test_staged_appends_behind_one_that_lies_elsewhere_are_read_behind_it(
         assert made.metadata.content() == expected
 
 
+async def test_a_staged_append_that_may_have_been_done_is_put_aside_when_its_identity_is_over(tmp_path, autojump_clock):
+    async with mount(tmp_path) as made:
+        file = made.open()
+        await file.append(b"a" * 100)
+        made.metadata.fail("append_slices", IOFailure("no answer"), applied=True)
+        await file.flush()
+        await trio.sleep(0.5)
+        made.metadata.slices[2][0].chunk_id += 10**6  # compacted
+        made.metadata._leased.clear()
+        made.metadata._published.clear()
+        await trio.sleep(30)
+        assert len(made.metadata.publications) == 1
+        assert isinstance(file.error_since(0)[0], IOFailure)
+        assert len(list(made.staging.path.glob("*.damaged"))) == 1
+        assert not file.unpublished
+
+
+async def test_what_goes_to_the_store_directly_keeps_its_ids_when_the_session_ends(
+    tmp_path, monkeypatch, autojump_clock
+):
+    async with mount(tmp_path) as made:
+        monkeypatch.setattr(made.staging, "commit", lambda _: (_ for _ in ()).throw(staging.StagingFailed("full")))
+        file = made.open()
+        await file.append(b"a" * 100)
+        made.metadata.fail("append_slices", SessionEnded(), applied=True)
+        await file.flush()
+        assert made.metadata.content() == b"a" * 100
+        assert made.metadata.count("take_chunk_id") == 1
+        assert made.metadata.count("append_slices") == 2
+
+
 async def test_a_torn_record_is_reported_and_not_published(tmp_path, autojump_clock):
     async with mount(tmp_path) as before:
         before.store.go_down()

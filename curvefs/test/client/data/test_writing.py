@@ -1,11 +1,14 @@
 """Writing: what is stored when, what is published in which order, and what happens when something fails."""
 
+from functools import partial
+
 import pytest
 import trio
 from structlog.testing import capture_logs
 
 from curvefs.src.common.errors import (
     AlreadyDone,
+    IdRefused,
     InvalidArgument,
     IOFailure,
     NoSpace,
@@ -16,6 +19,7 @@ from curvefs.src.common.errors import (
 )
 from curvefs.src.object.fault import Fault
 from curvefs.src.object.protocol import StoreFull, StoreRefused
+from curvefs.src.slices.names import block_name
 
 from .lab import KIB, MIB, MIDDLE, TINY, Lab, lab, pattern
 
@@ -218,6 +222,61 @@ async def test_an_append_whose_answer_is_lost_is_not_appended_twice(autojump_clo
                 await file.flush()
             await file.flush()
         await check(this, b"once")
+
+
+def compacted(this: Lab) -> None:
+    """Put slices of other ids, with the same bytes, in the place of what is published."""
+    for one in this.metadata.slices[2]:
+        if one.chunk_id < 10**6:
+            before = one.chunk_id
+            one.chunk_id += 10**6
+            for block in range(-(-one.size // TINY.block_size)):
+                size = min(TINY.block_size, one.size - block * TINY.block_size)
+                fetch = partial(this.objects.get, block_name(TINY.uuid, before, 0, block))
+                data = this.metadata.codec.read(1, "", 0, size, size, fetch=fetch)
+                name = block_name(TINY.uuid, one.chunk_id, 0, block)
+                this.objects.put(name, this.metadata.codec.encode(1, name, data))
+
+
+@pytest.mark.parametrize("applied", [True, False])
+@pytest.mark.parametrize("changed", [True, False])
+async def test_an_append_that_cannot_be_found_any_more_is_not_done_twice_nor_lost_unsaid(
+    autojump_clock, monkeypatch, applied, changed
+):
+    async with lab() as this:
+        file = this.open()
+        await file.append(b"first\n")
+        await file.flush()
+        real = this.metadata.read_slices
+
+        async def read_slices(_, *arguments):
+            compacted(this)
+            if changed:
+                this.metadata.inodes[2].change += 1
+            return await real(*arguments)
+
+        monkeypatch.setattr(type(this.metadata), "read_slices", read_slices)
+        await file.append(b"second\n")
+        this.metadata.fail("append_slices", SessionEnded(), applied=applied)
+        seen = file.error_count
+        await file.flush()
+        told, _ = file.error_since(seen)
+        done = applied or not changed
+        assert this.metadata.content() == b"first\n" + b"second\n" * done
+        assert isinstance(told, IOFailure) == (applied or changed)
+        assert not file.dirty
+
+
+async def test_an_append_whose_id_is_refused_at_the_first_try_is_done_under_another(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.append(b"late")
+        await trio.sleep(0.5)
+        this.metadata.fail("append_slices", IdRefused())
+        this.metadata.inodes[2].change += 1
+        await file.flush()
+        assert file.error_count == 0
+        await check(this, b"late")
 
 
 # ---------------------------------------------------------------------------------------------- failures
