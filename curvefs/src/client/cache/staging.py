@@ -8,7 +8,7 @@ A slice counts once its record is complete and synced, after all its blocks; wha
 nobody was told of, and is removed at the beginning. A record that is damaged, or lacks a block, is put aside and
 reported, never published. Blocking calls; what the disk does is raised as StagingFailed.
 
-Shared between threads: the table of blocks and the records that should be gone, under the lock.
+Shared between threads: the table of blocks, the records and those that should be gone, under the lock.
 """
 
 import contextlib
@@ -37,10 +37,15 @@ _HEADER = struct.Struct(">4sIII")
 _MAGIC, _FORMAT = b"CvSl", 1
 _SUFFIX = ".slice"
 _DAMAGED = ".damaged"
+SLICES_MAX = 32_768  # staged: some 1.7 KB of memory each, and work for whoever publishes them
 
 
 class StagingFailed(ObjectStoreError):
     """The staging disk did not do it: it is full, failing or gone."""
+
+
+class StagingFull(StagingFailed):
+    """As much is staged as may be; the disk is well."""
 
 
 class StagedBlockDamaged(ObjectStoreError):
@@ -64,6 +69,7 @@ class Staging:
         self._free_space = free_space
         self._random_bytes = random_bytes
         self._blocks: dict[str, _Block] = {}  # by the last part of the name
+        self._records: set[int] = set()
         self._unforgotten: set[int] = set()  # records that should be gone
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -106,7 +112,11 @@ class Staging:
             wanted = self._reserved + size
             free = said.f_bavail * said.f_frsize - wanted
             # Half of what the read cache leaves free is for what must not be refused.
-            if self.bytes + wanted > self._size_max or free < said.f_blocks * said.f_frsize * self._free_space / 2:
+            if (
+                len(self._records) >= SLICES_MAX
+                or self.bytes + wanted > self._size_max
+                or free < said.f_blocks * said.f_frsize * self._free_space / 2
+            ):
                 return False
             self._reserved = wanted
         return True
@@ -115,6 +125,11 @@ class Staging:
         """Give back what was reserved: it is staged by now, or was not."""
         with self._lock:
             self._reserved -= size
+
+    @property
+    def slices(self) -> int:
+        """Return the number of slices staged."""
+        return len(self._records)
 
     @property
     def blocks(self) -> int:
@@ -176,7 +191,11 @@ class Staging:
 
     def commit(self, slices: list[pb.StagedSlice]) -> list[int]:
         """Make slices count whose blocks are staged; returns the numbers of their records."""
-        numbers = [next(self._numbers) for _ in slices]
+        with self._lock:
+            if len(self._records) + len(slices) > SLICES_MAX:
+                raise StagingFull(f"staging: {SLICES_MAX} slices are staged")
+            numbers = [next(self._numbers) for _ in slices]
+            self._records.update(numbers)
         try:
             with _translated():
                 for number, one in zip(numbers, slices, strict=True):
@@ -206,6 +225,8 @@ class Staging:
 
         What the disk does not remove is left for forget_again().
         """
+        with self._lock:
+            self._records.discard(number)
         try:
             (self.path / _record(number)).unlink(missing_ok=True)
         except OSError as error:
@@ -227,6 +248,8 @@ class Staging:
 
     def put_aside(self, number: int) -> None:
         """Keep a record that cannot be published, out of the way."""
+        with self._lock:
+            self._records.discard(number)
         with contextlib.suppress(OSError):
             path = self.path / _record(number)
             path.rename(path.with_suffix(_DAMAGED))
@@ -252,6 +275,7 @@ class Staging:
                     self.put_aside(number)
                 else:
                     found.append((number, one))
+                    self._records.add(number)
                     wanted |= {path.name, *(_last(name) for _, name in names_of(one))}
             aside = [*self.path.glob(f"*{_DAMAGED}")]
             for path in self.path.iterdir():

@@ -1,7 +1,7 @@
 """Write-back of a mount (rule 9): what is flushed is durable on the cache disk, and goes to the store afterwards.
 
 A block is staged if there is room, else it is stored at once: so a writer that is faster than the store for long gets
-as slow as the store, and what is staged stays bounded. When the staging disk fails, blocks are stored at once as well,
+as slow as the store, and what is staged stays bounded, in bytes and in slices. When the staging disk fails, blocks are stored at once as well,
 and it is tried again later.
 
 Shared across awaits: when staging is tried again; what is staged is the affair of staging.py and its lock.
@@ -20,7 +20,7 @@ from ....proto import metaserver_pb2, staging_pb2
 from ...slices.geometry import Geometry
 from ...slices.names import block_name
 from ..cache.disk_cache import DiskCache
-from ..cache.staging import Staging, StagingFailed
+from ..cache.staging import SLICES_MAX, Staging, StagingFailed, StagingFull
 from .store_calls import StoreCalls
 
 log = structlog.get_logger()
@@ -34,32 +34,40 @@ class WriteBack:
     """See the module."""
 
     def __init__(
-        self, staging: Staging, cache: DiskCache, calls: StoreCalls, geometry: Geometry, *, accepts: bool = True
+        self,
+        staging: Staging,
+        cache: DiskCache,
+        calls: StoreCalls,
+        geometry: Geometry,
+        *,
+        accepts: bool,
+        now_s: Callable[[], float],
     ) -> None:
-        """accepts: else only what is staged already is published."""
+        """accepts: else only what is staged already is published. now_s: may be called from other threads."""
         self._accepts = accepts
         self._staging = staging
         self._cache = cache
         self._calls = calls
         self._geometry = geometry
+        self._now_s = now_s
         self._threads = trio.CapacityLimiter(THREADS_MAX)
         self._failed_until: float | None = None
         self.staged_bytes = self.uploaded = self.uploaded_bytes = self.published = self.failures = self.lost = 0
 
     @property
     def is_staging(self) -> bool:
-        """Say whether the staging disk is used at present."""
-        return self._accepts and (self._failed_until is None or trio.current_time() >= self._failed_until)
-
-    @property
-    def in_use(self) -> bool:
-        """Say the same, without asking for the time."""
-        return self._failed_until is None
+        """Say whether what is written is staged at present."""
+        return self._accepts and (self._failed_until is None or self._now_s() >= self._failed_until)
 
     @property
     def bytes_waiting(self) -> int:
         """Return the bytes that are staged now."""
         return self._staging.bytes
+
+    @property
+    def slices_waiting(self) -> int:
+        """Return the number of slices that are staged now."""
+        return self._staging.slices
 
     @property
     def blocks_waiting(self) -> int:
@@ -99,6 +107,8 @@ class WriteBack:
             )
         try:
             numbers = await self._run(lambda: self._staging.commit(slices))
+        except StagingFull:
+            raise
         except StagingFailed as error:
             self._failed(error)
             raise
@@ -210,7 +220,7 @@ class WriteBack:
         self.failures += 1
         if self._failed_until is None:
             log.warning("staging fails; what is written is stored at once", reason=str(error))
-        self._failed_until = trio.current_time() + PAUSE_S
+        self._failed_until = self._now_s() + PAUSE_S
 
     def _works(self) -> None:
         if self._failed_until is not None:
@@ -230,8 +240,11 @@ class WriteBackCollector(Collector):
         yield GaugeMetricFamily(
             f"{prefix}_waiting_bytes", "Bytes staged and not published", value=self._of.bytes_waiting
         )
+        text = f"Slices staged and not published, at most {SLICES_MAX}"
+        yield GaugeMetricFamily(f"{prefix}_waiting_slices", text, value=self._of.slices_waiting)
         yield GaugeMetricFamily(f"{prefix}_waiting_blocks", "Blocks of them", value=self._of.blocks_waiting)
-        yield GaugeMetricFamily(f"{prefix}_in_use", "1, or 0 while the disk is set aside", value=float(self._of.in_use))
+        text = "1, or 0 while what is written is stored at once: the disk is set aside, or the mount has no write-back"
+        yield GaugeMetricFamily(f"{prefix}_in_use", text, value=float(self._of.is_staging))
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"{prefix}_{name}", text, value=getattr(self._of, name))
 

@@ -299,6 +299,63 @@ async def test_a_full_staging_folder_slows_the_writer_to_the_store(tmp_path, aut
         assert made.metadata.content() == DATA
 
 
+async def test_slices_beyond_their_number_go_to_the_store_at_once(tmp_path, monkeypatch, autojump_clock):
+    monkeypatch.setattr(staging, "SLICES_MAX", 3)
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        file = made.open()
+        for n in range(3):
+            await file.write(n * 100, b"%d" % n)
+            await file.flush()
+        value = made.registry.get_sample_value
+        assert value("curvefs_client_staging_waiting_slices") == len(records(made)) == 3
+        await file.write(300, b"3")
+        with pytest.raises(IOFailure):
+            await file.flush()
+        assert len(records(made)) == 3
+        assert value("curvefs_client_staging_waiting_blocks") == 3
+        made.store.come_up()
+        await file.flush()
+        await published(made)
+        assert made.metadata.content()[::100] == b"0123"
+        made.store.go_down()
+        await write(made, (0, b"again"))
+        assert len(records(made)) == 1
+        assert value("curvefs_client_staging_failures_total") == 0
+
+
+async def test_what_a_mount_has_left_counts_among_the_slices_of_the_next(tmp_path, monkeypatch, autojump_clock):
+    async with mount(tmp_path) as before:
+        before.store.go_down()
+        await write(before, (0, b"a"))
+    monkeypatch.setattr(staging, "SLICES_MAX", 1)
+    async with mount(tmp_path, before) as after:
+        after.store.go_down()
+        file = after.open()
+        await file.write(100, b"b")
+        with pytest.raises(IOFailure):
+            await file.flush()
+        after.store.come_up()
+        await file.publish()
+        assert after.metadata.content()[::100] == b"ab"
+
+
+async def test_the_metrics_say_whether_what_is_written_is_staged(tmp_path, monkeypatch, autojump_clock):
+    def fails(*_args, **_more):
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with mount(tmp_path) as made:
+        value = made.registry.get_sample_value
+        assert value("curvefs_client_staging_in_use") == 1
+        monkeypatch.setattr(block_files, "write", fails)
+        await write(made, (0, DATA))
+        assert value("curvefs_client_staging_in_use") == 0
+        await trio.sleep(20)  # it is tried again
+        assert value("curvefs_client_staging_in_use") == 1
+    async with mount(tmp_path, made, write_back=False) as made:
+        assert made.registry.get_sample_value("curvefs_client_staging_in_use") == 0
+
+
 async def test_a_record_that_is_not_removed_is_removed_when_the_disk_works_again(tmp_path, monkeypatch, autojump_clock):
     def fails(*_args, **_more):
         raise OSError(errno.EROFS, "Read-only file system")
