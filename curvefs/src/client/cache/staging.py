@@ -1,12 +1,16 @@
 """What a write-back mount has taken and not published yet, durably, in one folder of its cache disk (rule 9).
 
     identity                            the mount's, as long as something here belongs to it
+    place                               the folder's own inode number: a copy of the folder has another one
     <chunk id>_<compaction>_<index>     a block, as in the read cache, but synced
     <number>.slice                      the record of a slice; numbers go up in the order of flushing
 
 A slice counts once its record is complete and synced, after all its blocks; whatever else lies here is of a flush that
 nobody was told of, and is removed at the beginning. A record that is damaged, or lacks a block, is put aside and
-reported, never published. Blocking calls; what the disk does is raised as StagingFailed.
+reported, never published; it is kept for some days. What is a copy of another folder is refused while it holds slices:
+two mounts would publish them, and end each other's sessions.
+
+Blocking calls; what the disk does is raised as StagingFailed.
 
 Shared between threads: the table of blocks, the records and those that should be gone, under the lock.
 """
@@ -17,6 +21,7 @@ import itertools
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,6 +42,7 @@ _HEADER = struct.Struct(">4sIII")
 _MAGIC, _FORMAT = b"CvSl", 1
 _SUFFIX = ".slice"
 _DAMAGED = ".damaged"
+ASIDE_KEPT_S = 7 * 24 * 3600.0
 SLICES_MAX = 32_768  # staged: some 1.7 KB of memory each, and work for whoever publishes them
 
 
@@ -61,13 +67,23 @@ class _Block:
 class Staging:
     """See the module. The folder that holds it is locked by the cache. Raises StagingFailed."""
 
-    def __init__(self, path: Path, *, size_max: int, free_space: float, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        size_max: int,
+        free_space: float,
+        random_bytes: Callable[[int], bytes],
+        time_s: Callable[[], float] = time.time,
+    ) -> None:
+        """time_s: as the disk's file system counts."""
         self.path = path
         self.bytes = 0
         self._reserved = 0
         self._size_max = size_max
         self._free_space = free_space
         self._random_bytes = random_bytes
+        self._time_s = time_s
         self._blocks: dict[str, _Block] = {}  # by the last part of the name
         self._records: set[int] = set()
         self._unforgotten: set[int] = set()  # records that should be gone
@@ -76,9 +92,29 @@ class Staging:
         with _translated():
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._place = path.stat()
-            self.identity, self.found_identity = self._identity()
+            self.identity, self.found_identity = self._settle()
 
     # ------------------------------------------------------------------------------------------ identity
+
+    def _settle(self) -> tuple[bytes, bool]:
+        """Return the identity, and whether something may be staged under it. Raises StagingFailed for a copy."""
+        here, place = str(self._place.st_ino), self.path / "place"
+        try:
+            said = place.read_text(encoding="ascii")
+        except (FileNotFoundError, ValueError):
+            said = ""
+        if said == here:
+            return self._identity()
+        if not said:
+            with contextlib.suppress(OSError):  # a full disk: what is staged is published all the same
+                self._write("place", here.encode())
+            return self._identity()
+        if any(self.path.glob(f"*{_SUFFIX}")):
+            told = f"{self.path} is a copy, and what is staged in it may be published by the mount of what was copied"
+            raise StagingFailed(f"{told}: remove the folder, or only {place} if there is no such mount any more")
+        identity = self.renew_identity()
+        self._write("place", here.encode())
+        return identity, False
 
     def _identity(self) -> tuple[bytes, bool]:
         """Return the identity, and whether something may be staged under it."""
@@ -257,11 +293,12 @@ class Staging:
     def look(self, names_of: Callable[[pb.StagedSlice], list[tuple[int, str]]]) -> list[tuple[int, pb.StagedSlice]]:
         """Return what is staged, in order; names_of gives (index, name) of a slice's blocks.
 
-        Only at the beginning. What belongs to no slice is removed.
+        Only at the beginning. What belongs to no slice is removed, and what was put aside long ago.
         """
         found: list[tuple[int, pb.StagedSlice]] = []
-        wanted = {"identity"}
+        wanted = {"identity", "place"}
         with _translated():
+            self._remove_aside()
             for path in sorted(self.path.glob(f"*{_SUFFIX}")):
                 number = int(path.stem, 16)
                 self._numbers = itertools.count(number + 1)
@@ -283,6 +320,13 @@ class Staging:
                 if path.name not in wanted and path.suffix != _DAMAGED and not aside:
                     path.unlink()
         return found
+
+    def _remove_aside(self) -> None:
+        """Remove records that were put aside so long ago that nobody will look at them; their blocks go with them."""
+        for path in self.path.glob(f"*{_DAMAGED}"):
+            if path.stat().st_ctime + ASIDE_KEPT_S < self._time_s():
+                log.warning("a staged slice that was put aside is removed", record=str(path))
+                path.unlink()
 
     def _take(self, one: pb.StagedSlice, names: dict[int, str]) -> None:
         for block in one.blocks:

@@ -1,8 +1,8 @@
 """Write-back of a mount (rule 9): what is flushed is durable on the cache disk, and goes to the store afterwards.
 
 A block is staged if there is room, else it is stored at once: so a writer that is faster than the store for long gets
-as slow as the store, and what is staged stays bounded, in bytes and in slices. When the staging disk fails, blocks are stored at once as well,
-and it is tried again later.
+as slow as the store, and what is staged stays bounded, in bytes and in slices. When the staging disk fails, blocks are
+stored at once as well, and it is tried again later.
 
 Shared across awaits: when staging is tried again; what is staged is the affair of staging.py and its lock.
 """
