@@ -124,7 +124,15 @@ class DataPath:
         self._write_back: WriteBack | None = None
         if disk is not None and staging is not None:
             now_s = self._clock.boottime_s
-            self._write_back = WriteBack(staging, disk, calls, geometry, accepts=config.write_back, now_s=now_s)
+            self._write_back = WriteBack(
+                staging,
+                disk,
+                calls,
+                geometry,
+                accepts=config.write_back,
+                now_s=now_s,
+                give_up_id=metadata.give_up_id,
+            )
             registry.register(WriteBackCollector(self._write_back))
         self.warm_up: WarmUp | None = None
         if disk is not None:

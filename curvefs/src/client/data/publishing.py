@@ -171,17 +171,21 @@ class Publisher:
             done = self._uploading[run.number, index] = trio.Event()
             run.frozen = max(run.frozen, min(run.length, (index + 1) * self._geometry.block_size))
             try:
-                chunk_id = await self._chunk_id(run)
-                name = block_name(self._geometry.uuid, chunk_id, 0, index)
-                put = self._calls.put if self._direct or self._write_back is None else self._write_back.put
-                await put(name, run.blocks[index], self._geometry.block_format, deadline)
-                if run.chunk_id == chunk_id:  # else the session ended meanwhile
-                    run.stored.add(index)
-                if self._write_back is not None and (run.chunk_id != chunk_id or run not in self._dirty.runs):
-                    self._write_back.drop_blocks_named([(index, name)])
+                await self._upload(run, index, await self._chunk_id(run), deadline)
             finally:
                 del self._uploading[run.number, index]
                 done.set()
+
+    async def _upload(self, run: Run, index: int, chunk_id: int, deadline: float) -> None:
+        name = block_name(self._geometry.uuid, chunk_id, 0, index)
+        put = self._calls.put if self._direct or self._write_back is None else self._write_back.put
+        try:
+            await put(name, run.blocks[index], self._geometry.block_format, deadline)
+            if run.chunk_id == chunk_id:  # else the session ended meanwhile
+                run.stored.add(index)
+        finally:
+            if self._write_back is not None and (run.chunk_id != chunk_id or run not in self._dirty.runs):
+                self._write_back.drop(self._slice(run, chunk_id))
 
     async def _chunk_id(self, run: Run) -> int:
         """Return the run's id; the first upload of a block takes it, the others of the run wait for that."""
@@ -248,7 +252,7 @@ class Publisher:
         try:
             while True:
                 await self._store(batch, deadline)
-                staged = {run.number: write_back.drop_blocks(self._slice(run)) for run in batch}
+                staged = {run.number: write_back.drop_blocks(write_back.names(self._slice(run))) for run in batch}
                 if not any(staged.values()):
                     return
                 for run in batch:
@@ -260,7 +264,7 @@ class Publisher:
         """Drop what is staged of runs that were taken away: no record will name it."""
         if self._write_back is not None:
             for run in gone:
-                self._write_back.drop_blocks(self._slice(run))
+                self._write_back.drop(self._slice(run))
 
     # ------------------------------------------------------------------------------------------ publish
 
@@ -319,10 +323,11 @@ class Publisher:
             run.before = None
             run.stored.clear()
 
-    def _slice(self, run: Run) -> pb.Slice:
+    def _slice(self, run: Run, chunk_id: int = 0) -> pb.Slice:
+        """Return what is published of a run; chunk_id: an id that it had."""
         chunk_index, offset = (0, 0) if run.at_end else divmod(run.start, self._geometry.chunk_size)
         return pb.Slice(
-            chunk_id=run.chunk_id,
+            chunk_id=chunk_id or run.chunk_id,
             chunk_index=chunk_index,
             offset=offset,
             length=run.length,

@@ -42,14 +42,19 @@ class WriteBack:
         *,
         accepts: bool,
         now_s: Callable[[], float],
+        give_up_id: Callable[[int], None],
     ) -> None:
-        """accepts: else only what is staged already is published. now_s: may be called from other threads."""
+        """accepts: else only what is staged already is published. now_s: may be called from other threads.
+
+        give_up_id: of chunk ids that nothing will be published under; the identity would keep them.
+        """
         self._accepts = accepts
         self._staging = staging
         self._cache = cache
         self._calls = calls
         self._geometry = geometry
         self._now_s = now_s
+        self._give_up_id = give_up_id
         self._threads = trio.CapacityLimiter(THREADS_MAX)
         self._failed_until: float | None = None
         self.staged_bytes = self.uploaded = self.uploaded_bytes = self.published = self.failures = self.lost = 0
@@ -154,11 +159,11 @@ class WriteBack:
                 again.blocks.append(block)
             certain = await self._run(lambda: self._staging.replace(number, again))
         except BaseException:
-            self.drop_blocks(again.slice)
+            self.drop(again.slice)
             raise
         one.CopyFrom(again)
         if certain:  # else the disk may come back with the record before
-            self.drop_blocks_named(before)
+            self.drop_blocks(before)
 
     def _copy(self, one: metaserver_pb2.Slice, index: int, old: str, new: str) -> None:
         """Stage a block under another name; an encrypted one is bound to its name."""
@@ -166,7 +171,7 @@ class WriteBack:
         self._staging.put(new, self._calls.renamed(old, new, length, one.object.block_format))
 
     async def forget(self, number: int, one: staging_pb2.StagedSlice, *, published: bool) -> None:
-        """Remove a slice: it is published, or lost."""
+        """Remove a slice: it is published, or never will be."""
 
         def remove() -> None:
             self._staging.forget(number)
@@ -177,6 +182,8 @@ class WriteBack:
                     self._staging.remove(name)
 
         await self._run(remove)
+        if not published:
+            self._give_up_id(one.slice.chunk_id)
 
     async def run(self) -> None:
         """Try again to remove what the staging disk did not, until cancelled."""
@@ -184,12 +191,14 @@ class WriteBack:
             await trio.sleep(PAUSE_S)
             await self._run(self._staging.forget_again)
 
-    def drop_blocks(self, one: metaserver_pb2.Slice) -> list[int]:
-        """Forget staged blocks of a slice that has no record; returns which."""
-        return self.drop_blocks_named(self.names(one))
+    def drop(self, one: metaserver_pb2.Slice) -> None:
+        """Forget a slice that has no record, and never will be published."""
+        if one.chunk_id:
+            self.drop_blocks(self.names(one))
+            self._give_up_id(one.chunk_id)
 
-    def drop_blocks_named(self, names: list[tuple[int, str]]) -> list[int]:
-        """Do the same, by (index, name)."""
+    def drop_blocks(self, names: list[tuple[int, str]]) -> list[int]:
+        """Forget staged blocks of which there is no record, by (index, name); returns which were staged."""
         found = [(index, name) for index, name in names if self._staging.has(name)]
         for _, name in found:
             self._staging.remove(name)

@@ -1,54 +1,21 @@
 """Write-back: what is flushed is durable on the cache disk, read there, published in order, found after a crash."""
 
-import errno
-from contextlib import asynccontextmanager
-from dataclasses import replace
-
 import pytest
 import trio
 
-from curvefs.src.client.cache import block_files, staging
+from curvefs.src.client.cache import staging
 from curvefs.src.common.errors import (
     AlreadyDone,
-    IdRefused,
     InvalidArgument,
     IOFailure,
     NotFound,
     QuotaExceeded,
-    SessionEnded,
 )
-from curvefs.src.slices.block_formats import format_number
 
 from .lab import TINY, lab, pattern
+from .write_back_lab import DATA, mount, published, records, write
 
 pytestmark = pytest.mark.trio
-
-DATA = pattern(5000)
-
-
-@asynccontextmanager
-async def mount(tmp_path, before=None, **config):
-    """A mount with write-back, on what another one has left in the store and on disk."""
-    more = {} if before is None else {"objects": before.objects, "metadata": before.metadata}
-    async with lab(cache_dir=tmp_path, **({"write_back": True, "store_timeout_s": 1.0} | more | config)) as made:
-        await made.data.adopt_staged()
-        yield made
-
-
-async def published(made):
-    assert await made.data.publish_staged(100.0)
-
-
-def records(made):
-    return sorted(made.staging.path.glob("*.slice"))
-
-
-async def write(made, *pieces, inode_id=2):
-    file = made.open(inode_id)
-    for offset, data in pieces:
-        await file.write(offset, data)
-    await file.flush()
-    return file
 
 
 async def test_flushed_data_is_staged_read_and_then_published(tmp_path, autojump_clock):
@@ -152,37 +119,6 @@ async def test_staged_appends_behind_one_that_lies_elsewhere_are_read_behind_it(
         assert made.metadata.content() == expected
 
 
-async def test_a_staged_append_that_may_have_been_done_is_put_aside_when_its_identity_is_over(tmp_path, autojump_clock):
-    async with mount(tmp_path) as made:
-        file = made.open()
-        await file.append(b"a" * 100)
-        made.metadata.fail("append_slices", IOFailure("no answer"), applied=True)
-        await file.flush()
-        await trio.sleep(0.5)
-        made.metadata.slices[2][0].chunk_id += 10**6  # compacted
-        made.metadata._leased.clear()
-        made.metadata._published.clear()
-        await trio.sleep(30)
-        assert len(made.metadata.publications) == 1
-        assert isinstance(file.error_since(0)[0], IOFailure)
-        assert len(list(made.staging.path.glob("*.damaged"))) == 1
-        assert not file.unpublished
-
-
-async def test_what_goes_to_the_store_directly_keeps_its_ids_when_the_session_ends(
-    tmp_path, monkeypatch, autojump_clock
-):
-    async with mount(tmp_path) as made:
-        monkeypatch.setattr(made.staging, "commit", lambda _: (_ for _ in ()).throw(staging.StagingFailed("full")))
-        file = made.open()
-        await file.append(b"a" * 100)
-        made.metadata.fail("append_slices", SessionEnded(), applied=True)
-        await file.flush()
-        assert made.metadata.content() == b"a" * 100
-        assert made.metadata.count("take_chunk_id") == 1
-        assert made.metadata.count("append_slices") == 2
-
-
 async def test_a_torn_record_is_reported_and_not_published(tmp_path, autojump_clock):
     async with mount(tmp_path) as before:
         before.store.go_down()
@@ -225,52 +161,6 @@ async def test_blocks_of_a_flush_that_never_ended_are_removed(tmp_path, autojump
         assert after.staging.identity == before.staging.identity
 
 
-async def test_a_staging_disk_that_fails_makes_flushes_go_to_the_store(tmp_path, monkeypatch, autojump_clock):
-    def fails(*_args, **_more):
-        raise OSError(errno.EIO, "Input/output error")
-
-    async with mount(tmp_path) as made:
-        monkeypatch.setattr(block_files, "write", fails)
-        await write(made, (0, DATA))
-        assert made.metadata.content() == DATA
-        assert records(made) == []
-
-
-async def test_a_staging_disk_that_is_gone_makes_flushes_go_to_the_store(tmp_path, autojump_clock):
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    async with mount(folder) as made:
-        folder.rename(tmp_path / "disk")  # what was mounted is gone: an empty directory lies there
-        made.staging.path.mkdir(parents=True)
-        made.store.go_down()
-        file = made.open()
-        await file.write(0, DATA)
-        with pytest.raises(IOFailure):
-            await file.flush()
-        assert list(made.staging.path.iterdir()) == []
-        made.store.come_up()
-        await file.flush()
-        assert made.metadata.content() == DATA
-
-
-async def test_a_disk_that_takes_blocks_but_no_record_is_left_behind(tmp_path, monkeypatch, autojump_clock):
-    def fails(*_args, **_more):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    async with mount(tmp_path) as made:
-        monkeypatch.setattr(staging, "_sync_folder", fails)
-        file = await write(made, (0, DATA))
-        assert made.metadata.content() == DATA
-        assert made.staging.bytes == 0
-        assert records(made) == []
-        monkeypatch.undo()
-        await trio.sleep(60)
-        made.store.go_down()
-        await file.write(0, b"again")
-        await file.flush()
-        assert len(records(made)) == 1
-
-
 async def test_what_goes_to_the_store_directly_waits_for_what_is_staged(tmp_path, monkeypatch, autojump_clock):
     async with mount(tmp_path) as made:
         made.store.go_down()
@@ -285,94 +175,6 @@ async def test_what_goes_to_the_store_directly_waits_for_what_is_staged(tmp_path
         assert [one.slices[0].offset for one in made.metadata.publications] == [0, 500]
 
 
-async def test_a_full_staging_folder_slows_the_writer_to_the_store(tmp_path, autojump_clock):
-    async with mount(tmp_path) as made:
-        made.staging._size_max = 1500
-        made.store.go_down()
-        file = made.open()
-        await file.write(0, DATA)
-        with pytest.raises(IOFailure):
-            await file.flush()
-        made.store.come_up()
-        await file.flush()
-        await published(made)
-        assert made.metadata.content() == DATA
-
-
-async def test_slices_beyond_their_number_go_to_the_store_at_once(tmp_path, monkeypatch, autojump_clock):
-    monkeypatch.setattr(staging, "SLICES_MAX", 3)
-    async with mount(tmp_path) as made:
-        made.store.go_down()
-        file = made.open()
-        for n in range(3):
-            await file.write(n * 100, b"%d" % n)
-            await file.flush()
-        value = made.registry.get_sample_value
-        assert value("curvefs_client_staging_waiting_slices") == len(records(made)) == 3
-        await file.write(300, b"3")
-        with pytest.raises(IOFailure):
-            await file.flush()
-        assert len(records(made)) == 3
-        assert value("curvefs_client_staging_waiting_blocks") == 3
-        made.store.come_up()
-        await file.flush()
-        await published(made)
-        assert made.metadata.content()[::100] == b"0123"
-        made.store.go_down()
-        await write(made, (0, b"again"))
-        assert len(records(made)) == 1
-        assert value("curvefs_client_staging_failures_total") == 0
-
-
-async def test_what_a_mount_has_left_counts_among_the_slices_of_the_next(tmp_path, monkeypatch, autojump_clock):
-    async with mount(tmp_path) as before:
-        before.store.go_down()
-        await write(before, (0, b"a"))
-    monkeypatch.setattr(staging, "SLICES_MAX", 1)
-    async with mount(tmp_path, before) as after:
-        after.store.go_down()
-        file = after.open()
-        await file.write(100, b"b")
-        with pytest.raises(IOFailure):
-            await file.flush()
-        after.store.come_up()
-        await file.publish()
-        assert after.metadata.content()[::100] == b"ab"
-
-
-async def test_the_metrics_say_whether_what_is_written_is_staged(tmp_path, monkeypatch, autojump_clock):
-    def fails(*_args, **_more):
-        raise OSError(errno.EIO, "Input/output error")
-
-    async with mount(tmp_path) as made:
-        value = made.registry.get_sample_value
-        assert value("curvefs_client_staging_in_use") == 1
-        monkeypatch.setattr(block_files, "write", fails)
-        await write(made, (0, DATA))
-        assert value("curvefs_client_staging_in_use") == 0
-        await trio.sleep(20)  # it is tried again
-        assert value("curvefs_client_staging_in_use") == 1
-    async with mount(tmp_path, made, write_back=False) as made:
-        assert made.registry.get_sample_value("curvefs_client_staging_in_use") == 0
-
-
-async def test_a_record_that_is_not_removed_is_removed_when_the_disk_works_again(tmp_path, monkeypatch, autojump_clock):
-    def fails(*_args, **_more):
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    async with mount(tmp_path) as made:
-        made.store.go_down()
-        await write(made, (0, DATA))
-        monkeypatch.setattr(type(made.staging.path), "unlink", fails)
-        made.store.come_up()
-        await published(made)
-        assert records(made)
-        monkeypatch.undo()
-        await trio.sleep(20)
-        assert records(made) == []
-        assert not made.data.holds_staged
-
-
 async def test_truncate_comes_after_what_is_staged(tmp_path, autojump_clock):
     async with mount(tmp_path) as made:
         file = await write(made, (0, DATA))
@@ -381,63 +183,6 @@ async def test_truncate_comes_after_what_is_staged(tmp_path, autojump_clock):
         await file.truncate(200)
         assert await file.read(0, 999) == DATA[:100] + bytes(100)
         assert not file.unpublished
-
-
-async def test_void_ids_are_staged_again_under_new_ones(tmp_path, autojump_clock):
-    async with mount(tmp_path) as made:
-        made.store.go_down()
-        file = await write(made, (0, DATA))
-        made.metadata.end_session()
-        made.store.come_up()
-        await published(made)
-        assert made.metadata.content() == DATA
-        assert await file.read(0, 9999) == DATA
-        assert made.staging.bytes == 0
-
-
-async def test_encrypted_blocks_are_staged_again_under_the_names_they_are_bound_to(tmp_path, autojump_clock):
-    geometry = replace(TINY, block_format=format_number("zstd", encrypted=True))
-    async with mount(tmp_path, geometry=geometry, data_key=bytes(range(32))) as made:
-        made.store.go_down()
-        file = await write(made, (0, DATA))
-        made.metadata.end_session()
-        made.store.come_up()
-        await published(made)
-        assert made.metadata.content() == DATA
-        assert await file.read(0, 9999) == DATA
-
-
-@pytest.mark.parametrize("fails_at", ["put", "replace"])
-async def test_staging_again_that_fails_half_way_changes_nothing(tmp_path, monkeypatch, fails_at, autojump_clock):
-    async with mount(tmp_path) as made:
-        made.store.go_down()
-        file = await write(made, (0, pattern(4000)))
-        before = {path.name: path.read_bytes() for path in made.staging.path.iterdir()}
-        made.metadata.end_session()
-        real, tries = getattr(made.staging, fails_at), []
-
-        def fails_once(*arguments):
-            tries.append({path.name: path.read_bytes() for path in made.staging.path.iterdir()})
-            if len(tries) == (3 if fails_at == "put" else 1):
-                raise staging.StagingFailed("full")
-            return real(*arguments)
-
-        monkeypatch.setattr(made.staging, fails_at, fails_once)
-        made.store.come_up()
-        await published(made)
-        assert before in tries[1:] or fails_at == "replace"
-        assert made.metadata.content() == pattern(4000)
-        assert await file.read(0, 9999) == pattern(4000)
-        assert made.staging.bytes == 0
-
-
-async def test_an_ended_session_keeps_the_ids_of_what_is_staged(tmp_path, autojump_clock):
-    async with mount(tmp_path) as made:
-        made.metadata.fail("append_slices", SessionEnded("over"), times=3)
-        await write(made, (0, DATA))
-        await published(made)
-        assert made.metadata.content() == DATA
-        assert made.metadata.count("take_chunk_id") == len(made.metadata.slices[2])
 
 
 @pytest.mark.parametrize("how", ["published", "published before", "damaged", "lost", "discarded", "truncated"])
@@ -491,14 +236,6 @@ async def test_what_goes_to_the_store_directly_is_not_lost_to_a_quota_that_older
         made.metadata.failures.clear()
         await file.flush()
         assert made.metadata.content() == b"b" * 50 + b"a" * 50
-
-
-async def test_some_published_and_some_not_are_told_apart(tmp_path, autojump_clock):
-    async with mount(tmp_path) as made:
-        made.metadata.fail("append_slices", IdRefused("some were published before"), times=1)
-        await write(made, (0, b"a" * 10), (3000, b"b" * 10))
-        await published(made)
-        assert made.metadata.content() == b"a" * 10 + bytes(2990) + b"b" * 10
 
 
 async def test_old_data_is_staged_while_the_store_is_away(tmp_path, autojump_clock):
