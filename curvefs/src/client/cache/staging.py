@@ -134,7 +134,8 @@ class Staging:
     def forget_identity(self) -> None:
         """Nothing is staged any more, and the identity is over."""
         with _translated():
-            (self.path / "identity").unlink(missing_ok=True)
+            for name in ("identity", "place"):
+                (self.path / name).unlink(missing_ok=True)
 
     # -------------------------------------------------------------------------------------------- blocks
 

@@ -200,6 +200,7 @@ def test_an_identity_is_taken_anew_when_the_one_before_is_forgotten(tmp_path):
     folder = opened(tmp_path)
     assert folder.is_empty
     folder.forget_identity()
+    assert list(folder.path.iterdir()) == []
     again = opened(tmp_path, identity=b"j")
     assert not again.found_identity
     assert again.identity == b"j" * 16
