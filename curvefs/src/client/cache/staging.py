@@ -86,6 +86,7 @@ class Staging:
         self._time_s = time_s
         self._blocks: dict[str, _Block] = {}  # by the last part of the name
         self._records: set[int] = set()
+        self._dropped: list[Path] = []  # blocks that are nobody's, for clean()
         self._unforgotten: set[int] = set()  # records that should be gone
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -216,13 +217,23 @@ class Staging:
 
     def remove(self, name: str, move: Callable[[str, Path, int], bool] = lambda *_: False) -> None:
         """Forget a block. move: may take its file over."""
-        with self._lock:
-            known = self._blocks.pop(_last(name), None)
-            self.bytes -= known.size if known else 0
+        known = self._forget_block(name)
         path = self.path / _last(name)
         if known and not move(name, path, known.size + block_files.HEADER_SIZE):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+    def drop(self, name: str) -> None:
+        """Forget a block that will not be staged again, without touching the disk: clean() removes it."""
+        if self._forget_block(name):
+            with self._lock:
+                self._dropped.append(self.path / _last(name))
+
+    def _forget_block(self, name: str) -> _Block | None:
+        with self._lock:
+            known = self._blocks.pop(_last(name), None)
+            self.bytes -= known.size if known else 0
+        return known
 
     # ------------------------------------------------------------------------------------------- records
 
@@ -260,7 +271,7 @@ class Staging:
     def forget(self, number: int) -> None:
         """Remove a record: it is published, or nobody wants it. It may come back after a crash.
 
-        What the disk does not remove is left for forget_again().
+        What the disk does not remove is left for clean().
         """
         with self._lock:
             self._records.discard(number)
@@ -276,10 +287,14 @@ class Staging:
             with self._lock:
                 self._unforgotten.discard(number)
 
-    def forget_again(self) -> None:
-        """Try again to remove records that the disk did not."""
+    def clean(self) -> None:
+        """Remove blocks that were dropped, and try again to remove records that the disk did not."""
         with self._lock:
+            dropped, self._dropped = self._dropped, []
             left = sorted(self._unforgotten)
+        for path in dropped:
+            with contextlib.suppress(OSError):
+                path.unlink()
         for number in left:
             self.forget(number)
 

@@ -297,7 +297,7 @@ class StagedSlices:
             log.error("staged data is lost", inode=self._inode_id, range=where, reason=str(error), record=entry.number)
             self._lost(error if isinstance(error, FilesystemError) else IOFailure(str(error)))
         if aside:
-            self._write_back.put_aside(entry.number)
+            await self._write_back.put_aside(entry.number)
         else:
             await self._write_back.forget(entry.number, entry.record, published=False)
 

@@ -2,9 +2,10 @@
 
 A block is staged if there is room, else it is stored at once: so a writer that is faster than the store for long gets
 as slow as the store, and what is staged stays bounded, in bytes and in slices. When the staging disk fails, blocks are
-stored at once as well, and it is tried again later.
+stored at once as well, and it is tried again later. No file is touched in the event loop.
 
-Shared across awaits: when staging is tried again; what is staged is the affair of staging.py and its lock.
+Shared across awaits: when staging is tried again, and whether something was dropped; what is staged is the affair of
+staging.py and its lock.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,6 +58,7 @@ class WriteBack:
         self._give_up_id = give_up_id
         self._threads = trio.CapacityLimiter(THREADS_MAX)
         self._failed_until: float | None = None
+        self._dropped = trio.Event()
         self.staged_bytes = self.uploaded = self.uploaded_bytes = self.published = self.failures = self.lost = 0
 
     @property
@@ -81,19 +83,28 @@ class WriteBack:
 
     async def put(self, name: str, block: bytearray, block_format: int, deadline: float) -> None:
         """Stage a block, or store it. Raises IOFailure after the deadline."""
-        size = len(block)
-        if self.is_staging and self._staging.reserve(size):
+        if self.is_staging:
             try:
-                await self._run(lambda: self._staging.put(name, self._calls.encode(name, block, block_format)))
+                is_staged = await self._run(partial(self._put, name, block, block_format))
             except StagingFailed as error:
                 self._failed(error)
             else:
-                self._works()
-                self.staged_bytes += size
-                return
-            finally:
-                self._staging.release(size)
+                if is_staged:
+                    self._works()
+                    self.staged_bytes += len(block)
+                    return
         await self._calls.put(name, block, block_format, deadline)
+
+    def _put(self, name: str, block: bytearray, block_format: int) -> bool:
+        """Stage a block if there is room."""
+        size = len(block)
+        if not self._staging.reserve(size):
+            return False
+        try:
+            self._staging.put(name, self._calls.encode(name, block, block_format))
+        finally:
+            self._staging.release(size)
+        return True
 
     def is_staged(self, name: str) -> bool:
         """Say whether a block is staged, and not stored yet."""
@@ -186,10 +197,12 @@ class WriteBack:
             self._give_up_id(one.slice.chunk_id)
 
     async def run(self) -> None:
-        """Try again to remove what the staging disk did not, until cancelled."""
+        """Remove what was dropped, and again what the staging disk did not remove, until cancelled."""
         while True:
-            await trio.sleep(PAUSE_S)
-            await self._run(self._staging.forget_again)
+            with trio.move_on_after(PAUSE_S):
+                await self._dropped.wait()
+            self._dropped = trio.Event()
+            await self._run(self._staging.clean)
 
     def drop(self, one: metaserver_pb2.Slice) -> None:
         """Forget a slice that has no record, and never will be published."""
@@ -201,12 +214,14 @@ class WriteBack:
         """Forget staged blocks of which there is no record, by (index, name); returns which were staged."""
         found = [(index, name) for index, name in names if self._staging.has(name)]
         for _, name in found:
-            self._staging.remove(name)
+            self._staging.drop(name)
+        if found:
+            self._dropped.set()
         return [index for index, _ in found]
 
-    def put_aside(self, number: int) -> None:
+    async def put_aside(self, number: int) -> None:
         """Keep a slice that cannot be published out of the way, for a person to look at."""
-        self._staging.put_aside(number)
+        await self._run(lambda: self._staging.put_aside(number))
 
     def names(self, one: metaserver_pb2.Slice) -> list[tuple[int, str]]:
         """Return (index, name) of the blocks of a slice."""

@@ -173,11 +173,11 @@ def test_a_record_that_the_disk_does_not_remove_is_removed_later(tmp_path, monke
     monkeypatch.setattr(type(folder.path), "unlink", fails)
     with structlog.testing.capture_logs() as logs:
         folder.forget(number)
-        folder.forget_again()
+        folder.clean()
     assert [one["record"] for one in logs] == [number]
     monkeypatch.undo()
     assert not folder.is_empty
-    folder.forget_again()
+    folder.clean()
     assert folder.is_empty
 
 

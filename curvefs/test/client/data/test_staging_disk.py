@@ -1,6 +1,8 @@
 """Write-back: a staging disk that fails, is gone or full, and how much may be staged."""
 
 import errno
+import os
+from pathlib import Path
 
 import pytest
 import trio
@@ -147,3 +149,59 @@ async def test_a_record_that_is_not_removed_is_removed_when_the_disk_works_again
         await trio.sleep(20)
         assert records(made) == []
         assert not made.data.holds_staged
+
+
+async def test_no_file_of_the_staging_disk_is_touched_in_the_event_loop(tmp_path, monkeypatch, autojump_clock):
+    """A disk that hangs must not stop what does not need it."""
+    in_thread, touched = [], []
+
+    def watched(owner, name):
+        real = getattr(owner, name)
+
+        def call(path, *arguments, **more):
+            if str(path).startswith(str(tmp_path)) and not in_thread:
+                touched.append(name)
+            return real(path, *arguments, **more)
+
+        monkeypatch.setattr(owner, name, call)
+
+    async with mount(tmp_path) as made:
+        run_sync = trio.to_thread.run_sync
+
+        async def as_in_a_thread(call, **more):
+            def marked():
+                in_thread.append(1)
+                try:
+                    return call()
+                finally:
+                    in_thread.pop()
+
+            return await run_sync(marked, **more)
+
+        monkeypatch.setattr(trio.to_thread, "run_sync", as_in_a_thread)
+        for owner, name in ((os, "statvfs"), (os, "open"), (Path, "unlink"), (Path, "rename"), (Path, "stat")):
+            watched(owner, name)
+        made.store.go_down()
+        kept, cut = made.open(2), made.open(3)
+        for file in (kept, cut):
+            await file.write(0, DATA)
+            await file.flush()
+        made.metadata.fail("append_slices", IOFailure("no answer"), applied=True)
+        made.store.come_up()
+        await published(made)
+        await cut.write(0, DATA)
+        await trio.sleep(0.5)
+        await cut.truncate(0)
+        await kept.append(b"a" * 10)
+        made.metadata.fail("append_slices", IOFailure("no answer"), applied=True)
+        before = len(made.metadata.publications)
+        await kept.flush()
+        while len(made.metadata.publications) == before:
+            await trio.sleep(0.001)
+        made.metadata.slices[2][-1].chunk_id += 10**6
+        made.metadata._published.clear()
+        made.metadata._leased.clear()
+        await trio.sleep(30)  # it is put aside
+        monkeypatch.undo()
+        assert [*made.staging.path.glob("*.damaged")]
+    assert touched == []
