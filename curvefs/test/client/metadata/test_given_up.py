@@ -6,9 +6,12 @@ import trio
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.metadata import given_up
 from curvefs.src.client.metadata.given_up import GivenUpIds
+from curvefs.src.client.metadata.slices import SliceCalls
 from curvefs.src.common.errors import InvalidArgument, IOFailure, SessionEnded
 from curvefs.src.common.ids import make_id
 from curvefs.src.metaserver.metastore.ids import GIVEN_UP_MAX
+
+from .lab import running
 
 pytestmark = pytest.mark.trio
 
@@ -43,6 +46,15 @@ async def test_ids_are_told_together_each_to_its_partition(groups, autojump_cloc
     groups.ids.add(make_id(0, 9))
     await trio.sleep(5)
     assert groups.told[2:] == [(0, [make_id(0, 9)])]
+
+
+async def test_the_data_path_gives_ids_up_through_the_lane(autojump_clock, nursery):
+    async with running({1: [0, 1]}) as lab:
+        nursery.start_soon(lab.metadata.given_up.run)
+        SliceCalls(lab.metadata).give_up_id(make_id(1, 7))
+        await trio.sleep(5)
+        given_up = [list(one.give_up_ids.chunk_ids) for _, _, one in lab.group().applied]
+        assert given_up == [[make_id(1, 7)]]
 
 
 async def test_no_operation_has_more_than_a_metaserver_takes(groups, autojump_clock):
