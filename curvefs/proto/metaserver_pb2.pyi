@@ -286,7 +286,7 @@ class ObjectLocation(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., block_format: _Optional[int] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("preconditions", "credential", "noop", "create", "unlink", "rmdir", "link", "rename", "set_attr", "append_slices", "set_xattr", "remove_xattr", "release_inode", "allocate_ids", "fallocate", "reserve", "give_back", "ask", "restore", "purge_trashed")
+    __slots__ = ("preconditions", "credential", "noop", "create", "unlink", "rmdir", "link", "rename", "set_attr", "append_slices", "set_xattr", "remove_xattr", "release_inode", "allocate_ids", "fallocate", "reserve", "give_back", "give_up_ids", "ask", "restore", "purge_trashed")
     PRECONDITIONS_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     NOOP_FIELD_NUMBER: _ClassVar[int]
@@ -304,6 +304,7 @@ class Operation(_message.Message):
     FALLOCATE_FIELD_NUMBER: _ClassVar[int]
     RESERVE_FIELD_NUMBER: _ClassVar[int]
     GIVE_BACK_FIELD_NUMBER: _ClassVar[int]
+    GIVE_UP_IDS_FIELD_NUMBER: _ClassVar[int]
     ASK_FIELD_NUMBER: _ClassVar[int]
     RESTORE_FIELD_NUMBER: _ClassVar[int]
     PURGE_TRASHED_FIELD_NUMBER: _ClassVar[int]
@@ -324,10 +325,11 @@ class Operation(_message.Message):
     fallocate: Fallocate
     reserve: Reserve
     give_back: GiveBack
+    give_up_ids: GiveUpIds
     ask: _common_pb2.QuotaNeed
     restore: Restore
     purge_trashed: PurgeTrashed
-    def __init__(self, preconditions: _Optional[_Iterable[_Union[Precondition, _Mapping]]] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., noop: _Optional[_Union[NoOperation, _Mapping]] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., rmdir: _Optional[_Union[Rmdir, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., rename: _Optional[_Union[Rename, _Mapping]] = ..., set_attr: _Optional[_Union[SetAttr, _Mapping]] = ..., append_slices: _Optional[_Union[AppendSlices, _Mapping]] = ..., set_xattr: _Optional[_Union[SetXattr, _Mapping]] = ..., remove_xattr: _Optional[_Union[RemoveXattr, _Mapping]] = ..., release_inode: _Optional[_Union[ReleaseInode, _Mapping]] = ..., allocate_ids: _Optional[_Union[AllocateIds, _Mapping]] = ..., fallocate: _Optional[_Union[Fallocate, _Mapping]] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., give_back: _Optional[_Union[GiveBack, _Mapping]] = ..., ask: _Optional[_Union[_common_pb2.QuotaNeed, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., purge_trashed: _Optional[_Union[PurgeTrashed, _Mapping]] = ...) -> None: ...
+    def __init__(self, preconditions: _Optional[_Iterable[_Union[Precondition, _Mapping]]] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., noop: _Optional[_Union[NoOperation, _Mapping]] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., rmdir: _Optional[_Union[Rmdir, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., rename: _Optional[_Union[Rename, _Mapping]] = ..., set_attr: _Optional[_Union[SetAttr, _Mapping]] = ..., append_slices: _Optional[_Union[AppendSlices, _Mapping]] = ..., set_xattr: _Optional[_Union[SetXattr, _Mapping]] = ..., remove_xattr: _Optional[_Union[RemoveXattr, _Mapping]] = ..., release_inode: _Optional[_Union[ReleaseInode, _Mapping]] = ..., allocate_ids: _Optional[_Union[AllocateIds, _Mapping]] = ..., fallocate: _Optional[_Union[Fallocate, _Mapping]] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., give_back: _Optional[_Union[GiveBack, _Mapping]] = ..., give_up_ids: _Optional[_Union[GiveUpIds, _Mapping]] = ..., ask: _Optional[_Union[_common_pb2.QuotaNeed, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., purge_trashed: _Optional[_Union[PurgeTrashed, _Mapping]] = ...) -> None: ...
 
 class Credential(_message.Message):
     __slots__ = ("uid", "gid")
@@ -530,6 +532,12 @@ class AllocateIds(_message.Message):
     partition_id: int
     kind: _common_pb2.IdKind
     def __init__(self, partition_id: _Optional[int] = ..., kind: _Optional[_Union[_common_pb2.IdKind, str]] = ...) -> None: ...
+
+class GiveUpIds(_message.Message):
+    __slots__ = ("chunk_ids",)
+    CHUNK_IDS_FIELD_NUMBER: _ClassVar[int]
+    chunk_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, chunk_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Fallocate(_message.Message):
     __slots__ = ("inode_id", "offset", "length", "punch_hole", "zero_range", "keep_size")

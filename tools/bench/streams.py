@@ -32,8 +32,8 @@ def write(path: Path, size: int) -> None:
             file.write(os.urandom(STEP))
 
 
-def read(path: Path, size: int) -> None:
-    """Read a file from its beginning to its end, out of the kernel's cache nothing."""
+def read(path: Path, _: int) -> None:
+    """Read a file from its beginning to its end, nothing of it from the kernel's cache."""
     with path.open("rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while file.read(STEP):

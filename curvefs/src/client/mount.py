@@ -296,6 +296,7 @@ async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) 
         await background.start(parts.router.run)
         await background.start(parts.data.run)
         background.start_soon(parts.metadata.reservations.run)
+        background.start_soon(parts.metadata.given_up.run)
         await _check_metadata(parts)
         if parts.staging is not None:
             await parts.data.adopt_staged()

@@ -57,6 +57,7 @@ class FakeSliceMetadata:
     room: int | None = None  # bytes that may still be reserved; None: nothing limits
     room_used: int = 0
     epoch: int = 0
+    given_up: set[int] = field(default_factory=set)
     _next_id: int = 1000
     _leased: set[int] = field(default_factory=set)
     _published: set[int] = field(default_factory=set)
@@ -129,6 +130,12 @@ class FakeSliceMetadata:
         self._leased.add(self._next_id)
         return self._next_id
 
+    def give_up_id(self, chunk_id: int) -> None:
+        assert chunk_id, "no id"
+        if chunk_id in self._leased - self._published:
+            self._published.add(chunk_id)
+            self.given_up.add(chunk_id)
+
     async def set_length(self, inode_id: int, length: int) -> pb.Inode:
         lost = await self._begin("set_length")
         inode = self._inode(inode_id)
@@ -163,6 +170,11 @@ class FakeSliceMetadata:
     def end_session(self) -> None:
         """Void every id that was taken and not published."""
         self._leased.clear()
+
+    @property
+    def open_ids(self) -> set[int]:
+        """Return ids that are taken, and neither published nor given up."""
+        return self._leased - self._published
 
     def count(self, method: str) -> int:
         """Return how often a method was called."""

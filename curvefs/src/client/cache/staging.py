@@ -1,14 +1,18 @@
 """What a write-back mount has taken and not published yet, durably, in one folder of its cache disk (rule 9).
 
     identity                            the mount's, as long as something here belongs to it
+    place                               the folder's own inode number: a copy of the folder has another one
     <chunk id>_<compaction>_<index>     a block, as in the read cache, but synced
     <number>.slice                      the record of a slice; numbers go up in the order of flushing
 
 A slice counts once its record is complete and synced, after all its blocks; whatever else lies here is of a flush that
 nobody was told of, and is removed at the beginning. A record that is damaged, or lacks a block, is put aside and
-reported, never published. Blocking calls; what the disk does is raised as StagingFailed.
+reported, never published; it is kept for some days. What is a copy of another folder is refused while it holds slices:
+two mounts would publish them, and end each other's sessions.
 
-Shared between threads: the table of blocks and the records that should be gone, under the lock.
+Blocking calls; what the disk does is raised as StagingFailed.
+
+Shared between threads: the table of blocks, the records and those that should be gone, under the lock.
 """
 
 import contextlib
@@ -17,6 +21,7 @@ import itertools
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,10 +42,16 @@ _HEADER = struct.Struct(">4sIII")
 _MAGIC, _FORMAT = b"CvSl", 1
 _SUFFIX = ".slice"
 _DAMAGED = ".damaged"
+ASIDE_KEPT_S = 7 * 24 * 3600.0
+SLICES_MAX = 32_768  # staged: some 1.7 KB of memory each, and work for whoever publishes them
 
 
 class StagingFailed(ObjectStoreError):
     """The staging disk did not do it: it is full, failing or gone."""
+
+
+class StagingFull(StagingFailed):
+    """As much is staged as may be; the disk is well."""
 
 
 class StagedBlockDamaged(ObjectStoreError):
@@ -56,23 +67,55 @@ class _Block:
 class Staging:
     """See the module. The folder that holds it is locked by the cache. Raises StagingFailed."""
 
-    def __init__(self, path: Path, *, size_max: int, free_space: float, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        size_max: int,
+        free_space: float,
+        random_bytes: Callable[[int], bytes],
+        time_s: Callable[[], float] = time.time,
+    ) -> None:
+        """time_s: as the disk's file system counts."""
         self.path = path
         self.bytes = 0
         self._reserved = 0
         self._size_max = size_max
         self._free_space = free_space
         self._random_bytes = random_bytes
+        self._time_s = time_s
         self._blocks: dict[str, _Block] = {}  # by the last part of the name
+        self._records: set[int] = set()
+        self._dropped: list[Path] = []  # blocks that are nobody's, for clean()
         self._unforgotten: set[int] = set()  # records that should be gone
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         with _translated():
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._place = path.stat()
-            self.identity, self.found_identity = self._identity()
+            self.identity, self.found_identity = self._settle()
 
     # ------------------------------------------------------------------------------------------ identity
+
+    def _settle(self) -> tuple[bytes, bool]:
+        """Return the identity, and whether something may be staged under it. Raises StagingFailed for a copy."""
+        here, place = str(self._place.st_ino), self.path / "place"
+        try:
+            said = place.read_text(encoding="ascii")
+        except (FileNotFoundError, ValueError):
+            said = ""
+        if said == here:
+            return self._identity()
+        if not said:
+            with contextlib.suppress(OSError):  # a full disk: what is staged is published all the same
+                self._write("place", here.encode())
+            return self._identity()
+        if any(self.path.glob(f"*{_SUFFIX}")):
+            told = f"{self.path} is a copy, and what is staged in it may be published by the mount of what was copied"
+            raise StagingFailed(f"{told}: remove the folder, or only {place} if there is no such mount any more")
+        identity = self.renew_identity()
+        self._write("place", here.encode())
+        return identity, False
 
     def _identity(self) -> tuple[bytes, bool]:
         """Return the identity, and whether something may be staged under it."""
@@ -92,7 +135,8 @@ class Staging:
     def forget_identity(self) -> None:
         """Nothing is staged any more, and the identity is over."""
         with _translated():
-            (self.path / "identity").unlink(missing_ok=True)
+            for name in ("identity", "place"):
+                (self.path / name).unlink(missing_ok=True)
 
     # -------------------------------------------------------------------------------------------- blocks
 
@@ -106,7 +150,11 @@ class Staging:
             wanted = self._reserved + size
             free = said.f_bavail * said.f_frsize - wanted
             # Half of what the read cache leaves free is for what must not be refused.
-            if self.bytes + wanted > self._size_max or free < said.f_blocks * said.f_frsize * self._free_space / 2:
+            if (
+                len(self._records) >= SLICES_MAX
+                or self.bytes + wanted > self._size_max
+                or free < said.f_blocks * said.f_frsize * self._free_space / 2
+            ):
                 return False
             self._reserved = wanted
         return True
@@ -115,6 +163,11 @@ class Staging:
         """Give back what was reserved: it is staged by now, or was not."""
         with self._lock:
             self._reserved -= size
+
+    @property
+    def slices(self) -> int:
+        """Return the number of slices staged."""
+        return len(self._records)
 
     @property
     def blocks(self) -> int:
@@ -164,19 +217,33 @@ class Staging:
 
     def remove(self, name: str, move: Callable[[str, Path, int], bool] = lambda *_: False) -> None:
         """Forget a block. move: may take its file over."""
-        with self._lock:
-            known = self._blocks.pop(_last(name), None)
-            self.bytes -= known.size if known else 0
+        known = self._forget_block(name)
         path = self.path / _last(name)
         if known and not move(name, path, known.size + block_files.HEADER_SIZE):
             with contextlib.suppress(OSError):
                 path.unlink()
 
+    def drop(self, name: str) -> None:
+        """Forget a block that will not be staged again, without touching the disk: clean() removes it."""
+        if self._forget_block(name):
+            with self._lock:
+                self._dropped.append(self.path / _last(name))
+
+    def _forget_block(self, name: str) -> _Block | None:
+        with self._lock:
+            known = self._blocks.pop(_last(name), None)
+            self.bytes -= known.size if known else 0
+        return known
+
     # ------------------------------------------------------------------------------------------- records
 
     def commit(self, slices: list[pb.StagedSlice]) -> list[int]:
         """Make slices count whose blocks are staged; returns the numbers of their records."""
-        numbers = [next(self._numbers) for _ in slices]
+        with self._lock:
+            if len(self._records) + len(slices) > SLICES_MAX:
+                raise StagingFull(f"staging: {SLICES_MAX} slices are staged")
+            numbers = [next(self._numbers) for _ in slices]
+            self._records.update(numbers)
         try:
             with _translated():
                 for number, one in zip(numbers, slices, strict=True):
@@ -204,8 +271,10 @@ class Staging:
     def forget(self, number: int) -> None:
         """Remove a record: it is published, or nobody wants it. It may come back after a crash.
 
-        What the disk does not remove is left for forget_again().
+        What the disk does not remove is left for clean().
         """
+        with self._lock:
+            self._records.discard(number)
         try:
             (self.path / _record(number)).unlink(missing_ok=True)
         except OSError as error:
@@ -218,15 +287,21 @@ class Staging:
             with self._lock:
                 self._unforgotten.discard(number)
 
-    def forget_again(self) -> None:
-        """Try again to remove records that the disk did not."""
+    def clean(self) -> None:
+        """Remove blocks that were dropped, and try again to remove records that the disk did not."""
         with self._lock:
+            dropped, self._dropped = self._dropped, []
             left = sorted(self._unforgotten)
+        for path in dropped:
+            with contextlib.suppress(OSError):
+                path.unlink()
         for number in left:
             self.forget(number)
 
     def put_aside(self, number: int) -> None:
         """Keep a record that cannot be published, out of the way."""
+        with self._lock:
+            self._records.discard(number)
         with contextlib.suppress(OSError):
             path = self.path / _record(number)
             path.rename(path.with_suffix(_DAMAGED))
@@ -234,11 +309,12 @@ class Staging:
     def look(self, names_of: Callable[[pb.StagedSlice], list[tuple[int, str]]]) -> list[tuple[int, pb.StagedSlice]]:
         """Return what is staged, in order; names_of gives (index, name) of a slice's blocks.
 
-        Only at the beginning. What belongs to no slice is removed.
+        Only at the beginning. What belongs to no slice is removed, and what was put aside long ago.
         """
         found: list[tuple[int, pb.StagedSlice]] = []
-        wanted = {"identity"}
+        wanted = {"identity", "place"}
         with _translated():
+            self._remove_aside()
             for path in sorted(self.path.glob(f"*{_SUFFIX}")):
                 number = int(path.stem, 16)
                 self._numbers = itertools.count(number + 1)
@@ -252,6 +328,7 @@ class Staging:
                     self.put_aside(number)
                 else:
                     found.append((number, one))
+                    self._records.add(number)
                     wanted |= {path.name, *(_last(name) for _, name in names_of(one))}
             aside = [*self.path.glob(f"*{_DAMAGED}")]
             for path in self.path.iterdir():
@@ -259,6 +336,13 @@ class Staging:
                 if path.name not in wanted and path.suffix != _DAMAGED and not aside:
                     path.unlink()
         return found
+
+    def _remove_aside(self) -> None:
+        """Remove records that were put aside so long ago that nobody will look at them; their blocks go with them."""
+        for path in self.path.glob(f"*{_DAMAGED}"):
+            if path.stat().st_ctime + ASIDE_KEPT_S < self._time_s():
+                log.warning("a staged slice that was put aside is removed", record=str(path))
+                path.unlink()
 
     def _take(self, one: pb.StagedSlice, names: dict[int, str]) -> None:
         for block in one.blocks:

@@ -12,6 +12,7 @@ What is written waits in memory, is stored in blocks, then published; what is re
     write_back.py   staging on the cache disk instead of storing
     staged.py       slices of a file that are staged, not published yet
     warm_up.py      filling the disk cache
+    outcomes.py     whether a publication was done whose answer never came
     publishing.py   storing dirty runs and publishing them in order
     reading.py      reads of one file: published slices, dirty runs over them
     file_data.py    one open file: write, flush, truncate; its readers

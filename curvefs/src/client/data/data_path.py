@@ -98,6 +98,7 @@ class DataPath:
         staging: Staging | None = None,
     ) -> None:
         """disk: the cache below; staging: with write-back, on one of its folders."""
+        self._clock = clock or SystemClock()
         self._files: dict[int, _Open] = {}
         self._nursery: trio.Nursery | None = None
         self._memory_limit = config.memory_budget
@@ -122,14 +123,22 @@ class DataPath:
         self._cache = ReadCache(self._budget, calls, disk.drop if disk else lambda _: None)
         self._write_back: WriteBack | None = None
         if disk is not None and staging is not None:
-            self._write_back = WriteBack(staging, disk, calls, geometry, accepts=config.write_back)
+            now_s = self._clock.boottime_s
+            self._write_back = WriteBack(
+                staging,
+                disk,
+                calls,
+                geometry,
+                accepts=config.write_back,
+                now_s=now_s,
+                give_up_id=metadata.give_up_id,
+            )
             registry.register(WriteBackCollector(self._write_back))
         self.warm_up: WarmUp | None = None
         if disk is not None:
             self.warm_up = WarmUp(metadata, geometry, disk, calls, self._budget, timeout_s=config.store_timeout_s)
         self._drains = trio.CapacityLimiter(BACKGROUND_FILES_MAX)
         self._publications = trio.CapacityLimiter(BACKGROUND_FILES_MAX)
-        self._clock = clock or SystemClock()
         self.drop_inode: Callable[[int], Awaitable[None]] | None = None
         self._services = Services(
             geometry=geometry,

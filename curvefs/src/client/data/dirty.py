@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
+from .outcomes import Before
+
 RUN_OVERHEAD = 1024  # bytes of memory for the run itself
 _BLOCK_OVERHEAD = 128
 
@@ -36,6 +38,7 @@ class Run:
     sealed: bool = False
     chunk_id: int = 0
     stored: set[int] = field(default_factory=set)  # blocks
+    before: Before | None = None  # its publication was tried
 
     @property
     def end(self) -> int:
@@ -70,18 +73,6 @@ class Run:
             taken = min(last - at, self.block_size - within)
             yield at, memoryview(self.blocks[index])[within : within + taken]
             at += taken
-
-    def trim(self, end: int) -> None:
-        """Give up unfrozen bytes at and past a file offset."""
-        keep = max(self.frozen, min(self.length, end - self.start), 0)
-        if keep < self.length:
-            full, within = divmod(keep, self.block_size)
-            del self.blocks[full + (within > 0) :]
-            if within:
-                del self.blocks[full][within:]
-            self.length = keep
-            empty = sys.getsizeof(bytearray())
-            self.memory = RUN_OVERHEAD + sum(sys.getsizeof(block) - empty + _BLOCK_OVERHEAD for block in self.blocks)
 
     def full_blocks(self) -> range:
         """Return the indices of blocks that are complete."""
@@ -132,26 +123,19 @@ class DirtyRuns:
         self.memory += last.put(last.end, data)
         return last
 
+    def place_appends(self, end: int) -> None:
+        """Assume anew where appends will lie: ``end`` is the end of all that comes before the runs."""
+        for run in self.runs:
+            if run.at_end:
+                run.start = end
+            end = max(end, run.end)
+
     def remove(self, runs: list[Run]) -> int:
         """Forget runs that are still here; returns the memory they held."""
         gone = {run.number for run in runs}
         before = self.memory
         self.memory -= sum(run.memory for run in self.runs if run.number in gone)
         self.runs = [run for run in self.runs if run.number not in gone]
-        return before - self.memory
-
-    def trim(self, end: int) -> int:
-        """Give up what lies at and past a file offset; returns the memory given up.
-
-        A run that begins before keeps what is frozen: it is published, and cut with the file. One that begins there or
-        later goes as a whole, its stored blocks stay unpublished. An append must: where it would lie depends on the
-        bytes before it that are given up here.
-        """
-        before = self.memory
-        self.runs = [run for run in self.runs if run.start < end]
-        for run in self.runs:
-            run.trim(end)
-        self.memory = sum(run.memory for run in self.runs)
         return before - self.memory
 
     def end(self) -> int:

@@ -76,7 +76,7 @@ class FileData:
             calls=services.calls,
             budget=services.budget,
             mtime_ns=lambda: self.mtime_ns,
-            shifted=services.shifted,
+            shifted=self._shifted,
             trim=self._trim_growth,
             staged=self._staged,
             write_back=services.write_back,
@@ -105,7 +105,7 @@ class FileData:
             metadata=services.metadata,
             write_back=services.write_back,
             lost=self._latch,
-            shifted=services.shifted,
+            shifted=self._shifted,
             trim=self._trim_growth,
         )
 
@@ -158,6 +158,13 @@ class FileData:
 
     def _latch(self, error: CurveFSError) -> None:
         self._publisher.latch(error)
+
+    def _shifted(self, inode_id: int) -> None:
+        """An append lies elsewhere than assumed, and so will those behind it."""
+        if self._staged is not None:
+            self._staged.place_appends()
+        self._runs.place_appends(max(self._lists.length, self._staged.end if self._staged is not None else 0))
+        self._services.shifted(inode_id)
 
     def revalidate(self, inode: pb.Inode) -> None:
         """Take fresh attributes: if somebody else changed the file, its slice lists are read again."""
@@ -225,19 +232,20 @@ class FileData:
         self.mtime_ns = max(self.mtime_ns, record.mtime_ns)
 
     async def truncate(self, length: int) -> pb.Inode:
-        """Set the length. What was written past it and not handed to an upload is dropped unstored."""
+        """Set the length. What was written past it after everything before it is dropped, when the length is set."""
         if length > LENGTH_MAX:
             raise FileTooLarge
         async with self._publisher.lock:
-            before = self._runs.runs
-            self._budget.give_dirty(self._runs.trim(length))
-            self._publisher.drop_staged([run for run in before if run.start >= length])
-            self._trim_growth()
-            if self._runs:
-                await self._publisher.drain_locked(self._runs.last_number, self._deadline())
+            upto = max((run.number for run in self._runs.runs if run.start < length), default=0)
+            past = [run for run in self._runs.runs if run.number > upto]
+            for run in past:
+                run.sealed = True  # what is written from now on comes after the cut
+            await self._publisher.drain_locked(upto, self._deadline())
             await self.publish_staged()
             inode = await self._set_length(length)
             self._lists.revalidate(inode)
+            self._drop(past)
+            self._trim_growth()
             self.mtime_ns = inode.mtime_ns
             return inode
 
@@ -252,12 +260,15 @@ class FileData:
 
     def discard(self) -> None:
         """Drop what is not published: nobody can reach the file any more."""
-        gone = self._runs.runs
-        self._budget.give_dirty(self._runs.remove(gone))
-        self._publisher.drop_staged(gone)
+        self._drop(self._runs.runs)
         self._growth.trim(0)
         if self._staged:
             self._services.start(self._staged.discard)
+
+    def _drop(self, gone: list[Run]) -> None:
+        """Forget runs that nobody will publish."""
+        self._budget.give_dirty(self._runs.remove(gone))
+        self._publisher.drop_staged(gone)
 
     async def _admit(self, end: int, room: int) -> None:
         """Take room in the quotas and in memory for a write. Raises QuotaExceeded, NoSpace, IOFailure."""

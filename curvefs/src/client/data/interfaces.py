@@ -38,6 +38,10 @@ class SliceMetadata(Protocol):
         """Return a chunk id that nobody used, of the inode's partition."""
         ...
 
+    def give_up_id(self, chunk_id: int) -> None:
+        """Nothing will be published under an id that was taken."""
+        ...
+
     async def set_length(self, inode_id: int, length: int) -> pb.Inode:
         """Set the length: cut, or leave a hole."""
         ...

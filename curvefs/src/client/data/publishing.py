@@ -2,7 +2,8 @@
 
 A run is published only when all its blocks are in the object store, and only together with or after every older run.
 What fails for now keeps its bytes and is tried again; what fails for good loses them, and says so once per handle.
-When the session ended in between, the chunk ids are void: the bytes are stored again under new ones.
+When the session ended in between, the chunk ids are void: the bytes are stored again under new ones. An append that may
+have been done before is not done again: when the file does not tell, it counts as lost.
 
 With write-back a batch is staged on the cache disk instead and belongs to staged.py from then on; only when the disk
 does not take it, it is stored and published here, behind what is staged of the file.
@@ -35,6 +36,7 @@ from .budget import MemoryBudget
 from .dirty import DirtyRuns, Run
 from .growth import Growth
 from .interfaces import SliceMetadata
+from .outcomes import Outcome, find, trying
 from .slice_lists import SliceLists
 from .staged import StagedSlices
 from .store_calls import StoreCalls
@@ -44,13 +46,12 @@ log = structlog.get_logger()
 
 RUNS_PER_PUBLICATION = 256
 NEW_SESSIONS_MAX = 3
-CHUNKS_PER_SEARCH = 16
 
 Shifted = Callable[[int], None]
 
 
 class Publisher:
-    """Of one file. ``mtime_ns``: asked for at each publication. ``shifted``: an append lies elsewhere than assumed.
+    """Of one file. ``mtime_ns``: asked for at each publication. ``shifted``: an append lay elsewhere than assumed.
 
     ``trim``: give up what is reserved of quotas and not needed any more.
     """
@@ -130,14 +131,12 @@ class Publisher:
                 await self._store(batch, deadline)
                 if self._write_back is None or not await self._stage(batch, self._write_back, deadline):
                     await self._publish(batch)
-            except (SessionEnded, IdRefused):
-                if batch[0].at_end and await self._was_published(batch[0]):
-                    await self._take_as_published(batch)
+            except (SessionEnded, IdRefused) as error:
+                if isinstance(error, SessionEnded) and self._write_back is not None:
+                    continue  # the ids are the identity's, which goes on
+                if batch[0].at_end and await self._was_decided(batch):
                     return
-                self.drop_staged(batch)
-                for run in batch:
-                    run.chunk_id = 0
-                    run.stored.clear()
+                self._renounce_ids(batch)
             except AlreadyDone:
                 await self._take_as_published(batch)
                 return
@@ -172,17 +171,21 @@ class Publisher:
             done = self._uploading[run.number, index] = trio.Event()
             run.frozen = max(run.frozen, min(run.length, (index + 1) * self._geometry.block_size))
             try:
-                chunk_id = await self._chunk_id(run)
-                name = block_name(self._geometry.uuid, chunk_id, 0, index)
-                put = self._calls.put if self._direct or self._write_back is None else self._write_back.put
-                await put(name, run.blocks[index], self._geometry.block_format, deadline)
-                if run.chunk_id == chunk_id:  # else the session ended meanwhile
-                    run.stored.add(index)
-                if self._write_back is not None and (run.chunk_id != chunk_id or run not in self._dirty.runs):
-                    self._write_back.drop_blocks_named([(index, name)])
+                await self._upload(run, index, await self._chunk_id(run), deadline)
             finally:
                 del self._uploading[run.number, index]
                 done.set()
+
+    async def _upload(self, run: Run, index: int, chunk_id: int, deadline: float) -> None:
+        name = block_name(self._geometry.uuid, chunk_id, 0, index)
+        put = self._calls.put if self._direct or self._write_back is None else self._write_back.put
+        try:
+            await put(name, run.blocks[index], self._geometry.block_format, deadline)
+            if run.chunk_id == chunk_id:  # else the session ended meanwhile
+                run.stored.add(index)
+        finally:
+            if self._write_back is not None and (run.chunk_id != chunk_id or run not in self._dirty.runs):
+                self._write_back.drop(self._slice(run, chunk_id))
 
     async def _chunk_id(self, run: Run) -> int:
         """Return the run's id; the first upload of a block takes it, the others of the run wait for that."""
@@ -249,7 +252,7 @@ class Publisher:
         try:
             while True:
                 await self._store(batch, deadline)
-                staged = {run.number: write_back.drop_blocks(self._slice(run)) for run in batch}
+                staged = {run.number: write_back.drop_blocks(write_back.names(self._slice(run))) for run in batch}
                 if not any(staged.values()):
                     return
                 for run in batch:
@@ -261,7 +264,7 @@ class Publisher:
         """Drop what is staged of runs that were taken away: no record will name it."""
         if self._write_back is not None:
             for run in gone:
-                self._write_back.drop_blocks(self._slice(run))
+                self._write_back.drop(self._slice(run))
 
     # ------------------------------------------------------------------------------------------ publish
 
@@ -271,49 +274,60 @@ class Publisher:
         at_end = batch[0].at_end
         length = batch[0].length if at_end else max(run.end for run in batch)
         brought = self._growth.brought(self._longer_by(batch))
-        inode, offset = await self._metadata.append_slices(
-            self._inode_id, slices, length, self._mtime_ns(), at_end=at_end, reserved=brought
-        )
+        with trying(batch, self._lists):
+            inode, offset = await self._metadata.append_slices(
+                self._inode_id, slices, length, self._mtime_ns(), at_end=at_end, reserved=brought
+            )
         self._growth.used(brought)
         self._growth.quotas = tuple(inode.quotas)
         if not at_end:
             self._lists.published(inode, slices, self._geometry.chunk_size)
+            self._forget(batch)
         else:
-            self._lists.drop()
-            self._lists.revalidate(inode)
-            if offset != batch[0].start:
-                self._shifted(self._inode_id)
+            self._appended(batch, inode, shifted=offset != batch[0].start)
+
+    def _appended(self, batch: list[Run], inode: pb.Inode, *, shifted: bool) -> None:
+        """Take runs out whose place the metadata knows."""
+        self._lists.drop()
+        self._lists.revalidate(inode)
         self._forget(batch)
+        if shifted:
+            self._shifted(self._inode_id)
 
     async def _take_as_published(self, batch: list[Run]) -> None:
         """The batch was published, by a call whose answer never came."""
         self._growth.used(self._growth.brought(self._longer_by(batch)))
         inode, _ = await self._metadata.read_slices(self._inode_id, 0, 1)
-        self._lists.drop()
-        self._lists.revalidate(inode)
-        if batch[0].at_end:
-            self._shifted(self._inode_id)
-        self._forget(batch)
+        self._appended(batch, inode, shifted=batch[0].at_end)
 
     def _longer_by(self, batch: list[Run]) -> int:
         """Return by how much a publication makes the file longer, as far as is known here."""
         return batch[0].length if batch[0].at_end else max(run.end for run in batch) - self._lists.length
 
-    async def _was_published(self, run: Run) -> bool:
-        """Look for an append whose outcome is unknown, so that it is not appended twice."""
-        chunk = min(run.start, self._lists.length) // self._geometry.chunk_size
-        while True:
-            inode, slices = await self._metadata.read_slices(self._inode_id, chunk, CHUNKS_PER_SEARCH)
-            if any(one.chunk_id == run.chunk_id for one in slices):
-                return True
-            chunk += CHUNKS_PER_SEARCH
-            if chunk * self._geometry.chunk_size >= inode.length:
-                return False
+    async def _was_decided(self, batch: list[Run]) -> bool:
+        """See to it that an append whose ids are void is not done twice; False: it was not done."""
+        run = batch[0]
+        one = self._slice(run)
+        outcome = await find(self._metadata, self._geometry, self._inode_id, one, run.before, at_end=True)
+        if outcome is Outcome.DONE:
+            await self._take_as_published(batch)
+        elif outcome is Outcome.UNKNOWN:
+            self._lose(batch, IOFailure("it was appended or not, and cannot be found any more"))
+        return outcome is not Outcome.NOT_DONE
 
-    def _slice(self, run: Run) -> pb.Slice:
+    def _renounce_ids(self, batch: list[Run]) -> None:
+        """Have runs stored again, under other ids."""
+        self.drop_staged(batch)
+        for run in batch:
+            run.chunk_id = 0
+            run.before = None
+            run.stored.clear()
+
+    def _slice(self, run: Run, chunk_id: int = 0) -> pb.Slice:
+        """Return what is published of a run; chunk_id: an id that it had."""
         chunk_index, offset = (0, 0) if run.at_end else divmod(run.start, self._geometry.chunk_size)
         return pb.Slice(
-            chunk_id=run.chunk_id,
+            chunk_id=chunk_id or run.chunk_id,
             chunk_index=chunk_index,
             offset=offset,
             length=run.length,

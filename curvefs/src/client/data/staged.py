@@ -34,6 +34,7 @@ from ...slices.geometry import Geometry
 from ..cache.staging import StagedBlockDamaged
 from .growth import Growth
 from .interfaces import SliceMetadata
+from .outcomes import TRIED_BY_ANOTHER_MOUNT, Before, Outcome, find, trying
 from .slice_lists import SliceLists
 from .write_back import WriteBack
 
@@ -49,6 +50,7 @@ class _Entry:
     record: staging_pb2.StagedSlice
     start: int  # in the file, as far as is known
     pieces: list[pb.Slice]  # as they are read
+    before: Before | None  # its publication was tried
 
     @property
     def end(self) -> int:
@@ -106,12 +108,22 @@ class StagedSlices:
         return [piece for one in self._entries for piece in one.pieces if piece.chunk_index == chunk_index]
 
     def add(self, number: int, record: staging_pb2.StagedSlice, start: int | None) -> None:
-        """Take a slice whose record is durable. start: where an append is assumed to lie; None: at the end."""
+        """Take a slice whose record is durable. start: where it lies, or is assumed to; None: another mount left it."""
+        before = None if start is not None else TRIED_BY_ANOTHER_MOUNT
         if not record.at_end:
             start = record.slice.chunk_index * self._geometry.chunk_size + record.slice.offset
         elif start is None:
             start = max(self._lists.length, self.end)
-        self._entries.append(_Entry(number, record, start, self._placed(record.slice, start)))
+        self._entries.append(_Entry(number, record, start, self._placed(record.slice, start), before))
+
+    def place_appends(self) -> None:
+        """Assume anew where slices for the end of the file will lie: one before them lies elsewhere than assumed."""
+        end = self._lists.length
+        for one in self._entries:
+            if one.record.at_end:
+                one.start = end
+                one.pieces = self._placed(one.record.slice, end)
+            end = max(end, one.end)
 
     def _placed(self, one: pb.Slice, start: int) -> list[pb.Slice]:
         pieces = []
@@ -189,14 +201,15 @@ class StagedSlices:
         length = max(entry.record.length for entry in batch)
         brought = self._growth.brought(self._longer_by(batch))
         try:
-            inode, offset = await self._metadata.append_slices(
-                self._inode_id,
-                [entry.record.slice for entry in batch],
-                length,
-                max(entry.record.mtime_ns for entry in batch),
-                at_end=first.at_end,
-                reserved=brought,
-            )
+            with trying(batch, self._lists):
+                inode, offset = await self._metadata.append_slices(
+                    self._inode_id,
+                    [entry.record.slice for entry in batch],
+                    length,
+                    max(entry.record.mtime_ns for entry in batch),
+                    at_end=first.at_end,
+                    reserved=brought,
+                )
         except AlreadyDone:
             await self._take_as_published(batch)
             return
@@ -209,13 +222,19 @@ class StagedSlices:
         self._growth.used(brought)
         self._growth.quotas = tuple(inode.quotas)
         if first.at_end:
-            self._lists.drop()
-            self._lists.revalidate(inode)
-            if offset != batch[0].start:
-                self._shifted(self._inode_id)
-        else:
-            slices = [entry.record.slice for entry in batch]
-            self._lists.published(inode, slices, self._geometry.chunk_size)
+            await self._appended(batch, inode, shifted=offset != batch[0].start)
+            return
+        slices = [entry.record.slice for entry in batch]
+        self._lists.published(inode, slices, self._geometry.chunk_size)
+        await self._finish(batch, published=True)
+
+    async def _appended(self, batch: list[_Entry], inode: pb.Inode, *, shifted: bool) -> None:
+        """Take slices out whose place the metadata knows."""
+        self._lists.drop()
+        self._lists.revalidate(inode)
+        self._entries = [entry for entry in self._entries if entry not in batch]
+        if shifted:
+            self._shifted(self._inode_id)
         await self._finish(batch, published=True)
 
     def _longer_by(self, batch: list[_Entry]) -> int:
@@ -227,41 +246,35 @@ class StagedSlices:
         try:
             await self._append([entry])
         except IdRefused as error:
-            log.warning("a staged slice is staged again: its id is void", inode=self._inode_id, reason=str(error))
-            if await self._is_published(entry):
+            one, at_end = entry.record.slice, entry.record.at_end
+            outcome = await find(self._metadata, self._geometry, self._inode_id, one, entry.before, at_end=at_end)
+            if outcome is Outcome.DONE:
                 await self._take_as_published([entry])
-                return
-            chunk_id = await self._metadata.take_chunk_id(self._inode_id)
-            try:
-                await self._write_back.rename(entry.number, entry.record, chunk_id)
-            except (ObjectNotFound, CorruptData, StagedBlockDamaged) as missing:
-                await self._lose(entry, missing, aside=True)
-                return
-            except ObjectStoreError as failed:
-                raise IOFailure(str(failed)) from failed
-            entry.pieces = self._placed(entry.record.slice, entry.start)
-            await self._write_back.upload(entry.record, deadline)
-            await self._append([entry])
+            elif outcome is Outcome.UNKNOWN and at_end:
+                await self._lose(entry, IOFailure("it was appended or not, and cannot be found any more"), aside=True)
+            else:
+                log.warning("a staged slice is staged again: its id is void", inode=self._inode_id, reason=str(error))
+                await self._append_anew(entry, deadline)
 
-    async def _is_published(self, entry: _Entry) -> bool:
-        """Look whether a slice is in the file already."""
-        chunk = 0 if entry.record.at_end else entry.record.slice.chunk_index
-        while True:
-            inode, slices = await self._metadata.read_slices(self._inode_id, chunk, 16)
-            if any(one.chunk_id == entry.record.slice.chunk_id for one in slices):
-                return True
-            chunk += 16
-            if not entry.record.at_end or chunk * self._geometry.chunk_size >= inode.length:
-                return False
+    async def _append_anew(self, entry: _Entry, deadline: float) -> None:
+        """Publish a slice under another id."""
+        chunk_id = await self._metadata.take_chunk_id(self._inode_id)
+        try:
+            await self._write_back.rename(entry.number, entry.record, chunk_id)
+        except (ObjectNotFound, CorruptData, StagedBlockDamaged) as missing:
+            await self._lose(entry, missing, aside=True)
+            return
+        except ObjectStoreError as failed:
+            raise IOFailure(str(failed)) from failed
+        entry.pieces = self._placed(entry.record.slice, entry.start)
+        entry.before = None
+        await self._write_back.upload(entry.record, deadline)
+        await self._append([entry])
 
     async def _take_as_published(self, batch: list[_Entry]) -> None:
         inode, _ = await self._metadata.read_slices(self._inode_id, 0, 1)
         self._growth.used(self._growth.brought(self._longer_by(batch)))
-        self._lists.drop()
-        self._lists.revalidate(inode)
-        if batch[0].record.at_end:
-            self._shifted(self._inode_id)
-        await self._finish(batch, published=True)
+        await self._appended(batch, inode, shifted=batch[0].record.at_end)
 
     # ----------------------------------------------------------------------------------------- outcomes
 
@@ -284,7 +297,7 @@ class StagedSlices:
             log.error("staged data is lost", inode=self._inode_id, range=where, reason=str(error), record=entry.number)
             self._lost(error if isinstance(error, FilesystemError) else IOFailure(str(error)))
         if aside:
-            self._write_back.put_aside(entry.number)
+            await self._write_back.put_aside(entry.number)
         else:
             await self._write_back.forget(entry.number, entry.record, published=False)
 

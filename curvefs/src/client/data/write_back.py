@@ -1,10 +1,11 @@
 """Write-back of a mount (rule 9): what is flushed is durable on the cache disk, and goes to the store afterwards.
 
 A block is staged if there is room, else it is stored at once: so a writer that is faster than the store for long gets
-as slow as the store, and what is staged stays bounded. When the staging disk fails, blocks are stored at once as well,
-and it is tried again later.
+as slow as the store, and what is staged stays bounded, in bytes and in slices. When the staging disk fails, blocks are
+stored at once as well, and it is tried again later. No file is touched in the event loop.
 
-Shared across awaits: when staging is tried again; what is staged is the affair of staging.py and its lock.
+Shared across awaits: when staging is tried again, and whether something was dropped; what is staged is the affair of
+staging.py and its lock.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from ....proto import metaserver_pb2, staging_pb2
 from ...slices.geometry import Geometry
 from ...slices.names import block_name
 from ..cache.disk_cache import DiskCache
-from ..cache.staging import Staging, StagingFailed
+from ..cache.staging import SLICES_MAX, Staging, StagingFailed, StagingFull
 from .store_calls import StoreCalls
 
 log = structlog.get_logger()
@@ -34,32 +35,46 @@ class WriteBack:
     """See the module."""
 
     def __init__(
-        self, staging: Staging, cache: DiskCache, calls: StoreCalls, geometry: Geometry, *, accepts: bool = True
+        self,
+        staging: Staging,
+        cache: DiskCache,
+        calls: StoreCalls,
+        geometry: Geometry,
+        *,
+        accepts: bool,
+        now_s: Callable[[], float],
+        give_up_id: Callable[[int], None],
     ) -> None:
-        """accepts: else only what is staged already is published."""
+        """accepts: else only what is staged already is published. now_s: may be called from other threads.
+
+        give_up_id: of chunk ids that nothing will be published under; the identity would keep them.
+        """
         self._accepts = accepts
         self._staging = staging
         self._cache = cache
         self._calls = calls
         self._geometry = geometry
+        self._now_s = now_s
+        self._give_up_id = give_up_id
         self._threads = trio.CapacityLimiter(THREADS_MAX)
         self._failed_until: float | None = None
+        self._dropped = trio.Event()
         self.staged_bytes = self.uploaded = self.uploaded_bytes = self.published = self.failures = self.lost = 0
 
     @property
     def is_staging(self) -> bool:
-        """Say whether the staging disk is used at present."""
-        return self._accepts and (self._failed_until is None or trio.current_time() >= self._failed_until)
-
-    @property
-    def in_use(self) -> bool:
-        """Say the same, without asking for the time."""
-        return self._failed_until is None
+        """Say whether what is written is staged at present."""
+        return self._accepts and (self._failed_until is None or self._now_s() >= self._failed_until)
 
     @property
     def bytes_waiting(self) -> int:
         """Return the bytes that are staged now."""
         return self._staging.bytes
+
+    @property
+    def slices_waiting(self) -> int:
+        """Return the number of slices that are staged now."""
+        return self._staging.slices
 
     @property
     def blocks_waiting(self) -> int:
@@ -68,19 +83,28 @@ class WriteBack:
 
     async def put(self, name: str, block: bytearray, block_format: int, deadline: float) -> None:
         """Stage a block, or store it. Raises IOFailure after the deadline."""
-        size = len(block)
-        if self.is_staging and self._staging.reserve(size):
+        if self.is_staging:
             try:
-                await self._run(lambda: self._staging.put(name, self._calls.encode(name, block, block_format)))
+                is_staged = await self._run(partial(self._put, name, block, block_format))
             except StagingFailed as error:
                 self._failed(error)
             else:
-                self._works()
-                self.staged_bytes += size
-                return
-            finally:
-                self._staging.release(size)
+                if is_staged:
+                    self._works()
+                    self.staged_bytes += len(block)
+                    return
         await self._calls.put(name, block, block_format, deadline)
+
+    def _put(self, name: str, block: bytearray, block_format: int) -> bool:
+        """Stage a block if there is room."""
+        size = len(block)
+        if not self._staging.reserve(size):
+            return False
+        try:
+            self._staging.put(name, self._calls.encode(name, block, block_format))
+        finally:
+            self._staging.release(size)
+        return True
 
     def is_staged(self, name: str) -> bool:
         """Say whether a block is staged, and not stored yet."""
@@ -99,6 +123,8 @@ class WriteBack:
             )
         try:
             numbers = await self._run(lambda: self._staging.commit(slices))
+        except StagingFull:
+            raise
         except StagingFailed as error:
             self._failed(error)
             raise
@@ -144,11 +170,11 @@ class WriteBack:
                 again.blocks.append(block)
             certain = await self._run(lambda: self._staging.replace(number, again))
         except BaseException:
-            self.drop_blocks(again.slice)
+            self.drop(again.slice)
             raise
         one.CopyFrom(again)
         if certain:  # else the disk may come back with the record before
-            self.drop_blocks_named(before)
+            self.drop_blocks(before)
 
     def _copy(self, one: metaserver_pb2.Slice, index: int, old: str, new: str) -> None:
         """Stage a block under another name; an encrypted one is bound to its name."""
@@ -156,7 +182,7 @@ class WriteBack:
         self._staging.put(new, self._calls.renamed(old, new, length, one.object.block_format))
 
     async def forget(self, number: int, one: staging_pb2.StagedSlice, *, published: bool) -> None:
-        """Remove a slice: it is published, or lost."""
+        """Remove a slice: it is published, or never will be."""
 
         def remove() -> None:
             self._staging.forget(number)
@@ -167,27 +193,35 @@ class WriteBack:
                     self._staging.remove(name)
 
         await self._run(remove)
+        if not published:
+            self._give_up_id(one.slice.chunk_id)
 
     async def run(self) -> None:
-        """Try again to remove what the staging disk did not, until cancelled."""
+        """Remove what was dropped, and again what the staging disk did not remove, until cancelled."""
         while True:
-            await trio.sleep(PAUSE_S)
-            await self._run(self._staging.forget_again)
+            with trio.move_on_after(PAUSE_S):
+                await self._dropped.wait()
+            self._dropped = trio.Event()
+            await self._run(self._staging.clean)
 
-    def drop_blocks(self, one: metaserver_pb2.Slice) -> list[int]:
-        """Forget staged blocks of a slice that has no record; returns which."""
-        return self.drop_blocks_named(self.names(one))
+    def drop(self, one: metaserver_pb2.Slice) -> None:
+        """Forget a slice that has no record, and never will be published."""
+        if one.chunk_id:
+            self.drop_blocks(self.names(one))
+            self._give_up_id(one.chunk_id)
 
-    def drop_blocks_named(self, names: list[tuple[int, str]]) -> list[int]:
-        """Do the same, by (index, name)."""
+    def drop_blocks(self, names: list[tuple[int, str]]) -> list[int]:
+        """Forget staged blocks of which there is no record, by (index, name); returns which were staged."""
         found = [(index, name) for index, name in names if self._staging.has(name)]
         for _, name in found:
-            self._staging.remove(name)
+            self._staging.drop(name)
+        if found:
+            self._dropped.set()
         return [index for index, _ in found]
 
-    def put_aside(self, number: int) -> None:
+    async def put_aside(self, number: int) -> None:
         """Keep a slice that cannot be published out of the way, for a person to look at."""
-        self._staging.put_aside(number)
+        await self._run(lambda: self._staging.put_aside(number))
 
     def names(self, one: metaserver_pb2.Slice) -> list[tuple[int, str]]:
         """Return (index, name) of the blocks of a slice."""
@@ -210,7 +244,7 @@ class WriteBack:
         self.failures += 1
         if self._failed_until is None:
             log.warning("staging fails; what is written is stored at once", reason=str(error))
-        self._failed_until = trio.current_time() + PAUSE_S
+        self._failed_until = self._now_s() + PAUSE_S
 
     def _works(self) -> None:
         if self._failed_until is not None:
@@ -230,8 +264,11 @@ class WriteBackCollector(Collector):
         yield GaugeMetricFamily(
             f"{prefix}_waiting_bytes", "Bytes staged and not published", value=self._of.bytes_waiting
         )
+        text = f"Slices staged and not published, at most {SLICES_MAX}"
+        yield GaugeMetricFamily(f"{prefix}_waiting_slices", text, value=self._of.slices_waiting)
         yield GaugeMetricFamily(f"{prefix}_waiting_blocks", "Blocks of them", value=self._of.blocks_waiting)
-        yield GaugeMetricFamily(f"{prefix}_in_use", "1, or 0 while the disk is set aside", value=float(self._of.in_use))
+        text = "1, or 0 while what is written is stored at once: the disk is set aside, or the mount has no write-back"
+        yield GaugeMetricFamily(f"{prefix}_in_use", text, value=float(self._of.is_staging))
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"{prefix}_{name}", text, value=getattr(self._of, name))
 

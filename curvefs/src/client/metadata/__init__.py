@@ -2,6 +2,7 @@
 
 cache.py      attributes, names and complete listings, with timeouts and one bound (pure)
 ids.py        the session's ranges of inode numbers and chunk ids (pure)
+given_up.py   telling groups of chunk ids that are not used
 placement.py  which partition a new directory goes to (pure)
 leaders.py    whom to ask for a group's leader (pure)
 session.py    the mount's session with the MDS

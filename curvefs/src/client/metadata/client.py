@@ -11,6 +11,7 @@ from ...common.errors import NoSpace, QuotaExceeded
 from ...common.ids import ROOT_INODE, partition_of
 from .cache import MetadataCache
 from .changes import Changes, Watcher
+from .given_up import GivenUpIds
 from .ids import IdRanges
 from .names import Names
 from .reads import Reads
@@ -31,6 +32,7 @@ class MetadataClient:
         self.trash = TrashReads(router, self.reads)
         self._router = router
         self.reservations = Reservations(router.operate, self._is_limited)
+        self.given_up = GivenUpIds(router.operate)
         self._changes.on_limited = self.reservations.heard
         self._allocating = trio.Lock()
 

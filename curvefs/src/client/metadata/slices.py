@@ -48,6 +48,10 @@ class SliceCalls:
         """Return an unused chunk id of the inode's partition."""
         return await self._metadata.take_chunk_id(inode_id)
 
+    def give_up_id(self, chunk_id: int) -> None:
+        """Nothing will be published under an id that was taken."""
+        self._metadata.given_up.add(chunk_id)
+
     async def set_length(self, inode_id: int, length: int) -> pb.Inode:
         """Set a file's length: cut, or leave a hole."""
         return await self._metadata.set_attr(pb.SetAttr(inode_id=inode_id, length=length))

@@ -73,6 +73,7 @@ _OPERATIONS: dict[str, Callable[[Scope, pb.Operation, pb.OperationResult], None]
     "append_slices": data.append_slices,
     "fallocate": data.fallocate,
     "allocate_ids": ids.allocate,
+    "give_up_ids": ids.give_up_ids,
     "reserve": quotas.reserve,
     "give_back": quotas.give_back,
     "restore": trash.restore,

@@ -15,12 +15,11 @@ from hashlib import blake2b
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.ids import CHUNK_RANGE_SIZE, make_id, number_of, partition_of
 from ..storage import keys
 from ..storage.transaction import StateReader
 from . import data, ids
 from .applied import Applied
-from .scope import Refusal, Scope, put_queued
+from .scope import Refusal, Scope
 
 CLOSED_PER_ENTRY_MAX = 400
 _HOLDER = b"compact:"  # no session's id is so long
@@ -39,8 +38,7 @@ def compact(scope: Scope, command: state_pb2.CompactCommand, term: int, applied:
         case "commit":
             _commit(scope, command.commit, applied)
         case "give_up":
-            for chunk_id in command.give_up.chunk_ids:
-                _give_up(scope, chunk_id)
+            ids.give_up(scope, command.give_up.chunk_ids)
         case "look_again":
             request = command.look_again
             if scope.is_served(request.inode_id):
@@ -98,28 +96,6 @@ def _commit(scope: Scope, commit: state_pb2.CompactCommit, applied: Applied) -> 
         data.put_slice(scope, inode, one, chunk_size=chunk_size, order=order)
     scope.tallies.look_again(inode_id, chunk_index, commit.look_again_at)
     applied.ranges = list(result.ranges)
-
-
-def _give_up(scope: Scope, chunk_id: int) -> None:
-    """Nothing is published under an id of this term any more; what may be stored under it goes to the delete queue."""
-    first = make_id(partition_of(chunk_id), number_of(chunk_id) // CHUNK_RANGE_SIZE * CHUNK_RANGE_SIZE)
-    key = keys.range_(scope.session_id, common_pb2.CHUNK, first)
-    raw = scope.txn.get(key)
-    if raw is None or not scope.is_served(chunk_id):
-        return  # all of it is published or given up, or the range is closed; or the filesystem goes with its objects
-    record = state_pb2.RangeRecord.FromString(raw)
-    bits, bit = int.from_bytes(record.published, "little"), 1 << (chunk_id - first)
-    if bits & bit:
-        return
-    bits |= bit
-    if bits.bit_count() == CHUNK_RANGE_SIZE:
-        scope.txn.delete(key)
-    else:
-        record.published = bits.to_bytes(CHUNK_RANGE_SIZE // 8, "little")
-        scope.txn.put(key, record.SerializeToString(deterministic=True))
-    one = common_pb2.IdRange(kind=common_pb2.CHUNK, first=chunk_id, end=chunk_id + 1)
-    queued = state_pb2.DeleteRecord(queued_ns=scope.time_ns, never_published=one, published=b"\0")
-    put_queued(scope, scope.time_ns, queued)
 
 
 def _close(scope: Scope, term: int) -> None:

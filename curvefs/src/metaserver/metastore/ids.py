@@ -1,14 +1,17 @@
 """Ranges of inode numbers and chunk ids, leased to sessions by their partition (rule 1).
 
 Both kinds come in aligned ranges, so that the range of an id is found by its number. An inode number counts as used
-when it is created with, a chunk id when it is published. A range whose ids are all used is forgotten. Chunk ids of a
-session with a durable identity belong to that, so that what it staged can be published in another session (rule 9).
+when it is created with, a chunk id when it is published or given up. A range whose ids are all used is forgotten. Chunk
+ids of a session with a durable identity belong to that, so that what it staged can be published in another session
+(rule 9).
 Until that identity ends, an id of it that was published is never taken for one that was not: else its mount would store
 old bytes again, over newer ones. So none of its ranges is taken back, and where those lie that are used up is kept.
 
 Ranges are granted with results, so that they cost no round trip: the first create of a session in a partition brings
 one of each kind; using an id that leaves little of a range brings the next.
 """
+
+from collections.abc import Iterable
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
@@ -19,8 +22,9 @@ from .scope import Refusal, Scope, put_queued
 OPEN_RANGES_MAX = 64
 INODES_LEFT_MIN = 256
 CHUNKS_PUBLISHED_HIGH = 700
-# Of an identity in a partition: 10 GiB staged in slices of 4 KiB are 2,622 ranges; others have ids that were given up.
+# Of an identity in a partition: 10 GiB staged in slices of 4 KiB are 2,622 ranges; others have ids that are not used.
 DURABLE_RANGES_MAX = 4096
+GIVEN_UP_MAX = 400  # at once
 _USED_UP = 255  # in a key: the kind of the record that says between which ids the ranges of an identity are used up
 
 
@@ -134,20 +138,62 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
         raise Refusal(common_pb2.ID_REFUSED, "some of the chunk ids were published before")
     full = []
     for first, (record, bits) in records.items():
-        key = keys.range_(scope.owner, common_pb2.CHUNK, first)
         before = int.from_bytes(record.published, "little").bit_count()
-        if bits.bit_count() == CHUNK_RANGE_SIZE:
-            scope.txn.delete(key)
-            if _is_durable(scope):
-                _keep_as_used_up(scope, record.range)
-        else:
-            record.published = bits.to_bytes(CHUNK_RANGE_SIZE // 8, "little")
-            scope.txn.put(key, record.SerializeToString(deterministic=True))
+        _put_chunk_range(scope, record, bits)
         if before < CHUNKS_PUBLISHED_HIGH <= bits.bit_count():
             full.append(partition_of(first))
     # Only now: a grant may close a range, and must find in it what this operation published.
     for partition_id in full:
         grant(scope, partition_id, common_pb2.CHUNK, result)
+
+
+def give_up(scope: Scope, chunk_ids: Iterable[int]) -> None:
+    """Nothing is published under ids any more; what may be stored under them goes to the delete queue.
+
+    Only those that are leased and neither published nor given up: the others stay as they are.
+    """
+    by_range: dict[int, int] = {}
+    for chunk_id in chunk_ids:
+        first = make_id(partition_of(chunk_id), number_of(chunk_id) // CHUNK_RANGE_SIZE * CHUNK_RANGE_SIZE)
+        by_range[first] = by_range.get(first, 0) | 1 << (chunk_id - first)
+    for first, given_up in by_range.items():
+        raw = scope.txn.get(keys.range_(scope.owner, common_pb2.CHUNK, first))
+        if raw is None or not scope.is_served(first):
+            continue  # all of it is used, or the range is closed; or the filesystem goes with its objects
+        record = state_pb2.RangeRecord.FromString(raw)
+        bits = int.from_bytes(record.published, "little")
+        if gone := given_up & ~bits:
+            _put_chunk_range(scope, record, bits | gone)
+            _queue_given_up(scope, first, gone)
+
+
+def give_up_ids(scope: Scope, operation: pb.Operation, _: pb.OperationResult) -> None:
+    """GiveUpIds. Raises Refusal INVALID_ARGUMENT."""
+    if len(operation.give_up_ids.chunk_ids) > GIVEN_UP_MAX:
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "too many ids at once")
+    give_up(scope, operation.give_up_ids.chunk_ids)
+
+
+def _queue_given_up(scope: Scope, first: int, gone: int) -> None:
+    """Have looked for what is stored under some ids of a range, a bit each: in one go."""
+    low, high = (gone & -gone).bit_length() - 1, gone.bit_length()
+    others = ~(gone >> low) & (1 << high - low) - 1
+    range_ = common_pb2.IdRange(kind=common_pb2.CHUNK, first=first + low, end=first + high)
+    published = others.to_bytes(-(-(high - low) // 8), "little")
+    queued = state_pb2.DeleteRecord(queued_ns=scope.time_ns, never_published=range_, published=published)
+    put_queued(scope, scope.time_ns, queued)
+
+
+def _put_chunk_range(scope: Scope, record: state_pb2.RangeRecord, used: int) -> None:
+    """Store which ids of a range are used, a bit each; forget one that is used up."""
+    key = keys.range_(scope.owner, common_pb2.CHUNK, record.range.first)
+    if used.bit_count() == CHUNK_RANGE_SIZE:
+        scope.txn.delete(key)
+        if _is_durable(scope):
+            _keep_as_used_up(scope, record.range)
+    else:
+        record.published = used.to_bytes(CHUNK_RANGE_SIZE // 8, "little")
+        scope.txn.put(key, record.SerializeToString(deterministic=True))
 
 
 def _chunk_range(scope: Scope, first: int) -> state_pb2.RangeRecord:

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+import time
 
 import pytest
 import structlog
@@ -13,8 +15,14 @@ from curvefs.src.client.cache.staging import StagedBlockDamaged, Staging, Stagin
 from .lab import name_of
 
 
-def opened(tmp_path, size_max=10_000, identity=b"i"):
-    return Staging(tmp_path / "staging", size_max=size_max, free_space=0.0, random_bytes=lambda size: identity * size)
+def opened(tmp_path, size_max=10_000, identity=b"i", time_s=time.time):
+    return Staging(
+        tmp_path / "staging",
+        size_max=size_max,
+        free_space=0.0,
+        random_bytes=lambda size: identity * size,
+        time_s=time_s,
+    )
 
 
 def names_of(one):
@@ -54,7 +62,7 @@ def test_blocks_without_a_record_and_half_written_records_are_removed(tmp_path):
     (folder.path / "0000000000000009.slice.new").write_bytes(b"half")
     again = opened(tmp_path)
     again.look(names_of)
-    assert len(list(again.path.iterdir())) == 3
+    assert len(list(again.path.iterdir())) == 4
     assert not again.has(name_of(2))
 
 
@@ -84,6 +92,43 @@ def test_what_is_damaged_is_put_aside_with_its_block(tmp_path, harm):
     assert record.with_suffix(".damaged").exists()
     assert block.exists() == (harm != "block gone")
     assert not again.is_empty
+
+
+def test_what_was_put_aside_is_removed_with_its_block_after_a_week(tmp_path):
+    folder = opened(tmp_path)
+    stage(folder, 1)
+    folder.put_aside(stage(folder, 2))
+    before = {path.name for path in folder.path.iterdir()}
+    days = 24 * 3600
+    for age_s, kept in ((6 * days, True), (8 * days, False)):
+        again = opened(tmp_path, time_s=lambda age_s=age_s: time.time() + age_s)
+        assert len(again.look(names_of)) == 1
+        left = {path.name for path in again.path.iterdir()}
+        assert (left == before) == kept
+    assert before - left == {"0000000000000002.damaged", name_of(2).rpartition("/")[2]}
+
+
+def test_a_copy_of_a_folder_in_which_something_is_staged_is_refused(tmp_path):
+    folder = opened(tmp_path / "one")
+    number = stage(folder, 1)
+    shutil.copytree(folder.path, tmp_path / "other" / "staging")
+    with pytest.raises(StagingFailed, match="is a copy"):
+        opened(tmp_path / "other")
+    assert opened(tmp_path / "one").identity == folder.identity
+    (tmp_path / "other" / "staging" / "place").unlink()  # it was moved
+    moved = opened(tmp_path / "other", identity=b"x")
+    assert moved.identity == folder.identity
+    assert [found for found, _ in moved.look(names_of)] == [number]
+    assert opened(tmp_path / "other", identity=b"x").found_identity
+
+
+def test_a_copy_in_which_nothing_is_staged_has_another_identity(tmp_path):
+    folder = opened(tmp_path / "one")
+    shutil.copytree(folder.path, tmp_path / "other" / "staging")
+    other = opened(tmp_path / "other", identity=b"x")
+    assert not other.found_identity
+    assert other.identity != folder.identity
+    assert opened(tmp_path / "other").identity == other.identity
 
 
 def test_a_flipped_byte_of_a_staged_block_is_found_before_it_is_stored(tmp_path):
@@ -128,11 +173,11 @@ def test_a_record_that_the_disk_does_not_remove_is_removed_later(tmp_path, monke
     monkeypatch.setattr(type(folder.path), "unlink", fails)
     with structlog.testing.capture_logs() as logs:
         folder.forget(number)
-        folder.forget_again()
+        folder.clean()
     assert [one["record"] for one in logs] == [number]
     monkeypatch.undo()
     assert not folder.is_empty
-    folder.forget_again()
+    folder.clean()
     assert folder.is_empty
 
 
@@ -155,6 +200,7 @@ def test_an_identity_is_taken_anew_when_the_one_before_is_forgotten(tmp_path):
     folder = opened(tmp_path)
     assert folder.is_empty
     folder.forget_identity()
+    assert list(folder.path.iterdir()) == []
     again = opened(tmp_path, identity=b"j")
     assert not again.found_identity
     assert again.identity == b"j" * 16

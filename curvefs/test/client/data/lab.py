@@ -133,3 +133,9 @@ def pattern(size: int, seed: int = 1) -> bytes:
     """Return bytes of which no two stretches look alike."""
     unit = b"".join((seed * 1_000_003 + n).to_bytes(4, "big") for n in range(-(-size // 4)))
     return unit[:size]
+
+
+async def check(this: Lab, expected: bytes, inode_id: int = 2) -> None:
+    """The other mounts, and this one with nothing in memory, read what is expected."""
+    assert this.metadata.content(inode_id) == expected
+    assert await this.data.open_file(this.metadata.inode(inode_id)).read(0, len(expected) + 10) == expected

@@ -92,33 +92,6 @@ def test_a_write_over_an_append_begins_a_new_run():
     assert [run.at_end for run in runs.runs] == [True, False]
 
 
-def test_trimming_keeps_what_is_frozen():
-    runs = DirtyRuns(CHUNK, BLOCK)
-    run = runs.write(0, view(b"a" * 3000), 0.0)
-    run.frozen = 1024
-    assert runs.trim(500) > 1900
-    assert (run.length, len(run.blocks)) == (1024, 1)
-    assert runs.trim(500) == 0
-
-
-def test_trimming_gives_up_runs_that_begin_past_the_end_even_when_they_are_frozen():
-    runs = DirtyRuns(CHUNK, BLOCK)
-    runs.write(0, view(b"a" * 10), 0.0)
-    runs.append(10, view(b"b" * 2000), 0.0).frozen = 1024
-    runs.trim(10)
-    assert [(run.start, run.length) for run in runs.runs] == [(0, 10)]
-    assert runs.memory == sum(run.memory for run in runs.runs)
-
-
-def test_trimming_all_leaves_nothing():
-    runs = DirtyRuns(CHUNK, BLOCK)
-    runs.write(0, view(b"a" * 3000), 0.0)
-    memory = runs.memory
-    assert runs.trim(0) == memory
-    assert not runs
-    assert runs.memory == 0
-
-
 def test_removing_runs_twice_gives_their_memory_once():
     runs = DirtyRuns(CHUNK, BLOCK)
     batch = [runs.write(0, view(b"a" * 3000), 0.0)]
@@ -133,7 +106,6 @@ steps = st.lists(
         st.tuples(st.just("write"), writes),
         st.tuples(st.just("freeze"), st.integers(0, 5)),
         st.tuples(st.just("seal"), st.integers(0, 5)),
-        st.tuples(st.just("trim"), st.integers(0, 2 * CHUNK)),
     ),
     max_size=40,
 )
@@ -154,10 +126,6 @@ def test_runs_and_their_slices_make_what_was_written(script):
             runs.write(offset, view(data), 0.0)
             assert runs.memory - before <= runs.room_for(size)
             expected[offset : offset + size] = data
-        elif what == "trim":
-            low = max([argument, *(run.start + run.frozen for run in runs.runs)])
-            runs.trim(low)
-            expected[low:] = bytes(max(0, CHUNK - low))
         elif argument < len(runs.runs):
             run = runs.runs[argument]
             if what == "seal":

@@ -17,15 +17,9 @@ from curvefs.src.common.errors import (
 from curvefs.src.object.fault import Fault
 from curvefs.src.object.protocol import StoreFull, StoreRefused
 
-from .lab import KIB, MIB, MIDDLE, TINY, Lab, lab, pattern
+from .lab import KIB, MIB, MIDDLE, TINY, check, lab, pattern
 
 pytestmark = pytest.mark.trio
-
-
-async def check(this: Lab, expected: bytes, inode_id: int = 2) -> None:
-    """The other mounts, and this one with nothing in memory, read what is expected."""
-    assert this.metadata.content(inode_id) == expected
-    assert await this.data.open_file(this.metadata.inode(inode_id)).read(0, len(expected) + 10) == expected
 
 
 async def test_a_flush_stores_and_publishes_everything(autojump_clock):
@@ -148,54 +142,6 @@ async def test_very_many_runs_of_a_file_are_published_in_the_background(autojump
         await file.flush()
         assert len(this.metadata.publications) > 1
         assert this.metadata.content() == b"x\0" * 1999 + b"x"
-
-
-# ------------------------------------------------------------------------------------------------ append
-
-
-async def test_appends_land_at_the_end_as_the_metadata_knows_it(autojump_clock):
-    async with lab() as this:
-        file = this.open()
-        dropped: list[int] = []
-
-        async def drop(inode_id: int) -> None:
-            dropped.append(inode_id)
-
-        this.data.drop_inode = drop
-        await file.append(b"mine")
-        this.metadata.inodes[2].length = 100  # another mount was faster
-        this.metadata.inodes[2].change += 1
-        await file.flush()
-        assert this.metadata.content() == bytes(100) + b"mine"
-        assert await file.read(98, 10) == b"\0\0mine"
-        await trio.sleep(0)
-        assert dropped == [2]
-
-
-async def test_small_appends_become_one_slice(autojump_clock):
-    async with lab() as this:
-        file = this.open()
-        for n in range(100):
-            await file.append(bytes([n]) * 8)
-        assert file.length == 800
-        await file.flush()
-        assert len(this.metadata.publications) == 1
-        await check(this, b"".join(bytes([n]) * 8 for n in range(100)))
-
-
-@pytest.mark.parametrize("answer", [SessionEnded, Unavailable])
-async def test_an_append_whose_answer_is_lost_is_not_appended_twice(autojump_clock, answer):
-    async with lab() as this:
-        file = this.open()
-        await file.append(b"once")
-        this.metadata.fail("append_slices", answer(), applied=True)
-        if answer is SessionEnded:
-            await file.flush()
-        else:
-            with pytest.raises(Unavailable):
-                await file.flush()
-            await file.flush()
-        await check(this, b"once")
 
 
 # ---------------------------------------------------------------------------------------------- failures
@@ -449,6 +395,42 @@ async def test_writes_after_a_truncate_are_not_cut(autojump_clock):
         await file.write(1000, b"new")
         await file.flush()
         await check(this, bytes(1000) + b"new")
+
+
+@pytest.mark.parametrize("fails", ["the store", "the metadata"])
+async def test_a_truncate_that_fails_changes_nothing(autojump_clock, fails):
+    async with lab(store_timeout_s=1.0) as this:
+        file = this.open()
+        await file.write(0, b"a" * 100)
+        await file.write(9000, b"b" * 100)
+        await file.append(b"c" * 10)
+        if fails == "the store":
+            this.store.go_down()
+        else:
+            this.metadata.fail("set_length", Unavailable())
+        with pytest.raises((IOFailure, Unavailable)):
+            await file.truncate(200)
+        expected = b"a" * 100 + bytes(8900) + b"b" * 100 + b"c" * 10
+        assert await file.read(0, 10_000) == expected
+        this.store.come_up()
+        await file.flush()
+        await check(this, expected)
+        await file.truncate(200)
+        await check(this, b"a" * 100 + bytes(100))
+        assert (file.dirty, this.data.memory[0]) == (False, 0)
+
+
+async def test_a_truncate_that_fails_leaves_the_order_of_what_was_written(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(200, b"a" * 50)
+        await file.write(500, b"b" * 50)
+        await file.write(100, b"c" * 200)  # over the first, and begins before the cut
+        this.metadata.fail("set_length", Unavailable())
+        with pytest.raises(Unavailable):
+            await file.truncate(150)
+        await file.flush()
+        await check(this, bytes(100) + b"c" * 200 + bytes(200) + b"b" * 50)
 
 
 async def test_a_truncate_outlives_the_end_of_the_session(autojump_clock):

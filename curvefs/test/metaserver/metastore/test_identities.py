@@ -123,6 +123,50 @@ def test_an_identity_with_very_many_ranges_is_refused_more_and_loses_none(lab, m
     assert do(lab, FIRST, sequence, allocate_ids=allocate()).status == c.OK
 
 
+def given_up(lab):
+    """Return which ids the delete queue looks for."""
+    found = []
+    for key in lab.table(b"q"):
+        record = state_pb2.DeleteRecord.FromString(lab.state.get(key))
+        first, bits = record.never_published.first, int.from_bytes(record.published, "little")
+        found += [one for one in range(first, record.never_published.end) if not bits >> one - first & 1]
+    return sorted(found)
+
+
+def test_given_up_ids_are_used_up_and_looked_for(lab, monkeypatch):
+    monkeypatch.setattr(ids, "DURABLE_RANGES_MAX", 2)
+    open_with(lab, FIRST)
+    made = do(lab, FIRST, 1, create=create(b"a"))
+    inode_id, leased = made.inode.inode_id, chunk_range(made)
+    assert do(lab, FIRST, 2, allocate_ids=allocate()).status == c.OK
+    assert do(lab, FIRST, 3, allocate_ids=allocate()).status == c.OVERLOADED
+    published = [leased.first + n for n in (0, 7, 800)]
+    assert do(lab, FIRST, 4, append_slices=append(inode_id, *published)).status == c.OK
+    every = range(leased.first, leased.end)
+    for n in range(0, len(every), 200):
+        assert do(lab, FIRST, 5 + n // 200, give_up_ids=pb.GiveUpIds(chunk_ids=every[n : n + 200])).status == c.OK
+    assert len(lab.table(b"q")) == len(every) // 200
+    assert given_up(lab) == [one for one in every if one not in published]
+    lab.end(FIRST)
+    open_with(lab, SECOND)
+    assert do(lab, SECOND, 1, allocate_ids=allocate()).status == c.OK
+    assert do(lab, SECOND, 2, append_slices=append(inode_id, leased.first + 1)).status == c.ALREADY_DONE
+    with lab.unchanged():
+        do(lab, SECOND, 3, give_up_ids=pb.GiveUpIds(chunk_ids=[leased.first, leased.first + 1]))
+    assert len(lab.slices(inode_id)) == len(published)
+
+
+def test_only_leased_ids_are_given_up_and_not_too_many_at_once(lab):
+    open_with(lab, FIRST)
+    made = do(lab, FIRST, 1, create=create(b"a"))
+    first = chunk_range(made).first
+    lab.ok(give_up_ids=pb.GiveUpIds(chunk_ids=[first, 1 << 63, 5]))  # of another session
+    too_many = range(first, first + ids.GIVEN_UP_MAX + 1)
+    assert do(lab, FIRST, 2, give_up_ids=pb.GiveUpIds(chunk_ids=too_many)).status == c.INVALID_ARGUMENT
+    assert given_up(lab) == []
+    assert do(lab, FIRST, 3, append_slices=append(made.inode.inode_id, first)).status == c.OK
+
+
 def test_a_range_that_is_used_up_still_says_what_was_published(lab):
     open_with(lab, FIRST)
     made = do(lab, FIRST, 1, create=create(b"a"))
