@@ -285,22 +285,20 @@ class CompactLease(_message.Message):
     def __init__(self, partition_id: _Optional[int] = ...) -> None: ...
 
 class CompactCommit(_message.Message):
-    __slots__ = ("inode_id", "chunk_index", "first_order", "last_order", "digest", "replacement", "look_again_at")
+    __slots__ = ("inode_id", "chunk_index", "digest", "replacement", "look_again_at", "orders")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
-    FIRST_ORDER_FIELD_NUMBER: _ClassVar[int]
-    LAST_ORDER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     REPLACEMENT_FIELD_NUMBER: _ClassVar[int]
     LOOK_AGAIN_AT_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     chunk_index: int
-    first_order: int
-    last_order: int
     digest: bytes
     replacement: _containers.RepeatedCompositeFieldContainer[_metaserver_pb2.Slice]
     look_again_at: int
-    def __init__(self, inode_id: _Optional[int] = ..., chunk_index: _Optional[int] = ..., first_order: _Optional[int] = ..., last_order: _Optional[int] = ..., digest: _Optional[bytes] = ..., replacement: _Optional[_Iterable[_Union[_metaserver_pb2.Slice, _Mapping]]] = ..., look_again_at: _Optional[int] = ...) -> None: ...
+    orders: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, inode_id: _Optional[int] = ..., chunk_index: _Optional[int] = ..., digest: _Optional[bytes] = ..., replacement: _Optional[_Iterable[_Union[_metaserver_pb2.Slice, _Mapping]]] = ..., look_again_at: _Optional[int] = ..., orders: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class CompactGiveUp(_message.Message):
     __slots__ = ("chunk_ids",)

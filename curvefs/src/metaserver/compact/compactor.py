@@ -43,7 +43,8 @@ from ...common.errors import (
 )
 from ...common.ids import partition_of
 from ...rpc.asyncio_client import AsyncClient
-from ...slices.compaction import LaterOn, Plan
+from ...slices.compaction import LaterOn
+from ...slices.merging import Plan
 from ..calls import check
 from ..copyset import awaiting
 from ..copyset.group import Group
@@ -288,8 +289,9 @@ class Compactor:
         return merged
 
     async def _merge(self, group: Group, key: Key, *, thorough: bool) -> Merged:
-        with group.view() as view:
-            chunk = chunks.look(view, *key)
+        chunk = self._look(group, key)
+        if chunk is not None and await self._leases.hold(group, chunk.fs_id, partition_of(chunk.inode_id)):
+            chunk = self._look(group, key)  # commits of earlier terms may have come meanwhile, but none will any more
         if chunk is None:
             await self._run(group, chunks.look_again(*key, chunks.NEVER))
             return Merged("gone")
@@ -303,8 +305,7 @@ class Compactor:
         data_key = await asyncio.to_thread(self._data_key, filesystem)
         await self._pace.take(plan.read_bytes + plan.written_bytes)
         outcome = await self._carry_out(group, chunk, plan, filesystem, data_key)
-        after = count - (plan.end - plan.first) + plan.count
-        return Merged(outcome, count, after, plan.read_bytes, plan.written_bytes)
+        return Merged(outcome, count, count - plan.saved, plan.read_bytes, plan.written_bytes)
 
     async def _carry_out(self, group: Group, chunk: Chunk, plan: Plan, filesystem: Filesystem, data_key: bytes) -> str:
         """Store what becomes of the slices, and commit; returns the outcome."""
@@ -328,10 +329,13 @@ class Compactor:
         self._leases.add(group, chunk.fs_id, partition_id, list(applied.ranges or ()))
         return "done"
 
+    def _look(self, group: Group, key: Key) -> Chunk | None:
+        with group.view() as view:
+            return chunks.look(view, *key)
+
     def _has_changed(self, group: Group, chunk: Chunk) -> bool:
         """Say whether slices that were to be merged are there no more."""
-        with group.view() as view:
-            now = chunks.look(view, chunk.fs_id, chunk.inode_id, chunk.index)
+        now = self._look(group, (chunk.fs_id, chunk.inode_id, chunk.index))
         same = (
             []
             if now is None

@@ -10,7 +10,7 @@ from curvefs.proto import state_pb2
 from curvefs.src.metaserver.metastore import compaction, tallies
 from curvefs.src.metaserver.metastore.unfinished import unfinished
 from curvefs.src.metaserver.storage import keys
-from curvefs.src.slices.compaction import merged
+from curvefs.src.slices.merging import Overlaid
 from curvefs.src.slices.overlay import overlay
 
 from .lab import CHUNK, FS, Lab
@@ -53,14 +53,13 @@ class Compactor:
         slices = [pb.Slice.FromString(value) for _, value in pairs]
         if first >= len(slices):
             return None
-        plan = merged(slices, first, CHUNK)
-        if plan.count > plan.end - plan.first:
+        plan = Overlaid(slices, CHUNK).merged(range(first, len(slices)))
+        if plan.saved < 0:
             return None
         commit = state_pb2.CompactCommit(
             inode_id=self.file.inode_id,
             chunk_index=chunk,
-            first_order=keys.slice_order(pairs[first][0]),
-            last_order=keys.slice_order(pairs[-1][0]),
+            orders=[keys.slice_order(key) for key, _ in pairs[first:]],
             digest=compaction.digest_of(pairs[first:]),
             look_again_at=16,
         )
