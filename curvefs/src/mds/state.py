@@ -11,8 +11,7 @@ Invariants:
 
 Keys: ``fs/<id>``, ``fs-name/<name>``, ``partition/<fs>/<n>``, ``session/<hex>``, ``metaserver/<id>``, ``copyset/<id>``,
 ``pool/<id>``, ``zone/<id>``, ``server/<id>``, ``scheduler/<name>``, ``counter/<name>``, ``cluster/recovery``,
-``deleted-fs/<id>``; numbers
-are 20 decimal digits, so that keys sort as numbers do.
+``deleted-fs/<id>``; numbers are 20 decimal digits, so that keys sort as numbers do.
 
 Shared across awaits: the tables; they change between a change's write and its return.
 """

@@ -1,12 +1,18 @@
 """When the delete queue is worked off, and what happens if something fails."""
 
+import asyncio
+from types import SimpleNamespace
+from unittest import mock
+
 import pytest
 
 from curvefs.proto import mds_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.ids import make_id
 from curvefs.src.metaserver.metastore.delete_queue import LATE_UPLOADS_NS
-from curvefs.src.metaserver.reclaim import passing
+from curvefs.src.metaserver.metrics import Metrics
+from curvefs.src.metaserver.reclaim import passing, reclaimer
 from curvefs.src.metaserver.storage import keys
 from curvefs.src.object.fault import Fault
 
@@ -186,3 +192,25 @@ async def test_the_queue_is_counted(tmp_path):
         await lab.after(GRACE_S + 90)
         await lab.reclaimer.count()
         assert 99 <= lab.metric("delete_overdue_seconds") <= 102
+
+
+async def test_groups_have_their_turns_one_after_the_other(monkeypatch):
+    """All have something due all the time, and each pass takes one round."""
+    groups = [mock.Mock(group_id=number, is_leader=True) for number in range(1, 12)]
+    copysets = SimpleNamespace(all=lambda: groups, may_lead=True)
+    one = reclaimer.Reclaimer(copysets, None, None, None, clock=SystemClock(), metrics=Metrics())
+    begun = []
+
+    async def work(group, _due):
+        begun.append(group.group_id)
+
+    async def ask():
+        return True
+
+    monkeypatch.setattr(one, "_due", lambda _: [FS])
+    monkeypatch.setattr(one, "_work", work)
+    monkeypatch.setattr(one, "_ask", ask)
+    for _ in range(11):
+        async with asyncio.TaskGroup() as tasks:
+            await one.round(tasks)
+    assert begun == list(range(1, 12)) * reclaimer.GROUPS_MAX
