@@ -75,6 +75,11 @@ def has_ranges(view: StateReader) -> bool:
     return any(True for _ in view.scan(prefix, keys.after_prefix(prefix), 1))
 
 
+def fs_of_holder(owner: bytes) -> int | None:
+    """Return of which filesystem the ids are that are leased to a leader; None: the owner is a session."""
+    return _HOLDER_TAIL.unpack_from(owner, len(_HOLDER))[0] if owner.startswith(_HOLDER) else None
+
+
 def _holder(fs_id: int, term: int) -> bytes:
     """Return what stands for a leader where a session's id stands otherwise."""
     return _HOLDER + _HOLDER_TAIL.pack(fs_id, term)
