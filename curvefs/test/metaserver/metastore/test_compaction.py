@@ -164,6 +164,29 @@ def test_a_chunk_that_lost_its_slices_is_listed_no_longer():
     check_tallies(file.lab)
 
 
+def test_what_is_written_after_a_cut_in_the_same_entry_is_counted_with_what_the_cut_hides():
+    file, _ = lab_with_writes(*((n * 10, 10, 1) for n in range(600)))
+    lab = file.lab
+    other = lab.create(ROOT, b"other")
+    appended = [file.slice(0, 10, 7) for _ in range(2)]
+    lab.follow_up = False
+    operations = [
+        # This looks whether there are cuts.
+        pb.Operation(append_slices=pb.AppendSlices(inode_id=other, slices=appended[:1], length=10)),
+        pb.Operation(set_attr=pb.SetAttr(inode_id=file.inode_id, length=0)),
+        pb.Operation(append_slices=pb.AppendSlices(inode_id=file.inode_id, slices=appended[1:], length=10)),
+    ]
+    first = lab.sequence + 1
+    lab.sequence += len(operations)
+    applied = lab.batch(first, operations)
+    assert [one.status for one in applied.results.results] == [c.OK] * 3
+    check_tallies(lab)
+    lab.follow_up = True
+    lab.ok(noop=pb.NoOperation())
+    assert not lab.table(keys.CUT)
+    check_tallies(lab)
+
+
 def test_nothing_is_left_of_a_file_that_was_purged():
     file, _ = lab_with_writes(*((n * 100, 100, 1) for n in range(700)))
     assert tallies.listed(file.lab.state, None, 10)
