@@ -158,6 +158,23 @@ async def test_what_was_stored_and_never_published_is_looked_for_twice(tmp_path)
         assert not lab.queue
 
 
+async def test_ids_of_one_range_that_were_given_up_one_by_one_are_looked_for_together(tmp_path):
+    """As those of a compaction: each was a record, and a LIST, of its own."""
+    async with Lab(tmp_path) as lab:
+        lease = state_pb2.CompactCommand(fs_id=FS, lease=state_pb2.CompactLease(partition_id=0))
+        ids = (await lab.groups.run(compact=lease)).ranges[0].first
+        kept = ids + 50
+        for number in range(40):
+            lab.put(ids + number)
+            give_up = state_pb2.CompactGiveUp(chunk_ids=[ids + number])
+            await lab.groups.run(compact=state_pb2.CompactCommand(fs_id=FS, give_up=give_up))
+        lab.put(kept)
+        before = lab.store.counts.get("list", 0)
+        await lab.after(GRACE_S + 1)
+        assert lab.store.counts.get("list", 0) == before + 1
+        assert len(lab.objects) == 1
+
+
 async def test_a_file_of_many_slices_is_worked_off_in_one_go(tmp_path):
     async with Lab(tmp_path) as lab:
         inode_id = await lab.file(b"gone", 10)
