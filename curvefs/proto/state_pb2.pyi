@@ -445,7 +445,7 @@ class PartitionRecord(_message.Message):
     def __init__(self, spec: _Optional[_Union[_metaserver_pb2.PartitionSpec, _Mapping]] = ..., next_inode: _Optional[int] = ..., next_chunk: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., deleting: _Optional[bool] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class SessionRecord(_message.Message):
-    __slots__ = ("fs_id", "expected_sequence", "acknowledged", "opened_ns", "ended_ns", "transactions_acknowledged", "identity")
+    __slots__ = ("fs_id", "expected_sequence", "acknowledged", "opened_ns", "ended_ns", "transactions_acknowledged", "identity", "durable")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
@@ -453,6 +453,7 @@ class SessionRecord(_message.Message):
     ENDED_NS_FIELD_NUMBER: _ClassVar[int]
     TRANSACTIONS_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     expected_sequence: int
     acknowledged: int
@@ -460,7 +461,8 @@ class SessionRecord(_message.Message):
     ended_ns: int
     transactions_acknowledged: int
     identity: bytes
-    def __init__(self, fs_id: _Optional[int] = ..., expected_sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., opened_ns: _Optional[int] = ..., ended_ns: _Optional[int] = ..., transactions_acknowledged: _Optional[int] = ..., identity: _Optional[bytes] = ...) -> None: ...
+    durable: bool
+    def __init__(self, fs_id: _Optional[int] = ..., expected_sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., opened_ns: _Optional[int] = ..., ended_ns: _Optional[int] = ..., transactions_acknowledged: _Optional[int] = ..., identity: _Optional[bytes] = ..., durable: _Optional[bool] = ...) -> None: ...
 
 class RangeRecord(_message.Message):
     __slots__ = ("range", "next", "published")
