@@ -19,7 +19,7 @@ class World:
         self.outside.mkdir()
         self.removed = self.hour / "file"
         self.removed.write_text("mine")
-        self.known = {b"name": b"file", b"removed": b"0", b"path": b"/home/work/file"}
+        self.known = {b"name": b"file", b"removed": b"0", b"path": b"/projects/work/file"}
         monkeypatch.setattr(restore, "_known", lambda _, what: self.known[what])
 
     def restore(self, to=None):
@@ -34,12 +34,12 @@ def world(tmp_path, monkeypatch):
 
 
 def test_it_comes_back_to_where_it_was(world):
-    (world.mount / "home" / "work").mkdir(parents=True)
+    (world.mount / "projects" / "work").mkdir(parents=True)
     assert world.restore() == (1, 0)
-    assert (world.mount / "home" / "work" / "file").read_text() == "mine"
+    assert (world.mount / "projects" / "work" / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("link", ["home", "home/work"])
+@pytest.mark.parametrize("link", ["projects", "projects/work"])
 def test_a_link_in_the_place_of_a_directory_is_not_followed(world, link, capsys):
     (world.mount / link).parent.mkdir(parents=True, exist_ok=True)
     (world.outside / "work").mkdir()
