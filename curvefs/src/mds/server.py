@@ -112,20 +112,7 @@ class Mds:
         )
         stores = _object_stores(config, world)
         self.late_objects = LateObjects(state, stores, metrics, clock=clock, random=world.random)
-        self.filesystems = Filesystems(
-            state,
-            self.views,
-            self.copysets,
-            self.fleet,
-            stores,
-            late=self.late_objects,
-            recovery=self.recovery,
-            clock=clock,
-            count_max=config.filesystems_max,
-            partition_count=config.partition_count,
-            random_bytes=world.random_bytes,
-            random=world.random,
-        )
+        self.filesystems = self._keep_filesystems(config, world, stores)
         self.scheduling = self._schedule(config, world, fleet_view)
         self.switches = Switches(state, self.scheduling.controller, _configured(config))
         self.heartbeats = Heartbeats(
@@ -144,6 +131,22 @@ class Mds:
         )
         self.services: dict[str, Any] = self._serve(clock)
         self.filesystems.resume()
+
+    def _keep_filesystems(self, config: MdsConfig, world: World, stores: ObjectStores) -> Filesystems:
+        return Filesystems(
+            self.state,
+            self.views,
+            self.copysets,
+            self.fleet,
+            stores,
+            late=self.late_objects,
+            recovery=self.recovery,
+            clock=world.clock,
+            count_max=config.filesystems_max,
+            partition_count=config.partition_count,
+            random_bytes=world.random_bytes,
+            random=world.random,
+        )
 
     def _view_fleet(self, config: MdsConfig, clock: Clock) -> FleetView:
         return FleetView(

@@ -24,7 +24,7 @@ from .merging import FILLED_MAX, MERGED_MAX, Overlaid, Plan
 AMPLIFICATION = 4
 SLICES_HIGH = 384  # below MERGED_MAX
 SLICES_MAX = 1024
-SLICES_READ_MAX = 8192
+SLICES_READ_MAX = 4096
 REGIONS = 16  # of a chunk; one is a block at the usual sizes
 LOOK_AGAIN_AFTER = 16  # slices
 LOOK_AGAIN_AFTER_LONG = 64

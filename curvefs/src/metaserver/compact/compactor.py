@@ -289,14 +289,15 @@ class Compactor:
         return merged
 
     async def _merge(self, group: Group, key: Key, *, thorough: bool) -> Merged:
-        chunk = self._look(group, key)
-        if chunk is not None and await self._leases.hold(group, chunk.fs_id, partition_of(chunk.inode_id)):
-            chunk = self._look(group, key)  # commits of earlier terms may have come meanwhile, but none will any more
+        term = group.term
+        chunk, plan = await self._plan(group, key, thorough=thorough)
+        if isinstance(plan, Plan) and await self._leases.hold(group, key[0], partition_of(key[1])):
+            # Commits of earlier terms may have come meanwhile, but none will any more.
+            chunk, plan = await self._plan(group, key, thorough=thorough)
         if chunk is None:
             await self._run(group, chunks.look_again(*key, chunks.NEVER))
             return Merged("gone")
         count = len(chunk.slices)
-        plan = await asyncio.to_thread(chunk.plan, thorough=thorough)
         if isinstance(plan, LaterOn):
             if not thorough:
                 await self._run(group, chunks.look_again(*key, plan.slices))
@@ -304,6 +305,7 @@ class Compactor:
         filesystem = await self._filesystem(chunk.fs_id)
         data_key = await asyncio.to_thread(self._data_key, filesystem)
         await self._pace.take(plan.read_bytes + plan.written_bytes)
+        _check_term(group, term)
         outcome = await self._carry_out(group, chunk, plan, filesystem, data_key)
         return Merged(outcome, count, count - plan.saved, plan.read_bytes, plan.written_bytes)
 
@@ -317,6 +319,7 @@ class Compactor:
                 reply = await self._jobs.run_job(chunk.job(plan, ids, filesystem, data_key), JOB_DEADLINE_S)
                 self._metrics.compaction_read_bytes.inc(reply.store_runs.read_bytes)
                 self._metrics.compaction_written_bytes.inc(reply.store_runs.written_bytes)
+            _check_term(group, term)
             applied = await self._run(group, chunk.commit(plan, ids, filesystem.block_format))
         except BaseException as error:
             self._in_vain.append(stored)
@@ -328,6 +331,12 @@ class Compactor:
             raise
         self._leases.add(group, chunk.fs_id, partition_id, list(applied.ranges or ()))
         return "done"
+
+    async def _plan(self, group: Group, key: Key, *, thorough: bool) -> tuple[Chunk | None, Plan | LaterOn]:
+        chunk = self._look(group, key)
+        if chunk is None:
+            return None, LaterOn(chunks.NEVER)
+        return chunk, await asyncio.to_thread(chunk.plan, thorough=thorough)
 
     def _look(self, group: Group, key: Key) -> Chunk | None:
         with group.view() as view:
@@ -405,3 +414,9 @@ class Compactor:
         except CurveFSError:  # it is being closed
             return 0, 0
         return len(since), min(since, default=0)
+
+
+def _check_term(group: Group, term: int) -> None:
+    """Raise Redirect when there was an election: others may have merged what a plan takes for granted."""
+    if group.term != term:
+        raise Redirect(f"group {group.group_id} had an election just now", leader="")
