@@ -114,7 +114,8 @@ class Filesystems:
         filesystem = self._state.filesystems.get(fs_id) if fs_id else None
         if filesystem is None:
             self._recovery.check()
-            raise NotFound(f"no filesystem '{name}'")
+            was = "; one was deleted, and is swept again for what came later" if self._late.are_expected(name) else ""
+            raise NotFound(f"no filesystem '{name}'{was}")
         return filesystem
 
     def all(self) -> list[pb.Filesystem]:

@@ -52,6 +52,10 @@ class LateObjects:
         )
         change.put(self._state.deleted_filesystems, filesystem.fs_id, record)
 
+    def are_expected(self, name: str) -> bool:
+        """Say whether a filesystem that had this name is to be swept again."""
+        return any(record.name == name for record in self._state.deleted_filesystems.values())
+
     def begin_due(self) -> None:
         """Begin with the sweeps that are due."""
         now_ns = self._clock.time_ns()

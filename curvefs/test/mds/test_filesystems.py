@@ -298,6 +298,8 @@ async def test_objects_that_come_after_the_deletion_go_too(mds, metaserver):
     made = await mds.create()
     await mds.mds.filesystems.delete("demo")
     assert await mds.mds.filesystems.removals.finished(made.fs_id, PATIENCE_S)
+    with pytest.raises(NotFound, match="no filesystem 'demo'; one was deleted"):  # as `gc demo` tells
+        mds.mds.filesystems.get("demo")
     for hours in (1, 23):
         put_objects(mds, made, 3)
         mds.clock.advance(hours * 3600 - 10)
