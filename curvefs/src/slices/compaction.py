@@ -67,7 +67,7 @@ def plan_worthwhile(slices: Sequence[pb.Slice], chunk_size: int) -> Plan | Later
 
 def _of_short(table: Overlaid) -> Plan | LaterOn:
     total = len(table.slices)
-    plan = table.merged(range(_first_to_merge(table), total))
+    plan = _run_from(table, _first_to_merge(table))
     if plan.saved > 0 and _is_half_dead(table, plan):
         return plan
     if 4 * plan.saved < len(plan.members):
@@ -78,6 +78,11 @@ def _of_short(table: Overlaid) -> Plan | LaterOn:
     return plan
 
 
+def _run_from(table: Overlaid, first: int) -> Plan:
+    """Return the merge of all slices from one on. What lies below is not written along: else it would stay, as well."""
+    return table.merged(range(first, len(table.slices)), filled=0 if first else FILLED_MAX)
+
+
 def _first_to_merge(table: Overlaid) -> int:
     """Return how many leading slices stay: each larger than what becomes of all after it, and mostly alive."""
     slices, first = table.slices, 0
@@ -85,7 +90,7 @@ def _first_to_merge(table: Overlaid) -> int:
         head = slices[first]
         if head.zero or 2 * table.alive[first] < head.length:
             break
-        rest = table.merged(range(first + 1, len(slices)))
+        rest = _run_from(table, first + 1)
         if rest.written_bytes > head.length or 2 * (first + 1 + rest.count) > len(slices):
             break
         first += 1
