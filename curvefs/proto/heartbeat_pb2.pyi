@@ -75,10 +75,14 @@ class PartitionReport(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., delete_queue_length: _Optional[int] = ..., spec: _Optional[_Union[_metaserver_pb2.PartitionSpec, _Mapping]] = ..., deleting: _Optional[bool] = ...) -> None: ...
 
 class SessionReport(_message.Message):
-    __slots__ = ("session_id",)
+    __slots__ = ("session_id", "fs_id", "durable")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
     session_id: bytes
-    def __init__(self, session_id: _Optional[bytes] = ...) -> None: ...
+    fs_id: int
+    durable: bool
+    def __init__(self, session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., durable: _Optional[bool] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
     __slots__ = ("epoch", "failure", "mds_time_ns", "orders", "next_heartbeat_ms", "recovering", "moved", "changes")

@@ -113,6 +113,24 @@ class MountSession(_message.Message):
     ending_identity: bool
     def __init__(self, format: _Optional[int] = ..., session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., opened_ns: _Optional[int] = ..., renewed_ns: _Optional[int] = ..., lease_ms: _Optional[int] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., ending: _Optional[bool] = ..., identity: _Optional[bytes] = ..., ending_groups: _Optional[_Iterable[int]] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ..., retained_since_ns: _Optional[int] = ..., ending_identity: _Optional[bool] = ...) -> None: ...
 
+class DeletedFilesystem(_message.Message):
+    __slots__ = ("format", "fs_id", "name", "uuid", "object_store", "deleted_ns", "sweeps")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    FS_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_STORE_FIELD_NUMBER: _ClassVar[int]
+    DELETED_NS_FIELD_NUMBER: _ClassVar[int]
+    SWEEPS_FIELD_NUMBER: _ClassVar[int]
+    format: int
+    fs_id: int
+    name: str
+    uuid: bytes
+    object_store: str
+    deleted_ns: int
+    sweeps: int
+    def __init__(self, format: _Optional[int] = ..., fs_id: _Optional[int] = ..., name: _Optional[str] = ..., uuid: _Optional[bytes] = ..., object_store: _Optional[str] = ..., deleted_ns: _Optional[int] = ..., sweeps: _Optional[int] = ...) -> None: ...
+
 class RecoveryMark(_message.Message):
     __slots__ = ("format", "reason", "since_ns")
     FORMAT_FIELD_NUMBER: _ClassVar[int]

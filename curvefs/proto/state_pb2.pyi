@@ -285,22 +285,20 @@ class CompactLease(_message.Message):
     def __init__(self, partition_id: _Optional[int] = ...) -> None: ...
 
 class CompactCommit(_message.Message):
-    __slots__ = ("inode_id", "chunk_index", "first_order", "last_order", "digest", "replacement", "look_again_at")
+    __slots__ = ("inode_id", "chunk_index", "digest", "replacement", "look_again_at", "orders")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     CHUNK_INDEX_FIELD_NUMBER: _ClassVar[int]
-    FIRST_ORDER_FIELD_NUMBER: _ClassVar[int]
-    LAST_ORDER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     REPLACEMENT_FIELD_NUMBER: _ClassVar[int]
     LOOK_AGAIN_AT_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     chunk_index: int
-    first_order: int
-    last_order: int
     digest: bytes
     replacement: _containers.RepeatedCompositeFieldContainer[_metaserver_pb2.Slice]
     look_again_at: int
-    def __init__(self, inode_id: _Optional[int] = ..., chunk_index: _Optional[int] = ..., first_order: _Optional[int] = ..., last_order: _Optional[int] = ..., digest: _Optional[bytes] = ..., replacement: _Optional[_Iterable[_Union[_metaserver_pb2.Slice, _Mapping]]] = ..., look_again_at: _Optional[int] = ...) -> None: ...
+    orders: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, inode_id: _Optional[int] = ..., chunk_index: _Optional[int] = ..., digest: _Optional[bytes] = ..., replacement: _Optional[_Iterable[_Union[_metaserver_pb2.Slice, _Mapping]]] = ..., look_again_at: _Optional[int] = ..., orders: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class CompactGiveUp(_message.Message):
     __slots__ = ("chunk_ids",)
@@ -447,7 +445,7 @@ class PartitionRecord(_message.Message):
     def __init__(self, spec: _Optional[_Union[_metaserver_pb2.PartitionSpec, _Mapping]] = ..., next_inode: _Optional[int] = ..., next_chunk: _Optional[int] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ..., deleting: _Optional[bool] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class SessionRecord(_message.Message):
-    __slots__ = ("fs_id", "expected_sequence", "acknowledged", "opened_ns", "ended_ns", "transactions_acknowledged", "identity")
+    __slots__ = ("fs_id", "expected_sequence", "acknowledged", "opened_ns", "ended_ns", "transactions_acknowledged", "identity", "durable")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
@@ -455,6 +453,7 @@ class SessionRecord(_message.Message):
     ENDED_NS_FIELD_NUMBER: _ClassVar[int]
     TRANSACTIONS_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     expected_sequence: int
     acknowledged: int
@@ -462,7 +461,8 @@ class SessionRecord(_message.Message):
     ended_ns: int
     transactions_acknowledged: int
     identity: bytes
-    def __init__(self, fs_id: _Optional[int] = ..., expected_sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., opened_ns: _Optional[int] = ..., ended_ns: _Optional[int] = ..., transactions_acknowledged: _Optional[int] = ..., identity: _Optional[bytes] = ...) -> None: ...
+    durable: bool
+    def __init__(self, fs_id: _Optional[int] = ..., expected_sequence: _Optional[int] = ..., acknowledged: _Optional[int] = ..., opened_ns: _Optional[int] = ..., ended_ns: _Optional[int] = ..., transactions_acknowledged: _Optional[int] = ..., identity: _Optional[bytes] = ..., durable: _Optional[bool] = ...) -> None: ...
 
 class RangeRecord(_message.Message):
     __slots__ = ("range", "next", "published")

@@ -4,15 +4,20 @@ Through the mount and as the caller, so the kernel checks who may. A directory i
 removed out of it is in the trash still, and follows. What lies below it is listed before it is moved: then each of that
 has a path of its own, by the hour in which it was removed and its inode number.
 
+Root may do it for others, who own the directories on the way: so the way to a place is gone step by step from the
+mountpoint, and no symbolic link is followed. In the trash nobody can put one.
+
 Memory: the names in each directory on the way down.
 """
 
+import contextlib
 import errno
 import itertools
 import os
 import stat
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,17 +101,38 @@ class Restoring:
         # The kernel may know a directory below the one it was in: it has to meet it under this path before, since while
         # it renames it cannot move what it knows.
         path.lstat()
-        try:
-            path.rename(place)
-        except OSError as error:
-            if error.errno != errno.EEXIST or not (_is_directory(path) and _is_directory(place)):
-                raise
-            return False
+        with self._directory_of(place) as directory:
+            try:
+                os.rename(path, place.name, dst_dir_fd=directory)
+            except OSError as error:
+                if error.errno != errno.EEXIST or not _is_directory(path):
+                    raise
+                there = os.stat(place.name, dir_fd=directory, follow_symlinks=False)
+                if not stat.S_ISDIR(there.st_mode):
+                    raise
+                return False
         self.restored += 1
         if self._is_told and time.monotonic() - self._told_at > _TOLD_EVERY_S:
             self._told_at = time.monotonic()
             sys.stderr.write(f"restored {self.restored}\n")
         return True
+
+    @contextlib.contextmanager
+    def _directory_of(self, place: Path) -> Iterator[int]:
+        """Open the directory of a place in the mount. Raises OSError: EXDEV outside, ENOTDIR for a link on the way."""
+        if not place.is_relative_to(self._mountpoint):
+            raise OSError(errno.EXDEV, "it is not in the mount")
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        directory = os.open(self._mountpoint, flags)
+        try:
+            for name in place.relative_to(self._mountpoint).parts[:-1]:
+                if name == os.pardir:
+                    raise OSError(errno.EXDEV, "it is not in the mount")
+                above, directory = directory, os.open(name, flags, dir_fd=directory)
+                os.close(above)
+            yield directory
+        finally:
+            os.close(directory)
 
     def _find(self, path: Path) -> _Found:
         name, removed_ns = _known(path, b"name"), int(_known(path, b"removed"))

@@ -22,13 +22,13 @@ from typing import Self
 
 from curvefs.src.client import runtime
 from curvefs.src.client.daemon import one_line
-from curvefs.src.client.options import MountConfig
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.status import exit_code_of
 
 from .children import Child, Ended, Ready, Stage
 from .control import Control, Request
+from .mount_options import mount_config
 from .servers import Programs, plan_servers
 from .settings import Settings
 from .shutdown import FORCED_TIMEOUT_S, Outside, Process, stop_leftovers, unmount_all
@@ -62,6 +62,7 @@ class Supervisor:
         settings: Settings,
         mountpoint: str,
         *,
+        mount_options: str = "",
         restart: bool,
         programs: Programs,
         outside: Outside,
@@ -74,6 +75,7 @@ class Supervisor:
         self._data = data
         self._settings = settings
         self._mountpoint = mountpoint
+        self._mount_options = mount_options
         self._restart = restart
         self._programs = programs
         self._outside = outside
@@ -130,7 +132,7 @@ class Supervisor:
                 self._bring_up([metaserver])
             self._call(self._create)
             if self._mountpoint:
-                config = MountConfig(self._settings.fs, self._mountpoint, self.mds, key_file=self._settings.encrypt)
+                config = mount_config(self._settings, self._mountpoint, self._mount_options, self.mds)
                 log = self._data / "log" / "client.log"
                 self._client = Child("client", self._programs.client(config), log)
                 self._begin(self._client)

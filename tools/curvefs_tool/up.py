@@ -25,6 +25,7 @@ from curvefs.src.object.url import parse_store_url
 
 from .cluster import command
 from .filesystems import COMPRESSIONS, Duration, ensure_filesystem
+from .mount_options import checked_options
 from .servers import Programs
 from .settings import Settings, new_settings, settle
 from .shutdown import KernelMounts, Outside
@@ -39,7 +40,7 @@ HEALTHY_DEADLINE_S = 30.0  # elections, and a few heartbeats
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What the command line says; None: not said. mountpoint: '' for none."""
+    """What the command line says; None: not said. mountpoint: '' for none. mount_options: as checked_options."""
 
     data: Path
     mountpoint: str
@@ -55,6 +56,7 @@ class _Wanted:
     compression: str | None
     encrypt: str | None
     restart: bool
+    mount_options: str = ""
 
     @property
     def asked(self) -> dict[str, str | int | None]:
@@ -70,6 +72,7 @@ class _Wanted:
         said = {name: value for name, value in self.asked.items() if value is not None}
         words = [word for name, value in said.items() for word in ("--" + name.replace("_", "-"), str(value))]
         words += [] if self.restart else ["--no-restart"]
+        words += ["-o", self.mount_options] if self.mount_options else []
         return [*words, "--", str(self.data), *([self.mountpoint] if self.mountpoint else [])]
 
     def settings(self) -> Settings:
@@ -91,6 +94,7 @@ class _Wanted:
 @click.option("--trash-retention", type=Duration(), help="See create-fs.  [default: 1d]")
 @click.option("--compression", type=click.Choice(COMPRESSIONS), help="Of blocks.  [default: none]")
 @click.option("--encrypt", type=click.Path(path_type=Path), help="The key file of blocks.  [default: not encrypted]")
+@click.option("-o", "options", multiple=True, help="Options of the mount, as of curvefs; not kept for the next time.")
 @click.option("--detach", is_flag=True, help="Go to the background; return when everything is ready.")
 @click.option("--no-restart", is_flag=True, help="Do not restart what dies.")
 @click.option("--status-fd", type=int, hidden=True)
@@ -110,6 +114,7 @@ def up(
     trash_retention: int | None,
     compression: str | None,
     encrypt: Path | None,
+    options: tuple[str, ...],
     detach: bool,
     no_restart: bool,
     status_fd: int | None,
@@ -141,6 +146,7 @@ def up(
         compression,
         None if encrypt is None else os.path.realpath(encrypt),
         restart=not no_restart,
+        mount_options=checked_options(place, options),
     )
     if detach:
         click.echo(_in_background(wanted))
@@ -174,6 +180,7 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         wanted.data,
         settings,
         wanted.mountpoint,
+        mount_options=wanted.mount_options,
         restart=wanted.restart,
         programs=Programs(),
         outside=Outside(KernelMounts()),

@@ -4,7 +4,7 @@ A creation stores its record as CREATING with its partitions' places, has the pa
 that fails, or whose MDS dies in between, loses its name at once and is removed by the queue: partitions, then record.
 A deletion takes the name away, marks the record DELETING and leaves the rest to the same queue: the end of the last
 sessions, partitions, objects, record. Everything the queue does may be repeated, so it simply begins again after a
-restart.
+restart. What is put below its prefix later goes later (late_objects.py).
 
 Invariants:
     a name leads to exactly one filesystem, CREATING or ACTIVE
@@ -37,6 +37,7 @@ from ..object.url import parse_store_url
 from ..slices.block_formats import format_number
 from ..slices.names import filesystem_prefix
 from .fleet import Fleet
+from .late_objects import LateObjects
 from .object_stores import ObjectStores
 from .parallel import run_all
 from .recovery.recovery import Recovery
@@ -76,6 +77,7 @@ class Filesystems:
         fleet: Fleet,
         stores: ObjectStores,
         *,
+        late: LateObjects,
         recovery: Recovery,
         clock: Clock,
         count_max: int,
@@ -88,6 +90,7 @@ class Filesystems:
         self._copysets = copysets
         self._fleet = fleet
         self._stores = stores
+        self._late = late
         self._recovery = recovery
         self._clock = clock
         self._count_max = count_max
@@ -111,7 +114,8 @@ class Filesystems:
         filesystem = self._state.filesystems.get(fs_id) if fs_id else None
         if filesystem is None:
             self._recovery.check()
-            raise NotFound(f"no filesystem '{name}'")
+            was = "; one was deleted, and is swept again for what came later" if self._late.are_expected(name) else ""
+            raise NotFound(f"no filesystem '{name}'{was}")
         return filesystem
 
     def all(self) -> list[pb.Filesystem]:
@@ -277,13 +281,15 @@ class Filesystems:
         if filesystem.state == pb.DELETING:  # one that was never ACTIVE has no objects
             prefix = filesystem_prefix(UUID(bytes=filesystem.uuid))
             count = await self._stores.remove_all(filesystem.object_store, prefix)
-        await self._state.change(lambda change: self._forget(change, fs_id))
+        await self._state.change(lambda change: self._forget(change, filesystem))
         _log.info("a filesystem was removed", fs=filesystem.name, fs_id=fs_id, objects=count)
 
-    def _forget(self, change: Change, fs_id: int) -> None:
-        for partition in self._state.partitions_of(fs_id):
-            change.delete(self._state.partitions, (fs_id, partition.partition_id))
-        change.delete(self._state.filesystems, fs_id)
+    def _forget(self, change: Change, filesystem: pb.Filesystem) -> None:
+        for partition in self._state.partitions_of(filesystem.fs_id):
+            change.delete(self._state.partitions, (filesystem.fs_id, partition.partition_id))
+        change.delete(self._state.filesystems, filesystem.fs_id)
+        if filesystem.state == pb.DELETING:
+            self._late.expect(change, filesystem)
 
 
 def _info(filesystem: pb.Filesystem, partition_count: int) -> metaserver_pb2.FilesystemInfo:

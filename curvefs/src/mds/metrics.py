@@ -21,6 +21,12 @@ class Metrics:
         self._epoch = Gauge("mds_epoch", "Epoch of this MDS.", registry=self.registry)
         self._leading = Gauge("mds_leading", "1 while this MDS serves, 0 while it stands by.", registry=self.registry)
         self._filesystems = Gauge("mds_filesystems", "Filesystems by state.", ["state"], registry=self.registry)
+        self._deleted = Gauge(
+            "mds_deleted_filesystems", "Removed filesystems whose prefix is swept again.", registry=self.registry
+        )
+        self._late_objects = Counter(
+            "mds_late_objects_total", "Objects found below the prefix of a removed filesystem.", registry=self.registry
+        )
         self._sessions = Gauge("mds_sessions", "Mount sessions, live or ending.", ["state"], registry=self.registry)
         self._copysets = Gauge("mds_copysets", "Copysets, led or leaderless.", ["state"], registry=self.registry)
         self._metaservers = Gauge("mds_metaservers", "Metaservers by health.", ["health"], registry=self.registry)
@@ -29,6 +35,10 @@ class Metrics:
         """Count a call."""
         self._calls.labels(method, code).inc()
         self._seconds.labels(method).observe(seconds)
+
+    def late_objects(self, count: int) -> None:
+        """Count objects that came after their filesystem was removed."""
+        self._late_objects.inc(count)
 
     def leads(self, *, leading: bool) -> None:
         """Show whether this MDS serves."""
@@ -40,6 +50,7 @@ class Metrics:
         states = [int(filesystem.state) for filesystem in state.filesystems.values()]
         for name, value in mds_pb2.FilesystemState.items():
             self._filesystems.labels(name.lower()).set(states.count(value))
+        self._deleted.set(len(state.deleted_filesystems))
         ending = sum(session.ending for session in state.sessions.values())
         retained = sum(session.retained_since_ns != 0 for session in state.sessions.values())
         self._sessions.labels("live").set(len(state.sessions) - ending - retained)

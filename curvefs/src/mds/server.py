@@ -22,6 +22,7 @@ from .fleet import Fleet
 from .heartbeat.handler import Heartbeats
 from .heartbeat.reports import Reports
 from .heartbeat.service import HeartbeatService
+from .late_objects import LateObjects
 from .metrics import Metrics
 from .object_stores import ObjectStores
 from .recovery.recovery import Recovery
@@ -109,19 +110,9 @@ class Mds:
             random_bytes=world.random_bytes,
             random=world.random,
         )
-        self.filesystems = Filesystems(
-            state,
-            self.views,
-            self.copysets,
-            self.fleet,
-            _object_stores(config, world),
-            recovery=self.recovery,
-            clock=clock,
-            count_max=config.filesystems_max,
-            partition_count=config.partition_count,
-            random_bytes=world.random_bytes,
-            random=world.random,
-        )
+        stores = _object_stores(config, world)
+        self.late_objects = LateObjects(state, stores, metrics, clock=clock, random=world.random)
+        self.filesystems = self._keep_filesystems(config, world, stores)
         self.scheduling = self._schedule(config, world, fleet_view)
         self.switches = Switches(state, self.scheduling.controller, _configured(config))
         self.heartbeats = Heartbeats(
@@ -140,6 +131,22 @@ class Mds:
         )
         self.services: dict[str, Any] = self._serve(clock)
         self.filesystems.resume()
+
+    def _keep_filesystems(self, config: MdsConfig, world: World, stores: ObjectStores) -> Filesystems:
+        return Filesystems(
+            self.state,
+            self.views,
+            self.copysets,
+            self.fleet,
+            stores,
+            late=self.late_objects,
+            recovery=self.recovery,
+            clock=world.clock,
+            count_max=config.filesystems_max,
+            partition_count=config.partition_count,
+            random_bytes=world.random_bytes,
+            random=world.random,
+        )
 
     def _view_fleet(self, config: MdsConfig, clock: Clock) -> FleetView:
         return FleetView(
@@ -198,6 +205,7 @@ class Mds:
             group.create_task(self.copysets.creations.run(), name="copysets")
             group.create_task(self.sessions.endings.run(), name="endings")
             group.create_task(self.filesystems.removals.run(), name="removals")
+            group.create_task(self.late_objects.sweeps.run(), name="sweeps")
             group.create_task(self.scheduling.run(), name="scheduling")
 
     async def tick(self) -> None:
@@ -210,6 +218,7 @@ class Mds:
                 await self.sessions.expire()
                 await self.copysets.plan()
                 await self.duties.remove_done()
+                self.late_objects.begin_due()
         except CurveFSError as error:
             _log.error("the MDS could not write down what has become due", reason=str(error))
         self.metrics.observe(self.state, self.views)

@@ -282,6 +282,10 @@ class Sessions:
             known = self._state.sessions.get(session_id)
             if known is None:
                 change.put(self._state.sessions, session_id, session)
+                # Its identity may have been learned from the groups before.
+                for other in self._state.sessions_of(session.fs_id) if session.identity else []:
+                    if _is_before(other, session.identity):
+                        change.delete(self._state.sessions, other.session_id)
             return known or session
 
         _log.warning("a session is known again", session=session_id.hex(), fs_id=session.fs_id, host=session.host)

@@ -10,8 +10,8 @@ Invariants:
     a record out of a table is never modified: copy it, change the copy, put that
 
 Keys: ``fs/<id>``, ``fs-name/<name>``, ``partition/<fs>/<n>``, ``session/<hex>``, ``metaserver/<id>``, ``copyset/<id>``,
-``pool/<id>``, ``zone/<id>``, ``server/<id>``, ``scheduler/<name>``, ``counter/<name>``, ``cluster/recovery``; numbers
-are 20 decimal digits, so that keys sort as numbers do.
+``pool/<id>``, ``zone/<id>``, ``server/<id>``, ``scheduler/<name>``, ``counter/<name>``, ``cluster/recovery``,
+``deleted-fs/<id>``; numbers are 20 decimal digits, so that keys sort as numbers do.
 
 Shared across awaits: the tables; they change between a change's write and its return.
 """
@@ -148,6 +148,9 @@ class State:
     def __init__(self, authority: Authority) -> None:
         self.authority = authority
         self.filesystems: Table[int, mds_pb2.Filesystem] = Table(_records("fs/", mds_pb2.Filesystem))
+        self.deleted_filesystems: Table[int, mds_pb2.DeletedFilesystem] = Table(
+            _records("deleted-fs/", mds_pb2.DeletedFilesystem)
+        )
         self.fs_names: Table[str, int] = Table(
             Codec("fs-name/", str, str, lambda number: b"%d" % number, int)  # only ACTIVE and CREATING ones have a name
         )
@@ -177,6 +180,7 @@ class State:
         state = cls(authority)
         tables: list[Table[Any, Any]] = [
             state.filesystems,
+            state.deleted_filesystems,
             state.fs_names,
             state.partitions,
             state.sessions,

@@ -258,6 +258,6 @@ def report(group: Group, *, in_full: bool = False) -> pb.CopysetReport:
         )
         if in_full and record.spec.partition_id == 0:
             partition.spec.CopyFrom(record.spec)
-    for session_id in sessions:
-        said.sessions.add(session_id=session_id)
+    for session_id, session in sessions.items():
+        said.sessions.add(session_id=session_id, fs_id=session.fs_id, durable=session.durable)
     return said

@@ -27,7 +27,7 @@ def overlay(slices: Sequence[pb.Slice], start: int, end: int) -> list[Extent]:
     """
     if start >= end:
         return []
-    missing = _Ranges(start, end)
+    missing = Ranges(start, end)
     found: list[Extent] = []
     for one in reversed(slices):
         low = one.offset
@@ -47,8 +47,8 @@ def overlay(slices: Sequence[pb.Slice], start: int, end: int) -> list[Extent]:
     return _joined_holes(found)
 
 
-class _Ranges:
-    """Disjoint ranges in order, none empty: range k is [starts[k], ends[k])."""
+class Ranges:
+    """What is uncovered yet: disjoint ranges in order, none empty: range k is [starts[k], ends[k])."""
 
     __slots__ = ("ends", "starts")
 

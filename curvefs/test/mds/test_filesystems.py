@@ -293,6 +293,51 @@ async def test_deleted_filesystem_is_gone_with_its_objects_only(mds, metaserver)
     assert all(info.key.startswith(str(UUID(bytes=kept.uuid))) for info in mds.objects.list(""))
 
 
+async def test_objects_that_come_after_the_deletion_go_too(mds, metaserver):
+    """Of a compaction or a mount that was cut off: after an hour, and once more after a day, by whoever leads then."""
+    made = await mds.create()
+    await mds.mds.filesystems.delete("demo")
+    assert await mds.mds.filesystems.removals.finished(made.fs_id, PATIENCE_S)
+    with pytest.raises(NotFound, match="no filesystem 'demo'; one was deleted"):  # as `gc demo` tells
+        mds.mds.filesystems.get("demo")
+    for hours in (1, 23):
+        put_objects(mds, made, 3)
+        mds.clock.advance(hours * 3600 - 10)
+        await mds.mds.tick()
+        assert await mds.mds.late_objects.sweeps.finished(made.fs_id, PATIENCE_S)
+        assert len(mds.objects.list("")) == 3, "not yet"
+        await mds.restart()
+        mds.clock.advance(10)
+        await mds.mds.tick()
+        assert await mds.mds.late_objects.sweeps.finished(made.fs_id, PATIENCE_S)
+        assert mds.objects.list("") == []
+    assert not any(key.startswith(b"deleted-fs/") for key in await mds.keys())
+    registry = mds.mds.metrics.registry
+    assert registry.get_sample_value("mds_late_objects_total") == 3
+    mds.mds.metrics.observe(mds.mds.state, mds.mds.views)
+    assert registry.get_sample_value("mds_deleted_filesystems") == 0
+
+
+async def test_a_sweep_that_fails_is_tried_again_and_given_up_in_the_end(mds, metaserver):
+    made = await mds.create()
+    await mds.mds.filesystems.delete("demo")
+    assert await mds.mds.filesystems.removals.finished(made.fs_id, PATIENCE_S)
+    put_objects(mds, made, 3)
+    mds.object_store.plan(Fault("list", times=None))
+    mds.clock.advance(3600)
+    await mds.mds.tick()
+    assert not await mds.mds.late_objects.sweeps.finished(made.fs_id, 0.1)
+    mds.object_store.forget_faults()
+    mds.mds.late_objects.sweeps.kick(made.fs_id)
+    assert await mds.mds.late_objects.sweeps.finished(made.fs_id, PATIENCE_S)
+    assert mds.objects.list("") == []
+    mds.object_store.plan(Fault("list", times=None))
+    mds.clock.advance(8 * 24 * 3600)
+    await mds.mds.tick()
+    assert await mds.mds.late_objects.sweeps.finished(made.fs_id, PATIENCE_S)
+    assert made.fs_id not in mds.mds.state.deleted_filesystems
+
+
 async def test_unknown_filesystem_is_not_deleted(mds):
     with pytest.raises(NotFound, match="no filesystem 'absent'"):
         await mds.mds.filesystems.delete("absent")

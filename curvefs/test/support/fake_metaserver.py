@@ -42,6 +42,7 @@ class FakeMetaserver:
         self.specs: dict[tuple[int, int, int], metaserver_pb2.PartitionSpec] = {}
         self.in_full = False
         self.sessions: set[bytes] = set()
+        self.identities: dict[bytes, int] = {}  # those of the sessions that are identities: of which filesystem
         self.ended: set[tuple[int, bytes]] = set()
         self.failing: dict[str, CurveFSError] = {}
         self.losing: dict[str, CurveFSError] = {}
@@ -105,7 +106,12 @@ class FakeMetaserver:
                 applied_index=self.committed,
                 peers=self.members.get(group, []),
                 partitions=[self._report(place) for place in sorted(self.partitions) if place[0] == group],
-                sessions=[heartbeat_pb2.SessionReport(session_id=session) for session in sorted(self.sessions)],
+                sessions=[
+                    heartbeat_pb2.SessionReport(
+                        session_id=session, fs_id=self.identities.get(session, 0), durable=session in self.identities
+                    )
+                    for session in sorted(self.sessions)
+                ],
             )
             for group in sorted(self.groups)
         ]

@@ -68,6 +68,15 @@ def test_up_is_ready_when_the_mount_is_live_and_the_data_survives_down_and_up(cl
     assert (cluster.mnt / "file").read_bytes() == b"x" * 10_000_000
 
 
+def test_up_takes_the_options_of_its_mount(cluster):
+    cache = cluster.root / "cache"
+    cache.mkdir()
+    cluster.up("-o", f"cache_dir={cache},cache_size=64M", "-o", "noexec")
+    assert [*cache.iterdir()]
+    options = next(line for line in Path("/proc/mounts").read_text().splitlines() if f" {cluster.mnt} " in line)
+    assert "noexec" in options.split()[3].split(",")
+
+
 def test_a_running_cluster_is_said_to_run_and_other_settings_are_refused_by_name(running):
     refused(running.up(mount=False, check=False), ExitCode.DATA_FOLDER, "already in use")
     done = running.up("--metaservers", "2", mount=False, check=False)

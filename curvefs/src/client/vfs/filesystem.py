@@ -454,7 +454,8 @@ class Vfs:
                 inode = await self._metadata.reads.get_attr(inode_id, fresh=True)
                 is_held, kept = not inode.nlink, inode.trashed_ns > 0
             except CurveFSError:
-                is_held = False
+                # Letting go what has names left does nothing; not letting go keeps it for as long as this session.
+                is_held = kept = True
             if not is_held:
                 return
         for handles in (self._files, self._directories):

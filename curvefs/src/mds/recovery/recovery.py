@@ -8,7 +8,8 @@ begins in recovery, whichever MDS serves it.
 While it lasts, metaservers report in full, and what the store does not know is taken up from their reports (survey.py);
 sessions are taken up when they are renewed. It ends when every metaserver that the store knows has reported, nothing
 that was reported is unknown, and what sessions were reported had a lease's time to be renewed; or when an operator says
-so, after which what was never reported counts as gone.
+so, after which what was never reported counts as gone. Identities of write-back mounts that are away are retained anew:
+what they have staged can still be published.
 
 Invariants:
     from the moment something newer was heard of, check() refuses, in this process and all that follow
@@ -18,6 +19,7 @@ Shared across awaits: everything here; it changes between awaits only.
 """
 
 import asyncio
+from hashlib import blake2b
 
 import structlog
 
@@ -25,6 +27,7 @@ from ....proto import heartbeat_pb2
 from ....proto import mds_pb2 as pb
 from ...common.clock import Clock
 from ...common.errors import CurveFSError, Unavailable
+from ...common.ids import SESSION_ID_SIZE
 from ..heartbeat.reports import Reports
 from ..state import FORMAT, ONLY, RECOVERY, Change, State, changed
 from ..storage.protocol import Put
@@ -38,6 +41,7 @@ _PAUSE_S = 1.0
 _TOLD_MAX = 100
 _SEALED_MAX = 50  # at a time: a transaction is bounded
 _SESSIONS_MAX = 100_000
+_IDENTITIES_MAX = 50  # at a time
 
 
 def asked_for(now_ns: int) -> Put:
@@ -65,6 +69,9 @@ class Recovery:
         self._suspected = asyncio.Event()
         self._in_full: set[int] = set()  # metaservers
         self._sessions: dict[int, set[bytes]] = {}  # by the metaserver that listed them; unknown ones
+        self._identities: dict[
+            int, dict[bytes, int]
+        ] = {}  # as _sessions: those that are durable, and of which filesystem
         self._over = asyncio.Event()
         if self._mark is None:
             self._over.set()
@@ -169,6 +176,13 @@ class Recovery:
         room = _SESSIONS_MAX - sum(map(len, self._sessions.values()))
         listed = {one.session_id for copyset in request.copysets if copyset.leading for one in copyset.sessions}
         self._sessions[request.metaserver_id] = set(list(self._unknown(listed))[:room])
+        self._identities[request.metaserver_id] = {
+            one.session_id: one.fs_id
+            for copyset in request.copysets
+            if copyset.leading
+            for one in copyset.sessions
+            if one.durable and one.session_id in self._sessions[request.metaserver_id]
+        }
 
     async def advance(self) -> None:
         """Take up what was reported, and end the recovery when that is all. Raises what State.change raises."""
@@ -210,7 +224,28 @@ class Recovery:
     def _learn(self, change: Change) -> list[str]:
         findings = survey(self._state, self._reports)
         findings.put_in(change)
-        return findings.learned
+        return findings.learned + self._learn_identities(change)
+
+    def _learn_identities(self, change: Change) -> list[str]:
+        """Retain the identities of mounts that the store does not know, as if their sessions were over since now."""
+        reported = {one: fs_id for said in self._identities.values() for one, fs_id in said.items()}
+        unknown = [one for one in sorted(self._unknown(set(reported))) if reported[one] in self._state.filesystems]
+        for identity in unknown[:_IDENTITIES_MAX]:
+            # Not the identity's own id: a group that serves that is not to end it.
+            session_id = blake2b(identity, digest_size=SESSION_ID_SIZE, person=b"retained").digest()
+            retained = pb.MountSession(
+                format=FORMAT,
+                session_id=session_id,
+                fs_id=reported[identity],
+                host="(not known any more)",
+                mountpoint="(not known any more)",
+                opened_ns=self._clock.time_ns(),
+                lease_ms=self._lease_ms,
+                identity=identity,
+                retained_since_ns=self._clock.time_ns(),
+            )
+            change.put(self._state.sessions, session_id, retained)
+        return [f"the identity {one.hex()} of a write-back mount" for one in unknown[:_IDENTITIES_MAX]]
 
     def _end_when_complete(self, change: Change) -> bool:
         lasted_s = self._clock.boottime_s() - self._began_s
@@ -245,6 +280,7 @@ class Recovery:
         _log.warning("the recovery is over", why=why)
         self._mark = None
         self._sessions.clear()
+        self._identities.clear()
         if not self._suspected.is_set():
             self._over.set()
 

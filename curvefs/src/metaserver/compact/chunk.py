@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from ....proto import metaserver_pb2, state_pb2
 from ....proto import worker_pb2 as pb
-from ...slices.compaction import LOOK_AGAIN_AFTER, SLICES_READ_MAX, LaterOn, Plan, StoredRun, plan_all, plan_worthwhile
+from ...slices.compaction import LOOK_AGAIN_AFTER, SLICES_HIGH, SLICES_READ_MAX, LaterOn, plan_all, plan_worthwhile
+from ...slices.merging import Plan, StoredRun
 from ..metastore import compaction
 from ..metastore.reads import cuts_of, is_cut
 from ..metastore.scope import read_partition
@@ -51,12 +52,11 @@ class Chunk:
 
     def commit(self, plan: Plan, chunk_ids: list[int], block_format: int) -> state_pb2.Entry:
         """Return the entry that commits a plan whose runs are stored."""
-        pairs = self.pairs[plan.first : plan.end]
+        pairs = [self.pairs[n] for n in plan.members]
         commit = state_pb2.CompactCommit(
             inode_id=self.inode_id,
             chunk_index=self.index,
-            first_order=keys.slice_order(pairs[0][0]),
-            last_order=keys.slice_order(pairs[-1][0]),
+            orders=[keys.slice_order(key) for key, _ in pairs],
             digest=compaction.digest_of(pairs),
         )
         for run, chunk_id in zip(plan.runs, chunk_ids, strict=True):
@@ -71,13 +71,14 @@ class Chunk:
             )
         for offset, length in plan.zeros:
             commit.replacement.add(chunk_index=self.index, offset=offset, length=length, zero=True)
-        after = len(self.slices) - len(pairs) + plan.count
-        # What could not be made shorter waits until there is as much again.
-        commit.look_again_at = after + max(after, LOOK_AGAIN_AFTER)
+        if len(self.slices) < SLICES_HIGH:
+            after = len(self.slices) - plan.saved
+            # What could not be made shorter waits until there is as much again.
+            commit.look_again_at = after + max(after, LOOK_AGAIN_AFTER)
         return state_pb2.Entry(format=1, compact=state_pb2.CompactCommand(fs_id=self.fs_id, commit=commit))
 
     def _compaction_number(self, plan: Plan) -> int:
-        return max(one.compaction for one in self.slices[plan.first : plan.end]) + 1
+        return max(self.slices[n].compaction for n in plan.members) + 1
 
 
 def look(view: StateReader, fs_id: int, inode_id: int, index: int) -> Chunk | None:

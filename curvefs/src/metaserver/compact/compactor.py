@@ -43,7 +43,8 @@ from ...common.errors import (
 )
 from ...common.ids import partition_of
 from ...rpc.asyncio_client import AsyncClient
-from ...slices.compaction import LaterOn, Plan
+from ...slices.compaction import LaterOn
+from ...slices.merging import Plan
 from ..calls import check
 from ..copyset import awaiting
 from ..copyset.group import Group
@@ -288,13 +289,15 @@ class Compactor:
         return merged
 
     async def _merge(self, group: Group, key: Key, *, thorough: bool) -> Merged:
-        with group.view() as view:
-            chunk = chunks.look(view, *key)
+        term = group.term
+        chunk, plan = await self._plan(group, key, thorough=thorough)
+        if isinstance(plan, Plan) and await self._leases.hold(group, key[0], partition_of(key[1])):
+            # Commits of earlier terms may have come meanwhile, but none will any more.
+            chunk, plan = await self._plan(group, key, thorough=thorough)
         if chunk is None:
             await self._run(group, chunks.look_again(*key, chunks.NEVER))
             return Merged("gone")
         count = len(chunk.slices)
-        plan = await asyncio.to_thread(chunk.plan, thorough=thorough)
         if isinstance(plan, LaterOn):
             if not thorough:
                 await self._run(group, chunks.look_again(*key, plan.slices))
@@ -302,9 +305,9 @@ class Compactor:
         filesystem = await self._filesystem(chunk.fs_id)
         data_key = await asyncio.to_thread(self._data_key, filesystem)
         await self._pace.take(plan.read_bytes + plan.written_bytes)
+        _check_term(group, term)
         outcome = await self._carry_out(group, chunk, plan, filesystem, data_key)
-        after = count - (plan.end - plan.first) + plan.count
-        return Merged(outcome, count, after, plan.read_bytes, plan.written_bytes)
+        return Merged(outcome, count, count - plan.saved, plan.read_bytes, plan.written_bytes)
 
     async def _carry_out(self, group: Group, chunk: Chunk, plan: Plan, filesystem: Filesystem, data_key: bytes) -> str:
         """Store what becomes of the slices, and commit; returns the outcome."""
@@ -316,6 +319,7 @@ class Compactor:
                 reply = await self._jobs.run_job(chunk.job(plan, ids, filesystem, data_key), JOB_DEADLINE_S)
                 self._metrics.compaction_read_bytes.inc(reply.store_runs.read_bytes)
                 self._metrics.compaction_written_bytes.inc(reply.store_runs.written_bytes)
+            _check_term(group, term)
             applied = await self._run(group, chunk.commit(plan, ids, filesystem.block_format))
         except BaseException as error:
             self._in_vain.append(stored)
@@ -328,10 +332,19 @@ class Compactor:
         self._leases.add(group, chunk.fs_id, partition_id, list(applied.ranges or ()))
         return "done"
 
+    async def _plan(self, group: Group, key: Key, *, thorough: bool) -> tuple[Chunk | None, Plan | LaterOn]:
+        chunk = self._look(group, key)
+        if chunk is None:
+            return None, LaterOn(chunks.NEVER)
+        return chunk, await asyncio.to_thread(chunk.plan, thorough=thorough)
+
+    def _look(self, group: Group, key: Key) -> Chunk | None:
+        with group.view() as view:
+            return chunks.look(view, *key)
+
     def _has_changed(self, group: Group, chunk: Chunk) -> bool:
         """Say whether slices that were to be merged are there no more."""
-        with group.view() as view:
-            now = chunks.look(view, chunk.fs_id, chunk.inode_id, chunk.index)
+        now = self._look(group, (chunk.fs_id, chunk.inode_id, chunk.index))
         same = (
             []
             if now is None
@@ -401,3 +414,9 @@ class Compactor:
         except CurveFSError:  # it is being closed
             return 0, 0
         return len(since), min(since, default=0)
+
+
+def _check_term(group: Group, term: int) -> None:
+    """Raise Redirect when there was an election: others may have merged what a plan takes for granted."""
+    if group.term != term:
+        raise Redirect(f"group {group.group_id} had an election just now", leader="")

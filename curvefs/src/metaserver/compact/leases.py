@@ -31,15 +31,26 @@ class Leases:
             term, ids = self._ranges.get(key, (0, deque()))
             if term == group.term and ids:
                 taken.append(ids.popleft())
-                continue
-            term = group.term
-            command = state_pb2.CompactCommand(fs_id=fs_id, lease=state_pb2.CompactLease(partition_id=partition_id))
-            applied = await awaiting.run(group, state_pb2.Entry(format=1, compact=command), ENTRY_DEADLINE_S)
-            check(applied)
-            if term != group.term:
-                raise Redirect(f"group {group.group_id} had an election just now", leader="")
-            self.add(group, fs_id, partition_id, list(applied.ranges or ()))
+            else:
+                await self._lease(group, fs_id, partition_id)
         return taken
+
+    async def hold(self, group: Group, fs_id: int, partition_id: int) -> bool:
+        """See to it that there was a lease in this term, and say whether it is new. Raises as take does."""
+        key = group.group_id, fs_id, partition_id
+        if key in self._ranges and self._ranges[key][0] == group.term:
+            return False
+        await self._lease(group, fs_id, partition_id)
+        return True
+
+    async def _lease(self, group: Group, fs_id: int, partition_id: int) -> None:
+        term = group.term
+        command = state_pb2.CompactCommand(fs_id=fs_id, lease=state_pb2.CompactLease(partition_id=partition_id))
+        applied = await awaiting.run(group, state_pb2.Entry(format=1, compact=command), ENTRY_DEADLINE_S)
+        check(applied)
+        if term != group.term:
+            raise Redirect(f"group {group.group_id} had an election just now", leader="")
+        self.add(group, fs_id, partition_id, list(applied.ranges or ()))
 
     def add(self, group: Group, fs_id: int, partition_id: int, ranges: list[common_pb2.IdRange]) -> None:
         """Keep ranges that were leased in the present term."""

@@ -4,17 +4,20 @@ Ids are leased to the leader of a group for its term, as to a session: a range i
 it was leased and of no other, and what a term leaves open the first leader after it closes. So whatever was stored and
 not published is found (rules 2 and 3).
 
-A commit is taken only if the slices between two orders are, byte for byte, those that were merged: then nothing was
-published, cut, purged or compacted in between that it could undo. What comes in their place takes the last of their
-orders, so later slices win over it and cuts hide it as they did before. The inode does not change: its content is the
+A commit is taken only if the slices it names are, byte for byte, those that were merged: then nothing was cut, purged
+or compacted that it could undo. What comes in their place takes the last of their orders, so later slices win over it
+and cuts hide it as they did before. Slices between them that are not merged lie elsewhere in the chunk: the leader sees
+to that, on a state that has every entry of the terms before its own. The inode does not change: its content is the
 same. Readers keep to lists they have read for 60 s; the objects stay longer.
 """
 
 import struct
 from hashlib import blake2b
+from itertools import pairwise
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
+from ...slices.merging import MERGED_MAX
 from ..storage import keys
 from ..storage.transaction import StateReader
 from . import data, ids
@@ -70,6 +73,11 @@ def has_ranges(view: StateReader) -> bool:
     return any(True for _ in view.scan(prefix, keys.after_prefix(prefix), 1))
 
 
+def fs_of_holder(owner: bytes) -> int | None:
+    """Return of which filesystem the ids are that are leased to a leader; None: the owner is a session."""
+    return _HOLDER_TAIL.unpack_from(owner, len(_HOLDER))[0] if owner.startswith(_HOLDER) else None
+
+
 def _holder(fs_id: int, term: int) -> bytes:
     """Return what stands for a leader where a session's id stands otherwise."""
     return _HOLDER + _HOLDER_TAIL.pack(fs_id, term)
@@ -79,8 +87,10 @@ def _commit(scope: Scope, commit: state_pb2.CompactCommit, applied: Applied) -> 
     inode_id, chunk_index = commit.inode_id, commit.chunk_index
     inode = scope.inode(inode_id)
     chunk_size = scope.partition(inode_id).spec.chunk_size
-    first = keys.slice_(scope.fs_id, inode_id, chunk_index, commit.first_order)
-    pairs = list(scope.txn.scan(first, keys.slice_(scope.fs_id, inode_id, chunk_index, commit.last_order + 1)))
+    if len(commit.orders) > MERGED_MAX or any(first >= then for first, then in pairwise(commit.orders)):
+        raise Refusal(common_pb2.INVALID_ARGUMENT, "too many slices at once, or not in their order")
+    slice_keys = [keys.slice_(scope.fs_id, inode_id, chunk_index, order) for order in commit.orders]
+    pairs = [(key, scope.txn.get(key) or b"") for key in slice_keys]
     if digest_of(pairs) != commit.digest:
         raise Refusal(common_pb2.SKIPPED, "the slices are not those that were merged")
     if len(commit.replacement) > len(pairs):
@@ -91,10 +101,11 @@ def _commit(scope: Scope, commit: state_pb2.CompactCommit, applied: Applied) -> 
     ids.publish(scope, [one.chunk_id for one in commit.replacement if not one.zero], result)
     for key, value in pairs:
         data.queue_slice(scope, key, value)
-    orders = [keys.slice_order(key) for key, _ in pairs]
-    for order, one in zip(orders[len(orders) - len(commit.replacement) :], commit.replacement, strict=True):
+    orders = commit.orders[len(pairs) - len(commit.replacement) :]
+    for order, one in zip(orders, commit.replacement, strict=True):
         data.put_slice(scope, inode, one, chunk_size=chunk_size, order=order)
-    scope.tallies.look_again(inode_id, chunk_index, commit.look_again_at)
+    if commit.look_again_at:
+        scope.tallies.look_again(inode_id, chunk_index, commit.look_again_at)
     applied.ranges = list(result.ranges)
 
 

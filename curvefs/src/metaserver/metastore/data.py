@@ -171,6 +171,7 @@ def _cut(scope: Scope, inode: pb.Inode, length: int) -> None:
     order = scope.next_order()
     record = state_pb2.CutRecord(start=chunk * chunk_size, order=order, old_length=inode.length)
     scope.txn.put(keys.cut(scope.fs_id, inode_id, order), record.SerializeToString(deterministic=True))
+    scope.tallies.cut()
     scope.follow_ups.append(finish_cut_entry(scope.fs_id, inode_id, order))
 
 

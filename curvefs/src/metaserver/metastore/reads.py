@@ -217,11 +217,11 @@ def partitions(view: StateReader, fs_id: int | None = None) -> list[state_pb2.Pa
     return [state_pb2.PartitionRecord.FromString(value) for _, value in view.scan(start, end)]
 
 
-def open_sessions(view: StateReader, limit: int) -> list[bytes]:
-    """Return the ids of sessions that are not ended, at most ``limit``."""
+def open_sessions(view: StateReader, limit: int) -> dict[bytes, state_pb2.SessionRecord]:
+    """Return sessions that are not ended, by id, at most ``limit``."""
     pairs = view.scan(keys.SESSION, keys.after_prefix(keys.SESSION))
-    living = (key[1:] for key, value in pairs if not state_pb2.SessionRecord.FromString(value).ended_ns)
-    return list(itertools.islice(living, limit))
+    records = ((key[1:], state_pb2.SessionRecord.FromString(value)) for key, value in pairs)
+    return dict(itertools.islice((one for one in records if not one[1].ended_ns), limit))
 
 
 def session(view: StateReader, session_id: bytes) -> state_pb2.SessionRecord | None:

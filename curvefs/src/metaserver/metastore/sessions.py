@@ -18,11 +18,11 @@ KEYS_PER_STEP = 900  # of an end; the last inode may have XATTR_COUNT_MAX more
 KEYS_PER_INODE = 4  # two for who holds it, itself, its place in the delete queue
 
 
-def open_session(scope: Scope, session_id: bytes, identity: bytes = b"") -> None:
-    """OpenSession. Idempotent. Raises Refusal SESSION_ENDED, INVALID_ARGUMENT."""
+def open_session(scope: Scope, session_id: bytes, identity: bytes = b"", *, durable: bool = False) -> None:
+    """OpenSession. Idempotent. durable: it is an identity itself. Raises Refusal SESSION_ENDED, INVALID_ARGUMENT."""
     check_id(session_id, common_pb2.INVALID_ARGUMENT)
     if identity:
-        open_session(scope, identity)
+        open_session(scope, identity, durable=True)
     record = read(scope, session_id)
     if record is not None:
         if record.ended_ns:
@@ -31,7 +31,9 @@ def open_session(scope: Scope, session_id: bytes, identity: bytes = b"") -> None
     write(
         scope,
         session_id,
-        state_pb2.SessionRecord(fs_id=scope.fs_id, expected_sequence=1, opened_ns=scope.time_ns, identity=identity),
+        state_pb2.SessionRecord(
+            fs_id=scope.fs_id, expected_sequence=1, opened_ns=scope.time_ns, identity=identity, durable=durable
+        ),
     )
     _bury(scope, session_id)
 

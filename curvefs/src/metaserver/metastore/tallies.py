@@ -84,6 +84,10 @@ class Tallies:
         if tally.count < 2 and tally.listed:
             self._unlist(key, tally)
 
+    def cut(self) -> None:
+        """Note that a cut hides slices from now on."""
+        self._has_cuts = True
+
     def look_again(self, inode_id: int, chunk_index: int, slices: int) -> None:
         """Take a chunk from the list until it has so many slices, and more than now: it was just looked at."""
         key = keys.of_chunk(keys.TALLY, self._scope.fs_id, inode_id, chunk_index)

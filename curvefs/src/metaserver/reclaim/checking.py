@@ -11,6 +11,7 @@ from ....proto import metaserver_pb2 as pb
 from ....proto import reclaim_pb2 as rpb
 from ...common.errors import InvalidArgument, WrongPartition
 from ...common.ids import make_id, number_of, partition_of
+from ..metastore.compaction import fs_of_holder
 from ..metastore.scope import read_partition
 from ..storage import keys
 from ..storage.transaction import StateReader
@@ -78,11 +79,20 @@ def _open(view: StateReader, fs_id: int, partition_id: int, asked: Collection[in
     next_chunk = _require(view, fs_id, partition_id).next_chunk
     yield from (one for one in asked if number_of(one) >= next_chunk)
     first, end = make_id(partition_id, 0), make_id(partition_id + 1, 0)
-    for _, value in view.scan(keys.RANGE, keys.after_prefix(keys.RANGE)):
-        record = state_pb2.RangeRecord.FromString(value)
-        # Without bits it says where ranges of an identity lie that are used up (ids.py).
-        if record.range.kind == common_pb2.CHUNK and record.published and first <= record.range.first < end:
+    for key, value in view.scan(keys.RANGE, keys.after_prefix(keys.RANGE)):
+        owner, kind, at = keys.unpack_range(key)
+        # Partitions of other filesystems have the same numbers.
+        if kind == common_pb2.CHUNK and first <= at < end and _fs_of_owner(view, owner) in (fs_id, None):
+            record = state_pb2.RangeRecord.FromString(value)
             yield from _unpublished(record.range, record.published, asked)
+
+
+def _fs_of_owner(view: StateReader, owner: bytes) -> int | None:
+    """Return of which filesystem the ids are that are leased to a session, an identity or a leader; None: unknown."""
+    fs_id = fs_of_holder(owner)
+    if fs_id is None and (raw := view.get(keys.session(owner))) is not None:
+        return state_pb2.SessionRecord.FromString(raw).fs_id
+    return fs_id
 
 
 def _unpublished(range_: common_pb2.IdRange, published: bytes, asked: Container[int]) -> Iterator[int]:

@@ -160,16 +160,18 @@ class Pass:
         await self._means.calls.call("Release", request, self._fs_id, CALL_DEADLINE_S)
 
     async def _look_for(self, waiting: list[Waiting]) -> None:
-        """Delete what was stored under ids that are never published."""
+        """Delete what was stored under ids that are never published. Those of one range are looked for together."""
+        by_prefix: dict[str, list[Waiting]] = defaultdict(list)
         for one in waiting:
-            range_, published = one.record.never_published, int.from_bytes(one.record.published, "little")
-            after, prefix = "", range_prefix(self._filesystem.uuid, range_.first)
-            names = [""] * BATCH
+            by_prefix[range_prefix(self._filesystem.uuid, one.record.never_published.first)].append(one)
+        for prefix, together in by_prefix.items():
+            in_vain = set[int]().union(*(_never_published(one.record) for one in together))
+            after, names = "", [""] * BATCH
             while len(names) == BATCH:
                 names = await self._list(prefix, after)
-                await self._delete([name for name in names if _is_in_vain(name, range_.first, range_.end, published)])
+                await self._delete([name for name in names if _chunk_of(name) in in_vain])
                 after = names[-1] if names else ""
-            await self._done([one.key])
+            await self._done([one.key for one in together])
 
     # -------------------------------------------------------------------------------------------- its steps
 
@@ -198,10 +200,14 @@ class Pass:
             check(await awaiting.run(self._group, entry, ENTRY_DEADLINE_S))
 
 
-def _is_in_vain(name: str, first: int, end: int, published: int) -> bool:
-    """Say whether an object is of an id in [first, end) that has no bit in ``published``."""
+def _never_published(record: state_pb2.DeleteRecord) -> list[int]:
+    """Return the ids of a range that were never published."""
+    span, published = record.never_published, int.from_bytes(record.published, "little")
+    return [one for one in range(span.first, span.end) if not published >> one - span.first & 1]
+
+
+def _chunk_of(name: str) -> int | None:
     try:
-        chunk_id = parse_block_name(name).chunk_id
+        return parse_block_name(name).chunk_id
     except InvalidArgument:
-        return False
-    return first <= chunk_id < end and not published >> chunk_id - first & 1
+        return None

@@ -1,10 +1,12 @@
 """Works off the delete queues of the groups led here.
 
 Something is deleted when its grace is over by this metaserver's clock, while that is trusted (rule 19), and by a time
-that the MDS has just told: without the MDS nothing is deleted. One task works on a group at a time, GROUPS_MAX in all.
-A new leader begins with what it finds in the state.
+that the MDS has just told: without the MDS nothing is deleted. One task works on a group at a time, GROUPS_MAX in all;
+groups have their turns in the order of their numbers, so none waits for the same others for ever. A new leader begins
+with what it finds in the state.
 
-Shared across awaits: `_working`, the groups being worked on; `_told`, the last answer of the MDS.
+Shared across awaits: `_working`, the groups being worked on; `_last`, the group that was begun with last; `_told`, the
+last answer of the MDS.
 """
 
 import asyncio
@@ -47,6 +49,7 @@ class Reclaimer:
         self._means = Means(jobs, calls, self._pauses, metrics)
         self._told = Told(0, {})
         self._working: set[Group] = set()
+        self._last = 0
 
     async def run(self) -> None:
         """Work off queues, and count what is in them, until cancelled."""
@@ -62,7 +65,9 @@ class Reclaimer:
         waiting = [(group, due) for group in led if self._pauses.is_over(group.group_id) and (due := self._due(group))]
         if not waiting or not self._copysets.may_lead or not await self._ask():
             return
+        waiting.sort(key=lambda one: (one[0].group_id <= self._last, one[0].group_id))
         for group, due in waiting[: GROUPS_MAX - len(self._working)]:
+            self._last = group.group_id
             self._working.add(group)
             task = tasks.create_task(self._work(group, due), name="delete queue")
             task.add_done_callback(lambda _, group=group: self._working.discard(group))  # type: ignore[misc]

@@ -207,6 +207,11 @@ def range_(session_id: bytes, kind: int, first: int) -> bytes:
     return RANGE + session_id + bytes([kind]) + _U64.pack(first)
 
 
+def unpack_range(key: bytes) -> tuple[bytes, int, int]:
+    """Return (whose, kind, first id) of the key of a leased range."""
+    return key[1:-9], key[-9], _U64.unpack_from(key, len(key) - 8)[0]
+
+
 def delete(fs_id: int, queued_ns: int, order: int) -> bytes:
     """Key of an entry of the delete queue."""
     return _FS_ID_U64.pack(DELETE, fs_id, queued_ns, order)

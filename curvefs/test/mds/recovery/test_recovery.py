@@ -380,6 +380,49 @@ async def test_sessions_that_nobody_renews_are_waited_for_as_long_as_a_lease_and
     assert orders(lab.beat(three[0]), "end_session") == [1]
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_the_identity_of_a_mount_that_is_away_is_retained_and_can_be_continued(lab, three, by_hand):
+    """Else what it has staged could not be published under the ids that it has on its disk."""
+    made = await lab.create()
+    copy = await lab.copy_store()
+    identity = b"i" * 16
+    for one in three:
+        one.sessions, one.identities = {identity}, {identity: made.fs_id}
+    await restored(lab, copy, recover=True)
+    await complete(lab)
+    if by_hand:
+        await lab.mds.recovery.end()
+    lab.clock.advance(50)
+    beat_all(lab)
+    await lab.mds.tick()
+    assert not lab.mds.recovery.active
+    [kept] = lab.mds.sessions.of(None)
+    assert (kept.identity, kept.fs_id, kept.retained_since_ns > 0) == (identity, made.fs_id, True)
+    assert kept.session_id != identity
+    lab.clock.advance(60)
+    assert [orders(lab.beat(one), "end_session") for one in three] == [[], [], []]
+    session = await lab.open(identity=identity, continues=True)
+    assert [one.session_id for one in lab.mds.sessions.of(None)] == [session.session_id]
+
+
+async def test_the_identity_of_a_mount_that_comes_back_is_not_retained_besides(lab, three):
+    """Its retention would be over one day, and end what the mount still uses."""
+    made = await lab.create()
+    copy = await lab.copy_store()
+    identity = b"i" * 16
+    session, token = await lab.mds.sessions.open(pb.OpenSessionRequest(name="demo", identity=identity))
+    for one in three:
+        one.sessions, one.identities = {session.session_id, identity}, {identity: made.fs_id}
+    await restored(lab, copy, recover=True)
+    await complete(lab)
+    assert [one.identity for one in lab.mds.sessions.of(None)] == [identity]
+    await lab.mds.sessions.renew(session.session_id, token, session)
+    await complete(lab)
+    assert [one.session_id for one in lab.mds.sessions.of(None)] == [session.session_id]
+    assert not lab.mds.recovery.active
+    assert not lab.mds.sessions.is_over(identity)
+
+
 async def test_sessions_have_a_full_lease_when_it_ends(lab, three):
     await lab.create()
     session = await lab.open()

@@ -10,7 +10,7 @@ from curvefs.proto import state_pb2
 from curvefs.src.metaserver.metastore import compaction, tallies
 from curvefs.src.metaserver.metastore.unfinished import unfinished
 from curvefs.src.metaserver.storage import keys
-from curvefs.src.slices.compaction import merged
+from curvefs.src.slices.merging import Overlaid
 from curvefs.src.slices.overlay import overlay
 
 from .lab import CHUNK, FS, Lab
@@ -53,14 +53,13 @@ class Compactor:
         slices = [pb.Slice.FromString(value) for _, value in pairs]
         if first >= len(slices):
             return None
-        plan = merged(slices, first, CHUNK)
-        if plan.count > plan.end - plan.first:
+        plan = Overlaid(slices, CHUNK).merged(range(first, len(slices)))
+        if plan.saved < 0:
             return None
         commit = state_pb2.CompactCommit(
             inode_id=self.file.inode_id,
             chunk_index=chunk,
-            first_order=keys.slice_order(pairs[first][0]),
-            last_order=keys.slice_order(pairs[-1][0]),
+            orders=[keys.slice_order(key) for key, _ in pairs[first:]],
             digest=compaction.digest_of(pairs[first:]),
             look_again_at=16,
         )
@@ -163,6 +162,29 @@ def test_a_chunk_that_lost_its_slices_is_listed_no_longer():
     file.truncate(0)
     assert not tallies.listed(file.lab.state, None, 10)
     check_tallies(file.lab)
+
+
+def test_what_is_written_after_a_cut_in_the_same_entry_is_counted_with_what_the_cut_hides():
+    file, _ = lab_with_writes(*((n * 10, 10, 1) for n in range(600)))
+    lab = file.lab
+    other = lab.create(ROOT, b"other")
+    appended = [file.slice(0, 10, 7) for _ in range(2)]
+    lab.follow_up = False
+    operations = [
+        # This looks whether there are cuts.
+        pb.Operation(append_slices=pb.AppendSlices(inode_id=other, slices=appended[:1], length=10)),
+        pb.Operation(set_attr=pb.SetAttr(inode_id=file.inode_id, length=0)),
+        pb.Operation(append_slices=pb.AppendSlices(inode_id=file.inode_id, slices=appended[1:], length=10)),
+    ]
+    first = lab.sequence + 1
+    lab.sequence += len(operations)
+    applied = lab.batch(first, operations)
+    assert [one.status for one in applied.results.results] == [c.OK] * 3
+    check_tallies(lab)
+    lab.follow_up = True
+    lab.ok(noop=pb.NoOperation())
+    assert not lab.table(keys.CUT)
+    check_tallies(lab)
 
 
 def test_nothing_is_left_of_a_file_that_was_purged():

@@ -95,10 +95,11 @@ def test_the_end_of_an_identity_closes_its_ranges_and_refuses_its_ids(lab):
 def test_an_identity_is_listed_like_a_session_until_it_ends(lab):
     open_with(lab, FIRST)
     assert set(reads.open_sessions(lab.state, 10)) == {SESSION, FIRST, IDENTITY}
+    assert [one for one, record in reads.open_sessions(lab.state, 10).items() if record.durable] == [IDENTITY]
     lab.end(FIRST)
     assert set(reads.open_sessions(lab.state, 10)) == {SESSION, IDENTITY}
     lab.end(IDENTITY)
-    assert reads.open_sessions(lab.state, 10) == [SESSION]
+    assert list(reads.open_sessions(lab.state, 10)) == [SESSION]
 
 
 def test_ids_that_were_staged_keep_their_range_however_many_come_after(lab):

@@ -67,6 +67,28 @@ def test_used_up_ids_of_an_identity_are_not_open():
     assert states(lab, range_.first) == [rpb.UNREFERENCED]
 
 
+def test_ids_open_in_another_filesystem_are_not_open_in_this_one():
+    """Partitions of all filesystems are counted from 0, and their ids too."""
+    lab = Lab()
+    mine = lab.ok(allocate_ids=pb.AllocateIds(kind=c.CHUNK)).ranges[0]
+    spec = pb.PartitionSpec(fs_id=FS + 1, group_id=7, hash_seed=b"h" * 16, chunk_size=CHUNK, block_size=CHUNK)
+    lab.entry(create_partition=state_pb2.CreatePartitionCommand(partition=spec))
+    other = b"o" * 16
+    lab.entry(open_session=state_pb2.OpenSessionCommand(fs_id=FS + 1, session_id=other))
+    asked = pb.OperationBatch(fs_id=FS + 1, session_id=other, group_id=7, first_sequence=1)
+    asked.operations.add(allocate_ids=pb.AllocateIds(kind=c.CHUNK))
+    granted = lab.entry(operations=state_pb2.OperationsCommand(batch=asked)).results.results[0].ranges[0]
+    compact = state_pb2.CompactCommand(fs_id=FS + 1, lease=state_pb2.CompactLease(partition_id=0))
+    lab.entry(compact=compact)
+    assert granted.first == mine.first
+    lab.end()
+    assert states(lab, mine.first) == [rpb.QUEUED]
+    assert check_chunks(lab.state, FS + 1, 0, [mine.first]) == [rpb.OPEN]
+    compact.fs_id = FS
+    one = lab.entry(compact=compact).ranges[0]
+    assert states(lab, one.first) == [rpb.OPEN]
+
+
 def test_ids_that_were_not_given_out_yet_are_open():
     assert states(Lab(), make_id(0, 10**6)) == [rpb.OPEN]
 

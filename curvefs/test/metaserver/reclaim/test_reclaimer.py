@@ -1,12 +1,18 @@
 """When the delete queue is worked off, and what happens if something fails."""
 
+import asyncio
+from types import SimpleNamespace
+from unittest import mock
+
 import pytest
 
 from curvefs.proto import mds_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.ids import make_id
 from curvefs.src.metaserver.metastore.delete_queue import LATE_UPLOADS_NS
-from curvefs.src.metaserver.reclaim import passing
+from curvefs.src.metaserver.metrics import Metrics
+from curvefs.src.metaserver.reclaim import passing, reclaimer
 from curvefs.src.metaserver.storage import keys
 from curvefs.src.object.fault import Fault
 
@@ -152,6 +158,23 @@ async def test_what_was_stored_and_never_published_is_looked_for_twice(tmp_path)
         assert not lab.queue
 
 
+async def test_ids_of_one_range_that_were_given_up_one_by_one_are_looked_for_together(tmp_path):
+    """As those of a compaction: each was a record, and a LIST, of its own."""
+    async with Lab(tmp_path) as lab:
+        lease = state_pb2.CompactCommand(fs_id=FS, lease=state_pb2.CompactLease(partition_id=0))
+        ids = (await lab.groups.run(compact=lease)).ranges[0].first
+        kept = ids + 50
+        for number in range(40):
+            lab.put(ids + number)
+            give_up = state_pb2.CompactGiveUp(chunk_ids=[ids + number])
+            await lab.groups.run(compact=state_pb2.CompactCommand(fs_id=FS, give_up=give_up))
+        lab.put(kept)
+        before = lab.store.counts.get("list", 0)
+        await lab.after(GRACE_S + 1)
+        assert lab.store.counts.get("list", 0) == before + 1
+        assert len(lab.objects) == 1
+
+
 async def test_a_file_of_many_slices_is_worked_off_in_one_go(tmp_path):
     async with Lab(tmp_path) as lab:
         inode_id = await lab.file(b"gone", 10)
@@ -186,3 +209,25 @@ async def test_the_queue_is_counted(tmp_path):
         await lab.after(GRACE_S + 90)
         await lab.reclaimer.count()
         assert 99 <= lab.metric("delete_overdue_seconds") <= 102
+
+
+async def test_groups_have_their_turns_one_after_the_other(monkeypatch):
+    """All have something due all the time, and each pass takes one round."""
+    groups = [mock.Mock(group_id=number, is_leader=True) for number in range(1, 12)]
+    copysets = SimpleNamespace(all=lambda: groups, may_lead=True)
+    one = reclaimer.Reclaimer(copysets, None, None, None, clock=SystemClock(), metrics=Metrics())
+    begun = []
+
+    async def work(group, _due):
+        begun.append(group.group_id)
+
+    async def ask():
+        return True
+
+    monkeypatch.setattr(one, "_due", lambda _: [FS])
+    monkeypatch.setattr(one, "_work", work)
+    monkeypatch.setattr(one, "_ask", ask)
+    for _ in range(11):
+        async with asyncio.TaskGroup() as tasks:
+            await one.round(tasks)
+    assert begun == list(range(1, 12)) * reclaimer.GROUPS_MAX
