@@ -22,7 +22,7 @@ FLOOD = 64  # ranges: as many as a session may have open
 
 
 class Lane:
-    """identity: of a write-back mount. on_new_session: called when another session is open."""
+    """identity: of a write-back mount. on_new_session: called when another session is open. forget_ids: those it has left."""
 
     one_of_each_group = (0,)
 
@@ -31,6 +31,7 @@ class Lane:
         self._faults = faults
         self._identity = identity
         self.on_new_session = lambda: None
+        self.forget_ids = lambda: None
         self.session_id = server.open_session(identity)
         self.random = random.Random(1).random
 
@@ -83,12 +84,16 @@ class Lane:
         return results
 
     def flood(self) -> None:
-        """Take so many ranges of chunk ids that those this mount uses are closed, unless its identity holds them."""
+        """Close the ranges of chunk ids that this mount uses, as when it had taken many ids and published none of them.
+
+        Those of an identity stay.
+        """
         if self._identity:
             return
         request = pb.AllocateIds(partition_id=0, kind=common_pb2.CHUNK)
         for _ in range(FLOOD):
             self._server.operate(self.session_id, pb.Operation(allocate_ids=request))
+        self.forget_ids()
         self._faults.hit()
 
     def knows(self, partition_id) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import CurveFSError, NotFound
+from curvefs.src.common.errors import CurveFSError, NotFound, SessionEnded
 from curvefs.test.client.data.lab import pattern
 
 from .contents import Log, PlainFile, mismatch
@@ -445,9 +445,15 @@ class Player:
                 await mount.close(inode_id)
         first = self._world.mounts[0]
         for name in (b"log", *(f"f{n}".encode() for n in range(PLAIN_FILES))):
-            await first.vfs.unlink(ROOT, name)
+            await self._unlink(first, name)
         for mount in self._world.mounts:
             await mount.unmount()
+
+    async def _unlink(self, mount: Mount, name: bytes) -> None:
+        try:
+            await mount.vfs.unlink(ROOT, name)
+        except SessionEnded:  # before this began
+            await mount.vfs.unlink(ROOT, name)
 
     # ------------------------------------------------------------------------------------------- comparing
 

@@ -76,6 +76,7 @@ class Mount:
             metadata.reservations.clear()
 
         self.lane.on_new_session = on_new_session
+        self.lane.forget_ids = ids.clear
         self.data = DataPath(
             DataConfig(memory_budget=MEMORY, store_timeout_s=STORE_TIMEOUT_S, write_back=self.kind.write_back),
             self.store,
