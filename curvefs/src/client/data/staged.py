@@ -10,6 +10,7 @@ lock, in the same step in which the slice lists change.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import trio
@@ -40,6 +41,7 @@ from .write_back import WriteBack
 log = structlog.get_logger()
 
 SLICES_PER_PUBLICATION = 64
+SESSIONS_TRIED = 3
 _KEPT = (IOFailure, SessionEnded, NoSpace, QuotaExceeded, ClusterError)
 
 
@@ -189,14 +191,7 @@ class StagedSlices:
         length = max(entry.record.length for entry in batch)
         brought = self._growth.brought(self._longer_by(batch))
         try:
-            inode, offset = await self._metadata.append_slices(
-                self._inode_id,
-                [entry.record.slice for entry in batch],
-                length,
-                max(entry.record.mtime_ns for entry in batch),
-                at_end=first.at_end,
-                reserved=brought,
-            )
+            inode, offset = await self._append_slices(batch, length, brought)
         except AlreadyDone:
             await self._take_as_published(batch)
             return
@@ -217,6 +212,26 @@ class StagedSlices:
             slices = [entry.record.slice for entry in batch]
             self._lists.published(inode, slices, self._geometry.chunk_size)
         await self._finish(batch, published=True)
+
+    async def _append_slices(
+        self, batch: list[_Entry], length: int, brought: pb.Reservation | None
+    ) -> tuple[pb.Inode, int]:
+        """Publish; a session that ends is no reason to fail: the ids are the identity's, and what was done says so."""
+        call = partial(
+            self._metadata.append_slices,
+            self._inode_id,
+            [entry.record.slice for entry in batch],
+            length,
+            max(entry.record.mtime_ns for entry in batch),
+            at_end=batch[0].record.at_end,
+            reserved=brought,
+        )
+        for _ in range(SESSIONS_TRIED - 1):
+            try:
+                return await call()
+            except SessionEnded:
+                continue
+        return await call()
 
     def _longer_by(self, batch: list[_Entry]) -> int:
         """Return by how much a publication makes the file longer, as far as is known here."""

@@ -328,6 +328,16 @@ async def test_an_ended_session_keeps_the_ids_of_what_is_staged(tmp_path, autoju
         assert made.metadata.count("take_chunk_id") == len(made.metadata.slices[2])
 
 
+async def test_a_truncate_does_not_fail_because_sessions_end_before_what_is_staged_is_published(
+    tmp_path, autojump_clock
+):
+    async with mount(tmp_path) as made:
+        made.metadata.fail("append_slices", SessionEnded("over"), times=2)  # one is met in the background
+        file = await write(made, (0, DATA))
+        await file.truncate(1000)
+        assert made.metadata.content() == DATA[:1000]
+
+
 @pytest.mark.parametrize("how", ["published", "published before", "damaged", "lost", "discarded", "truncated"])
 async def test_what_was_reserved_of_a_quota_goes_back_when_it_is_not_needed(tmp_path, how, autojump_clock):
     async with mount(tmp_path) as made:
