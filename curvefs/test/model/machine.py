@@ -4,6 +4,8 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
+from random import Random
+from unittest.mock import patch
 
 import trio
 import trio.testing
@@ -25,7 +27,7 @@ APPENDS_OF_UNKNOWN_OUTCOME_ARE_COMPACTED = False
 A_TRUNCATE_WITH_UNSYNCED_DATA_FAILS = False
 OWN_APPENDS_ARE_READ_BEFORE_THEY_ARE_PUBLISHED = False
 
-SIZE = 3 * GEOMETRY.chunk_size
+SIZE = 2 * GEOMETRY.chunk_size + 500
 LOG_READ_MAX = 1 << 20
 PLAIN_FILES, MOUNTS = 2, 2
 KINDS = {
@@ -35,62 +37,62 @@ KINDS = {
     "two write-back": [Kind(disk=True, write_back=True), Kind(disk=True, write_back=True)],
 }
 
+HOLDS = ("", "before", "after")  # where a merge stops until it is released
 Step = tuple
 Script = tuple[str, float, list[Step]]
 
 
-def scripts(*, min_size: int = 10, max_size: int = 45, kinds=tuple(KINDS)) -> st.SearchStrategy[Script]:
-    """Return (kind of mounts, seconds a call of the store takes, steps)."""
-    steps = st.lists(_step(), min_size=min_size, max_size=max_size)
+def scripts(
+    *, min_size: int = 10, max_size: int = 60, kinds=tuple(KINDS), only: tuple[str, ...] = ()
+) -> st.SearchStrategy[Script]:
+    """Return (kind of mounts, seconds a call of the store takes, steps). only: these steps, as often as they are named."""
+    weighted = [step for name, weight, step in _steps() for _ in range(weight * only.count(name) if only else weight)]
+    one = st.sampled_from(range(len(weighted))).flatmap(weighted.__getitem__)
+    steps = st.lists(one, min_size=min_size, max_size=max_size)
     return st.tuples(st.sampled_from(kinds), st.sampled_from([0.01, 0.2]), steps)
 
 
-def _step() -> st.SearchStrategy[Step]:
-    mount, file = st.integers(0, MOUNTS - 1), st.integers(0, PLAIN_FILES - 1)
-    offset, length = st.integers(0, SIZE), st.integers(1, SIZE // 3)
-    small = st.integers(1, 60)
+def _steps() -> list[tuple[str, int, st.SearchStrategy[Step]]]:
+    """Return the steps: name, how often it is drawn, and with what."""
+    mount, file = st.integers(0, MOUNTS - 1), st.sampled_from([0, 0, 0, 1])
+    border = st.sampled_from([0, 500, 1000, 1024, 2000, 4096, 5000, 8192])
+    offset, length = st.one_of(border, st.integers(0, SIZE)), st.one_of(st.integers(1, 60), st.integers(1, SIZE // 3))
     who = st.integers(0, MOUNTS)  # the last is the worker
 
-    def step(name, *arguments):
-        return st.tuples(st.just(name), *arguments)
+    def step(name, weight, *arguments):
+        return name, weight, st.tuples(st.just(name), *arguments)
 
-    data = [
-        step("write", mount, file, offset, st.one_of(small, length)),
-        step("write", mount, file, st.sampled_from([0, 1000, 1024, 4096, 5000]), small),
-        step("continue_write", mount, file, st.one_of(small, length)),
-        step("append", mount, st.integers(1, 3)),
-        step("truncate", mount, file, offset),
-        step("read", mount, file, offset, length),
-        step("read_all", mount, file),
-        step("fsync", mount, file),
-        step("close", mount, file),
+    return [
+        step("write", 8, mount, file, offset, length),
+        step("continue_write", 3, mount, file, length),
+        step("append", 4, mount, st.integers(1, 3)),
+        step("truncate", 4, mount, file, offset),
+        step("read", 3, mount, file, offset, length),
+        step("read_all", 4, mount, file),
+        step("fsync", 4, mount, file),
+        step("close", 2, mount, file),
+        step("fsync_log", 1, mount),
+        step("read_log", 2, mount),
+        step("publish", 1, mount, file),
+        step("drop_caches", 2, mount),
+        step("kill", 2, mount, st.booleans()),
+        step("start", 2, mount),
+        step("compact", 3, st.sampled_from([0, 0, 1, 2]), st.sampled_from([0, 0, 1]), st.sampled_from(HOLDS)),
+        step("release", 1),
+        step("elect", 1),
+        step("background", 1),
+        step("wait", 3, st.sampled_from([1, 100, 1500, 6000, 6000, 61_000])),
+        step("wait", 1, st.just(700_000)),
+        step("store_fails", 2, who, st.sampled_from(["put", "get"]), st.sampled_from(sorted(STORE_FAULTS))),
+        step("store_away", 1, who, st.sampled_from([1, 10, 50])),
+        step("metadata_fails", 2, mount, st.sampled_from(MUTATIONS), st.sampled_from(HOW)),
+        step("metadata_fails", 1, mount, st.sampled_from(READS), st.just("before")),
+        step("leader_fails", 1, st.sampled_from(["before", "applied"])),
+        step("disk", 1, mount, st.sampled_from(["well", "full", "failing"])),
+        step("damage", 1, mount, st.integers(0, 10)),
+        step("flood", 1, mount),
+        step("session_ends", 1, mount),
     ]
-    around = [
-        step("fsync_log", mount),
-        step("read_log", mount),
-        step("publish", mount, file),
-        step("drop_caches", mount),
-        step("kill", mount, st.booleans()),
-        step("start", mount),
-        step("compact", st.integers(0, PLAIN_FILES), st.integers(0, 2), st.sampled_from(["", "before", "after"])),
-        step("release"),
-        step("elect"),
-        step("background"),
-        step("wait", st.sampled_from([1, 100, 1500, 6000, 6000, 61_000])),
-        step("wait", st.just(700_000)),
-    ]
-    wrong = [
-        step("store_fails", who, st.sampled_from(["put", "get"]), st.sampled_from(sorted(STORE_FAULTS))),
-        step("store_away", who, st.sampled_from([1, 10, 50])),
-        step("metadata_fails", mount, st.sampled_from(MUTATIONS), st.sampled_from(HOW)),
-        step("metadata_fails", mount, st.sampled_from(READS), st.just("before")),
-        step("leader_fails", st.sampled_from(["before", "applied"])),
-        step("disk", mount, st.sampled_from(["well", "full", "failing"])),
-        step("damage", mount, st.integers(0, 10)),
-        step("flood", mount),
-        step("session_ends", mount),
-    ]
-    return st.one_of(*data, *data, *around, *wrong)
 
 
 class Mismatch(AssertionError):
@@ -476,5 +478,10 @@ async def _play(script: Script, folder: Path) -> None:
 
 def play(script: Script) -> None:
     """Play a script in a world of its own. Raises what is wrong, as AssertionError mostly."""
-    with tempfile.TemporaryDirectory() as folder, capture_logs():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        capture_logs(),
+        patch("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True),
+        patch("trio._core._run._r", Random(0)),
+    ):
         trio.run(partial(_play, script, Path(folder)), clock=trio.testing.MockClock(autojump_threshold=0))

@@ -3,7 +3,6 @@
 It may be killed: whatever it had in memory and on the way is gone, its cache folder stays. Its session ends later.
 """
 
-import itertools
 import os
 from dataclasses import dataclass
 
@@ -23,13 +22,12 @@ from curvefs.src.client.vfs.kernel_view import KernelView
 from . import disks
 from .faults import Faults, Store
 from .lane import Lane
-from .server import FS, GEOMETRY
+from .server import FS, GEOMETRY, objects_of
 
 ROOT = 1
 MEMORY = 64 << 10
 STORE_TIMEOUT_S = 20.0
 STAGING_SIZE = 24 << 10
-IDENTITIES = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ class Mount:
         if self.disk is not None:
             self.cache = disks.open_cache(self.disk, trio.current_time)
             if self.kind.write_back:
-                staging = disks.open_staging(self.cache, STAGING_SIZE, IDENTITIES)
+                staging = disks.open_staging(self.cache, STAGING_SIZE, world.identities)
         self.staging = staging
         self.lane = Lane(world.server, self.faults, staging.identity if staging is not None else b"")
         cache = MetadataCache(1000, attr_timeout_s=1.0, entry_timeout_s=1.0, negative_timeout_s=0.0)
@@ -163,6 +161,16 @@ class Mount:
     def unpublished(self, inode_id: int) -> bool:
         file = self.data.file(inode_id)
         return file is not None and file.unpublished
+
+    def listed_objects(self) -> list[str]:
+        """Return the objects of all slice lists that are valid yet."""
+        return [
+            name
+            for opened in self.data._files.values()
+            for chunk in opened.file._lists._lists
+            for one in opened.file._lists.known(chunk) or []
+            for name in objects_of(one)
+        ]
 
     def drop_caches(self) -> None:
         """Forget blocks in memory, and on disk."""

@@ -124,15 +124,21 @@ class Server:
         """Return the blocks that slices name, with how many bytes of data each holds."""
         found = {}
         for _, value in self.state.scan(keys.SLICE, keys.after_prefix(keys.SLICE)):
-            one = pb.Slice.FromString(value)
-            if not one.zero:
-                for block in GEOMETRY.blocks(0, one.size, one.size):
-                    name = block_name(GEOMETRY.uuid, one.chunk_id, one.compaction, block.block)
-                    found[name] = block.block_length
+            found |= objects_of(pb.Slice.FromString(value))
         return found
 
     def count(self, table: bytes) -> int:
         return sum(1 for _ in self.state.scan(table, keys.after_prefix(table)))
+
+
+def objects_of(one: pb.Slice) -> dict[str, int]:
+    """Return the blocks of a slice, with how many bytes of data each holds."""
+    if one.zero:
+        return {}
+    return {
+        block_name(GEOMETRY.uuid, one.chunk_id, one.compaction, block.block): block.block_length
+        for block in GEOMETRY.blocks(0, one.size, one.size)
+    }
 
 
 class Leader:

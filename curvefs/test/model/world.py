@@ -1,9 +1,11 @@
 """Mounts, the group, the store and what works in the background, on one clock; and what must hold at any time."""
 
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 from unittest.mock import patch
 
@@ -57,6 +59,7 @@ class World:
         self.nursery = nursery
         self.clock = TrioClock()
         self.objects = Objects()
+        self.identities = itertools.count(1)
         self.server = Server(self.clock)
         self.mounts = [Mount(self, number, kind, folder) for number, kind in enumerate(kinds)]
         self.faults = Faults()  # of the worker
@@ -98,6 +101,8 @@ class World:
         assert not missing, f"slices are visible whose objects are missing: {missing}"
         for mount in self.mounts:
             if mount.alive:
+                gone = [name for name in mount.listed_objects() if not self.objects.has(name)]
+                assert not gone, f"mount {mount.number} still reads by lists of which objects are gone: {gone}"
                 dirty, cached, limit = mount.data.memory
                 assert dirty + cached <= limit, f"mount {mount.number} takes more memory than it may"
 
@@ -146,8 +151,9 @@ async def world(kinds: list[Kind], folder: Path, store_delay_s: float = STORE_DE
         return partial(call, *arguments, **named)()
 
     async with trio.open_nursery() as nursery:
-        made = World(nursery, kinds, folder)
         with ExitStack() as patches:
+            patches.enter_context(patch("random.random", Random(0).random))
+            made = World(nursery, kinds, folder)
             for change in (
                 patch("trio.to_thread.run_sync", in_trio),
                 patch("asyncio.to_thread", in_asyncio),
