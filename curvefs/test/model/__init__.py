@@ -1,8 +1,8 @@
 """The whole data path against plain bytes: mounts, metadata, store, cache disks, compaction and reclamation together.
 
 A script of steps is drawn (machine.py) and played on trio's clock, which jumps: nothing waits, and a script always goes
-the same way. What is real: the operations of POSIX, data path, disk cache and staging of each mount, its metadata client
-down to the router, the state machine of the metaserver, compactor, reclaimer and the jobs of the worker. What stands in
+the same way. What is real: the operations of POSIX, data path, disk cache and staging of each mount, its metadata
+client down to the router, the state machine of the metaserver, compactor, reclaimer and the jobs of the worker. What stands in
 for the rest is as small as possible: one replica without a log, calls that arrive in order, a store in memory.
 
     contents.py    what a file may hold: plain files, and a file that everybody appends to
@@ -14,5 +14,6 @@ for the rest is as small as possible: one replica without a log, calls that arri
     background.py  compactor and reclaimer, step by step
     world.py       all of them, and what must hold at any time
     machine.py     steps, and the player who compares
+    looking.py     plays scripts until one fails
     planted.py     faults in the code that the machine has to find
 """

@@ -22,7 +22,10 @@ FLOOD = 64  # ranges: as many as a session may have open
 
 
 class Lane:
-    """identity: of a write-back mount. on_new_session: called when another session is open. forget_ids: those it has left."""
+    """identity: of a write-back mount.
+
+    on_new_session: called when another session is open. forget_ids: called to have no ids left.
+    """
 
     one_of_each_group = (0,)
 

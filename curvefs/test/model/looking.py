@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from curvefs.src.common.errors import CurveFSError
 
-from .machine import play, scripts
+from .machine import Script, play, scripts
 
 
 def first_failure(
@@ -30,13 +30,20 @@ def first_failure(
         if found is not None:
             return
         played += 1
-        try:
-            play(script)
-        except* (AssertionError, CurveFSError) as group:  # an error that nobody excused
-            found = _first(group)
+        found = failure(script)
 
     look()
     return played, found
+
+
+def failure(script: Script) -> Exception | None:
+    """Play a script; returns what was wrong."""
+    found = None
+    try:
+        play(script)
+    except* (AssertionError, CurveFSError) as group:  # an error that nobody excused
+        found = _first(group)
+    return found
 
 
 def _first(error: BaseException) -> Exception:

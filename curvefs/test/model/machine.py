@@ -45,7 +45,10 @@ Script = tuple[str, float, list[Step]]
 def scripts(
     *, min_size: int = 10, max_size: int = 60, kinds=tuple(KINDS), only: tuple[str, ...] = ()
 ) -> st.SearchStrategy[Script]:
-    """Return (kind of mounts, seconds a call of the store takes, steps). only: these steps, as often as they are named."""
+    """Return (kind of mounts, seconds a call of the store takes, steps).
+
+    only: these steps, as often as they are named.
+    """
     weighted = [step for name, weight, step in _steps() for _ in range(weight * only.count(name) if only else weight)]
     one = st.sampled_from(range(len(weighted))).flatmap(weighted.__getitem__)
     steps = st.lists(one, min_size=min_size, max_size=max_size)

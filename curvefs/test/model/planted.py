@@ -20,7 +20,7 @@ from curvefs.src.metaserver.reclaim.passing import Pass
 from curvefs.src.metaserver.storage import keys
 from curvefs.src.slices import framing
 
-from .machine import KINDS
+from .machine import KINDS, Script
 from .server import GEOMETRY
 
 
@@ -28,13 +28,14 @@ from .server import GEOMETRY
 class Fault:
     """plant: patches it in. kinds: of mounts that can meet it. only: the steps that it takes, where it is rare else.
 
-    examples: in which it is found, with room.
+    examples: in which it is found, with room. script: the one that meets it, where drawing it takes long.
     """
 
     plant: Callable[[], AbstractContextManager]
     kinds: tuple[str, ...] = tuple(KINDS)
     only: tuple[str, ...] = ()
     examples: int = 100
+    script: Script | None = None
 
 
 def publication_before_upload():
@@ -155,14 +156,27 @@ def cached_blocks_under_wrong_names():
 
 STAGING = ("write-back", "two write-back")
 DISKS = ("disk cache", *STAGING)
+CUT_WHILE_MERGED: Script = (
+    "plain",
+    0.01,
+    [
+        ("write", 0, 0, 0, 3000),
+        ("fsync", 0, 0),
+        ("write", 0, 0, 500, 100),
+        ("fsync", 0, 0),
+        ("compact", 0, 0, "after"),
+        ("truncate", 0, 0, 0),
+        ("release",),
+        ("truncate", 0, 0, 5000),
+        ("read_all", 1, 0),
+    ],
+)
 BASIC = ("write", "fsync", "read_all")
 FAULTS = {
     "publication before upload": Fault(publication_before_upload, ("plain", "disk cache")),
     "fsync that does not wait": Fault(fsync_that_does_not_wait),
     "fsync that tells of no error": Fault(fsync_that_tells_of_no_error, only=("write", "fsync", "metadata_fails")),
-    "compaction without its condition": Fault(
-        compaction_without_its_condition, ("plain",), ("write", "fsync", *["truncate", "compact"] * 3, "release"), 300
-    ),
+    "compaction without its condition": Fault(compaction_without_its_condition, script=CUT_WHILE_MERGED),
     "truncate that does not cut": Fault(truncate_that_does_not_cut, only=(*BASIC, "truncate")),
     "truncate that cuts whole chunks only": Fault(truncate_that_cuts_whole_chunks_only, only=(*BASIC, "truncate")),
     "bytes that are not verified": Fault(bytes_that_are_not_verified, DISKS),

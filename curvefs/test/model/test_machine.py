@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 
 from .machine import KINDS, play, scripts
 
-EXAMPLES = 60
+EXAMPLES = 150  # of each kind of mounts; `make model` plays more
 
 
 @pytest.mark.parametrize("kind", KINDS)
