@@ -2,8 +2,8 @@
 
 A script of steps is drawn (machine.py) and played on trio's clock, which jumps: nothing waits, and a script always goes
 the same way. What is real: the operations of POSIX, data path, disk cache and staging of each mount, its metadata
-client down to the router, the state machine of the metaserver, compactor, reclaimer and the jobs of the worker. What stands
-in for the rest is as small as possible: one replica without a log, calls that arrive in order, a store in memory.
+client down to the router, the state machine of the metaserver, compactor, reclaimer and the jobs of the worker. What
+stands in for the rest is as small as possible: one replica without a log, calls that come in order, a store in memory.
 
     contents.py    what a file may hold: plain files, and a file that everybody appends to
     faults.py      what goes wrong, when it is planned to, and whether that excuses an error
