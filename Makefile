@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TESTS ?= curvefs/test
 WORKERS ?= 3
 
-.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long sim sim-faults chaos drill fsx soak clean
+.PHONY: help setup demo demo-stop test check proto requirements coverage bench test-long sim sim-faults model chaos drill fsx soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ sim: setup ## Seeded simulation of replicated groups (SCHEDULES=1000 FIRST=0); S
 
 sim-faults: setup ## Plant faults in that code and see the simulation find each (FAULTS: names, else all)
 	@$(BIN)/python -m curvefs.test.sim.plant $(FAULTS)
+
+model: setup ## Random scripts of the whole data path under faults against plain bytes (EXAMPLES=2000 of each kind of mounts, SEED=n)
+	@$(BIN)/python -m curvefs.test.model --examples $(or $(EXAMPLES),2000) $(if $(SEED),--seed $(SEED))
 
 chaos: setup ## Real clusters: leaders killed under load (KILLS=20), quotas (OPERATIONS=10000), histories under faults (HISTORIES=1000, SEED=n)
 	@$(BIN)/python -m curvefs.test.chaos kills --kills $(or $(KILLS),20)

@@ -41,6 +41,7 @@ from .write_back import WriteBack
 log = structlog.get_logger()
 
 SLICES_PER_PUBLICATION = 64
+SESSIONS_TRIED = 3
 _KEPT = (IOFailure, SessionEnded, NoSpace, QuotaExceeded, ClusterError)
 
 
@@ -201,15 +202,7 @@ class StagedSlices:
         length = max(entry.record.length for entry in batch)
         brought = self._growth.brought(self._longer_by(batch))
         try:
-            with trying(batch, self._lists):
-                inode, offset = await self._metadata.append_slices(
-                    self._inode_id,
-                    [entry.record.slice for entry in batch],
-                    length,
-                    max(entry.record.mtime_ns for entry in batch),
-                    at_end=first.at_end,
-                    reserved=brought,
-                )
+            inode, offset = await self._append_slices(batch, length, brought)
         except AlreadyDone:
             await self._take_as_published(batch)
             return
@@ -236,6 +229,28 @@ class StagedSlices:
         if shifted:
             self._shifted(self._inode_id)
         await self._finish(batch, published=True)
+
+    async def _append_slices(
+        self, batch: list[_Entry], length: int, brought: pb.Reservation | None
+    ) -> tuple[pb.Inode, int]:
+        """Publish; a session that ends is no reason to fail: the ids are the identity's, and what was done says so."""
+        for tries_left in range(SESSIONS_TRIED - 1, -1, -1):
+            try:
+                with trying(
+                    batch, self._lists
+                ):  # each by itself: the next must not clear the doubt
+                    return await self._metadata.append_slices(
+                        self._inode_id,
+                        [entry.record.slice for entry in batch],
+                        length,
+                        max(entry.record.mtime_ns for entry in batch),
+                        at_end=batch[0].record.at_end,
+                        reserved=brought,
+                    )
+            except SessionEnded:
+                if not tries_left:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     def _longer_by(self, batch: list[_Entry]) -> int:
         """Return by how much a publication makes the file longer, as far as is known here."""

@@ -37,6 +37,27 @@ async def test_a_staged_append_that_may_have_been_done_is_put_aside_when_its_ide
         assert not file.unpublished
 
 
+async def test_a_staged_append_is_in_doubt_though_the_try_after_it_was_refused(tmp_path, monkeypatch, autojump_clock):
+    async with mount(tmp_path) as made:
+        real = type(made.metadata).read_slices
+
+        async def compacted(self, *request):
+            inode, slices = await real(self, *request)
+            for one in slices:
+                one.chunk_id += 10**6
+            return inode, slices
+
+        monkeypatch.setattr(type(made.metadata), "read_slices", compacted)
+        file = made.open()
+        await file.append(b"a" * 100)
+        made.metadata.fail("append_slices", SessionEnded("over"), applied=True)
+        made.metadata.fail("append_slices", IdRefused("the identity is over"), times=9)
+        await file.flush()
+        await trio.sleep(30)
+        assert made.metadata.inode().length == 100
+        assert isinstance(file.error_since(0)[0], IOFailure)
+
+
 async def test_what_goes_to_the_store_directly_keeps_its_ids_when_the_session_ends(
     tmp_path, monkeypatch, autojump_clock
 ):
@@ -155,3 +176,13 @@ async def test_ids_of_what_a_mount_left_of_a_file_that_is_gone_are_given_up(tmp_
         before.metadata.remove()
     async with mount(tmp_path, before) as after:
         assert after.metadata.open_ids == set()
+
+
+async def test_a_truncate_does_not_fail_because_sessions_end_before_what_is_staged_is_published(
+    tmp_path, autojump_clock
+):
+    async with mount(tmp_path) as made:
+        made.metadata.fail("append_slices", SessionEnded("over"), times=2)  # one is met in the background
+        file = await write(made, (0, DATA))
+        await file.truncate(1000)
+        assert made.metadata.content() == DATA[:1000]
