@@ -22,11 +22,6 @@ from .mount import ROOT, Kind, Mount
 from .server import GEOMETRY
 from .world import World, world
 
-# What is known to be wrong, and left out until it is mended: then these go.
-APPENDS_OF_UNKNOWN_OUTCOME_ARE_COMPACTED = False
-A_TRUNCATE_WITH_UNSYNCED_DATA_FAILS = False
-OWN_APPENDS_ARE_READ_BEFORE_THEY_ARE_PUBLISHED = False
-
 SIZE = 2 * GEOMETRY.chunk_size + 500
 LOG_READ_MAX = 1 << 20
 PLAIN_FILES, MOUNTS = 2, 2
@@ -147,8 +142,6 @@ class Player:
         mount = await self._writer(number, file)
         if mount is None:
             return
-        if not A_TRUNCATE_WITH_UNSYNCED_DATA_FAILS and mount.unpublished(file.inode_id):
-            await self._sync_quietly(mount, file)
         version = file.own[:length].ljust(length, b"\0")
         request = pb.SetAttr(inode_id=file.inode_id, length=length)
         if await self._change(mount, file, version, mount.vfs.setattr(request)):
@@ -297,8 +290,6 @@ class Player:
         if not mount.alive:
             return
         unpublished = mount.unpublished(self._log.inode_id)
-        if unpublished and not OWN_APPENDS_ARE_READ_BEFORE_THEY_ARE_PUBLISHED:
-            return
         try:
             found = await self._read_fresh(mount, self._log.inode_id, LOG_READ_MAX)
         except CurveFSError as error:
@@ -351,7 +342,7 @@ class Player:
     async def compact(self, which: int, chunk: int, hold: str) -> None:
         if which < PLAIN_FILES:
             self._world.background.compact(self._files[which].inode_id, chunk, hold)
-        elif APPENDS_OF_UNKNOWN_OUTCOME_ARE_COMPACTED or not any(self._log.pending.values()):
+        else:
             self._world.background.compact(self._log.inode_id, chunk)
 
     async def release(self) -> None:

@@ -17,6 +17,7 @@ from curvefs.src.client.metadata.client import MetadataClient
 from curvefs.src.client.metadata.ids import IdRanges
 from curvefs.src.client.metadata.slices import SliceCalls
 from curvefs.src.client.vfs.filesystem import Vfs
+from curvefs.src.client.vfs.kernel_pages import KernelPages
 from curvefs.src.client.vfs.kernel_view import KernelView
 
 from . import disks
@@ -85,8 +86,10 @@ class Mount:
             disk=self.cache,
             staging=staging,
         )
-        self.vfs = Vfs(mds_pb2.Filesystem(fs_id=FS), metadata, self.data, view)
-        self.vfs.drop_inode = self.data.drop_inode = _forget_pages
+        pages = KernelPages()
+        pages.drop, self.data.drop_inode = _forget_pages, pages.drop_inode
+        self.vfs = Vfs(mds_pb2.Filesystem(fs_id=FS), metadata, self.data, view, pages)
+        self._given_up = metadata.given_up
         self.alive = True
         self.hits_at_start = self.faults.hits
         self._scope, self._over = await world.nursery.start(self._run)
@@ -97,6 +100,7 @@ class Mount:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.data.run)
+                nursery.start_soon(self._given_up.run)
                 task_status.started((scope, over))
         over.set()
 

@@ -76,13 +76,15 @@ def fsync_that_tells_of_no_error():
 def compaction_without_its_condition():
     def commit(scope, commit, applied):
         inode = scope.inode(commit.inode_id)
-        first = keys.slice_(scope.fs_id, commit.inode_id, commit.chunk_index, commit.first_order)
-        end = keys.slice_(scope.fs_id, commit.inode_id, commit.chunk_index, commit.last_order + 1)
-        for key, value in list(scope.txn.scan(first, end)):
-            data.queue_slice(scope, key, value)
+        for order in commit.orders:
+            key = keys.slice_(scope.fs_id, commit.inode_id, commit.chunk_index, order)
+            value = scope.txn.get(key)
+            if value is not None:
+                data.queue_slice(scope, key, value)
         ids.publish(scope, [one.chunk_id for one in commit.replacement if not one.zero], pb.OperationResult())
-        for back, one in enumerate(commit.replacement):
-            data.put_slice(scope, inode, one, chunk_size=GEOMETRY.chunk_size, order=commit.last_order - back)
+        orders = commit.orders[len(commit.orders) - len(commit.replacement) :]
+        for order, one in zip(orders, commit.replacement, strict=True):
+            data.put_slice(scope, inode, one, chunk_size=GEOMETRY.chunk_size, order=order)
 
     return patch.object(compaction, "_commit", commit)
 
