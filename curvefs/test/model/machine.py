@@ -206,10 +206,6 @@ class Player:
                 file.was_published()
         return True
 
-    async def _sync_quietly(self, mount: Mount, file: PlainFile) -> None:
-        with quiet(*self._world.all_faults):
-            assert await self._sync(mount, file, mount.publish), "nothing fails now"
-
     async def _writer(self, number: int, file: PlainFile) -> Mount | None:
         """Return the mount that may write to a file, with an open handle; None: nobody may now.
 
