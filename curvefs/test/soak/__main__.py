@@ -6,6 +6,7 @@ with 1 when a byte read was wrong, a process died, or throughput at the end is b
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="curvefs-weed-") as folder:
         server = WeedServer(Path(folder), dies_with_parent=True)
         server.start()
+        os.environ.update(server.environment)  # for looking into the bucket
         try:
             with Cluster(server.url(prefix="soak"), server.environment) as cluster:
                 return soak(cluster, server, said, out)
