@@ -99,6 +99,7 @@ class Fleet:
 
     def keep_logs(self, folder):
         """Copy what the metaservers logged, for who looks at errors."""
+        folder.mkdir(parents=True, exist_ok=True)
         for number in self.numbers:
             (folder / f"metaserver-{number}.log").write_text(self._cluster.log(f"metaserver-{number}"))
 

@@ -89,10 +89,10 @@ def run(cluster, count, seed, folder, *, at_a_time=AT_A_TIME, tell=lambda _: Non
     with Fleet(cluster, own_restarts=True) as fleet, ProcessPoolExecutor(1, context) as checkers:
         runner = _Run(cluster, fleet, checkers, count, seed, folder, at_a_time, tell)
         trio.run(runner.run)
-        runner.report.differing = fleet.differences()
         runner.report.logged = fleet.logged_errors()
         if runner.report.logged:
-            fleet.keep_logs(folder)
+            fleet.keep_logs(folder)  # first: whatever fails after it takes the cluster's own away
+        runner.report.differing = fleet.differences()
     return runner.report
 
 
