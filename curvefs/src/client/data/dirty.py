@@ -39,6 +39,7 @@ class Run:
     chunk_id: int = 0
     stored: set[int] = field(default_factory=set)  # blocks
     before: Before | None = None  # its publication was tried
+    direct: bool = False  # never to be staged again: its staged blocks are on their way out, under the same names
 
     @property
     def end(self) -> int:

@@ -35,6 +35,7 @@ WRITE_STEP = 1 << 20  # more is taken in steps, so that room for it is found how
 RUNS_DRAINED = 128  # of one file: more are published in the background
 RUNS_MAX = 1024  # of one file: a writer waits beyond
 SESSIONS_TRIED = 3
+REGION_MAX = 4 << 20  # that is put into the kernel's pages at a time; its copy is outside the memory budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class FileData:
         self.mtime_ns = inode.mtime_ns
         self._services = services
         self._geometry = services.geometry
+        self._region_size = min(services.geometry.block_size, REGION_MAX)
         self._budget = services.budget
         self._lists = SliceLists(inode, services.metadata, services.clock.boottime_s)
         self._runs = DirtyRuns(services.geometry.chunk_size, services.geometry.block_size)
@@ -161,14 +163,20 @@ class FileData:
 
     def _shifted(self, inode_id: int) -> None:
         """An append lies elsewhere than assumed, and so will those behind it."""
+        self._place_appends()
+        self._services.shifted(inode_id)
+
+    def _place_appends(self) -> None:
         if self._staged is not None:
             self._staged.place_appends()
         self._runs.place_appends(max(self._lists.length, self._staged.end if self._staged is not None else 0))
-        self._services.shifted(inode_id)
 
     def revalidate(self, inode: pb.Inode) -> None:
         """Take fresh attributes: if somebody else changed the file, its slice lists are read again."""
+        length = self._lists.length
         self._lists.revalidate(inode)
+        if self._lists.length != length:
+            self._place_appends()
         self._growth.quotas = tuple(inode.quotas)
 
     def offer_slices(self, inode: pb.Inode, slices: list[pb.Slice]) -> None:
@@ -245,6 +253,7 @@ class FileData:
             inode = await self._set_length(length)
             self._lists.revalidate(inode)
             self._drop(past)
+            self._place_appends()
             self._trim_growth()
             self.mtime_ns = inode.mtime_ns
             return inode
@@ -342,8 +351,8 @@ class FileData:
         return await self._reads.read(offset, size, whole_blocks=False)
 
     def region_at(self, offset: int) -> int:
-        """Return the number of the region, of a block's size, that an offset lies in."""
-        return offset // self._geometry.block_size
+        """Return the number of the region that an offset lies in."""
+        return offset // self._region_size
 
     def has_in_memory(self, offset: int) -> bool:
         """Say whether the whole block that a byte lies in is in memory."""
@@ -351,8 +360,8 @@ class FileData:
 
     def region_in_memory(self, offset: int) -> tuple[int, bytes] | None:
         """Return (where it begins, the bytes of) the region around an offset, if all of it is in memory."""
-        start = self.region_at(offset) * self._geometry.block_size
-        content = self._reads.from_memory(start, self._geometry.block_size)
+        start = self.region_at(offset) * self._region_size
+        content = self._reads.from_memory(start, self._region_size)
         return (start, content) if content else None
 
     @property

@@ -178,7 +178,7 @@ class Publisher:
 
     async def _upload(self, run: Run, index: int, chunk_id: int, deadline: float) -> None:
         name = block_name(self._geometry.uuid, chunk_id, 0, index)
-        put = self._calls.put if self._direct or self._write_back is None else self._write_back.put
+        put = self._calls.put if self._direct or run.direct or self._write_back is None else self._write_back.put
         try:
             await put(name, run.blocks[index], self._geometry.block_format, deadline)
             if run.chunk_id == chunk_id:  # else the session ended meanwhile
@@ -257,6 +257,7 @@ class Publisher:
                     return
                 for run in batch:
                     run.stored.difference_update(staged[run.number])
+                    run.direct = run.direct or bool(staged[run.number])
         finally:
             self._direct = False
 
@@ -321,6 +322,7 @@ class Publisher:
         for run in batch:
             run.chunk_id = 0
             run.before = None
+            run.direct = False
             run.stored.clear()
 
     def _slice(self, run: Run, chunk_id: int = 0) -> pb.Slice:

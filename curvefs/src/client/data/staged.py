@@ -236,9 +236,7 @@ class StagedSlices:
         """Publish; a session that ends is no reason to fail: the ids are the identity's, and what was done says so."""
         for tries_left in range(SESSIONS_TRIED - 1, -1, -1):
             try:
-                with trying(
-                    batch, self._lists
-                ):  # each by itself: the next must not clear the doubt
+                with trying(batch, self._lists):  # each by itself: the next must not clear the doubt
                     return await self._metadata.append_slices(
                         self._inode_id,
                         [entry.record.slice for entry in batch],

@@ -25,6 +25,7 @@ from ..vfs.filesystem import Vfs
 log = structlog.get_logger()
 
 BLOCK_SIZE = 4096
+KERNEL_THREADS_MAX = 16  # that tell the kernel about pages, and may wait for it
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -80,6 +81,7 @@ class Binding(pyfuse3.Operations):
         self._attr_timeout_s = attr_timeout_s
         self._entry_timeout_s = entry_timeout_s
         self._negative_timeout_s = negative_timeout_s
+        self._threads = trio.CapacityLimiter(KERNEL_THREADS_MAX)  # not those that sessions are renewed in
 
     # --------------------------------------------------------------------------------------- attributes
 
@@ -252,14 +254,14 @@ class Binding(pyfuse3.Operations):
         In a thread: the write may wait for pages that this very event loop has to answer for.
         """
         try:
-            await trio.to_thread.run_sync(pyfuse3.invalidate_inode, inode)
+            await trio.to_thread.run_sync(pyfuse3.invalidate_inode, inode, limiter=self._threads)
         except OSError as error:
             if error.errno != errno.ENOENT:  # the kernel did not have it
                 raise
 
     async def put_pages(self, inode: int, offset: int, data: bytes) -> None:
         """Give the kernel bytes of a file to keep. Raises OSError. In a thread, as above."""
-        await trio.to_thread.run_sync(pyfuse3.notify_store, inode, offset, data)
+        await trio.to_thread.run_sync(pyfuse3.notify_store, inode, offset, data, limiter=self._threads)
         self.metrics.pages_put.inc(len(data))
 
     # ------------------------------------------------------------------------------------------- shared

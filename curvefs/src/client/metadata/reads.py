@@ -23,6 +23,7 @@ from .router import Router
 STATFS_MAX_AGE_S = 1.0
 LOOKUPS_MAX = 8  # of one name whose inode is gone each time we ask for it
 LISTING_ROUNDS_MAX = 4
+OPENS_MAX = 100  # answers that are overtaken, each time we ask
 SLICES_AT_OPEN = 16  # with a small file's attributes
 
 T = TypeVar("T")
@@ -177,13 +178,15 @@ class Reads:
 
     async def get_attr_and_slices(self, inode_id: int) -> tuple[pb.Inode, list[pb.Slice] | None]:
         """Return attributes as they are now, and the slices of a small file; None for another. Raises NotFound."""
-        try:
-            result = await self._router.read(
-                partition_of(inode_id), pb.Read(get_attr=pb.GetAttr(inode_id=inode_id, slices_max=SLICES_AT_OPEN))
-            )
-        except NotFound:
-            self._cache.forget_attributes(inode_id)
-            raise
+        request = pb.Read(get_attr=pb.GetAttr(inode_id=inode_id, slices_max=SLICES_AT_OPEN))
+        for _ in range(OPENS_MAX):
+            try:
+                result = await self._router.read(partition_of(inode_id), request)
+            except NotFound:
+                self._cache.forget_attributes(inode_id)
+                raise
+            if result.inode.change >= self._cache.newest_change(inode_id):
+                break  # else the mount has changed it meanwhile: this answer was overtaken by that of its own change
         self._cache.learn_attributes(result.inode, trio.current_time())
         return result.inode, list(result.slices) if result.end else None
 

@@ -29,8 +29,8 @@ class FileHandle:
 
     @property
     def writes(self) -> bool:
-        """True when it may change the file."""
-        return self.flags & os.O_ACCMODE != os.O_RDONLY
+        """True when it may change the file: O_TRUNC does with O_RDONLY as well."""
+        return self.flags & os.O_ACCMODE != os.O_RDONLY or bool(self.flags & os.O_TRUNC)
 
     def wants_pages(self, offset: int) -> bool:
         """Say whether the kernel should have more than it asked for, here."""

@@ -7,6 +7,7 @@ Permission checks are the kernel's (default_permissions); the caller's uid and g
 Shared across awaits: the open files and directories, and the kernel view; each changes between awaits only.
 """
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ from ...common.errors import (
 from ...common.ids import NAME_SIZE_MAX, SYMLINK_TARGET_SIZE_MAX, TRASH_PARTITION, partition_of
 from ...common.trash_names import XATTR_PREFIX
 from ..data.data_path import DataPath
-from ..data.file_data import FileData
 from ..metadata.client import MetadataClient
 from .directories import DirectoryHandle, entries_after
 from .files import FileHandle
@@ -92,14 +92,18 @@ class Vfs:
         """Change mode, owner, times, length: chmod, chown, utimensat, truncate."""
         if not self._is_orphan(changes.inode_id):
             await self._refuse_in_trash(changes.inode_id)
+        if not changes.HasField("length"):
+            return self._with_unpublished(await self._setattr(changes))
+        with self.pages.barred(changes.inode_id):
+            await self.pages.quiet(changes.inode_id)
+            inode = await self._setattr(changes)
         file = self._data.file(changes.inode_id)
-        if changes.HasField("length"):
-            with self.pages.barred(changes.inode_id):
-                await self.pages.quiet(changes.inode_id)
-                return self._with_unpublished(await self._setattr(file, changes))
-        return self._with_unpublished(await self._setattr(file, changes))
+        if file is not None:
+            file.revalidate(inode)  # it may have been opened meanwhile, as it was before
+        return self._with_unpublished(inode)
 
-    async def _setattr(self, file: FileData | None, changes: pb.SetAttr) -> pb.Inode:
+    async def _setattr(self, changes: pb.SetAttr) -> pb.Inode:
+        file = self._data.file(changes.inode_id)
         inode: pb.Inode | None = None
         if file is not None and changes.HasField("length"):
             inode = await file.truncate(changes.length)
@@ -252,7 +256,11 @@ class Vfs:
             if flags & os.O_TRUNC and (handle.file.length or inode.length):
                 await handle.file.truncate(0)
         except BaseException:
-            self._close(number)
+            _, last_of_orphan = self._close(number)
+            if last_of_orphan:
+                with contextlib.suppress(CurveFSError):
+                    await self._metadata.release(inode_id)
+                self.view.forget(inode_id)
             raise
         handle.opening = opening
         return number, opening.keep and not flags & os.O_TRUNC

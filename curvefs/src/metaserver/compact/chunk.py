@@ -7,7 +7,7 @@ from ....proto import metaserver_pb2, state_pb2
 from ....proto import worker_pb2 as pb
 from ...slices.compaction import LOOK_AGAIN_AFTER, SLICES_HIGH, SLICES_READ_MAX, LaterOn, plan_all, plan_worthwhile
 from ...slices.merging import Plan, StoredRun
-from ..metastore import compaction
+from ..metastore import compaction, tallies
 from ..metastore.reads import cuts_of, is_cut
 from ..metastore.scope import read_partition
 from ..reclaim.filesystems import Filesystem
@@ -19,7 +19,10 @@ NEVER = (1 << 31) - 1  # slices
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The slices of a chunk in commit order, without what cuts hide, as keys and values; the first SLICES_READ_MAX."""
+    """The slices of a chunk in commit order, without what cuts hide, as keys and values; the first SLICES_READ_MAX.
+
+    is_cut: a cut that is not finished hides others. more: how many there are besides all these.
+    """
 
     fs_id: int
     inode_id: int
@@ -27,6 +30,8 @@ class Chunk:
     chunk_size: int
     pairs: list[tuple[bytes, bytes]]
     slices: list[metaserver_pb2.Slice]
+    is_cut: bool = False
+    more: int = 0
 
     def plan(self, *, thorough: bool) -> Plan | LaterOn:
         """Return what to do; thorough: whatever it costs."""
@@ -71,7 +76,7 @@ class Chunk:
             )
         for offset, length in plan.zeros:
             commit.replacement.add(chunk_index=self.index, offset=offset, length=length, zero=True)
-        if len(self.slices) < SLICES_HIGH:
+        if len(self.slices) < SLICES_HIGH and not self.is_cut:
             after = len(self.slices) - plan.saved
             # What could not be made shorter waits until there is as much again.
             commit.look_again_at = after + max(after, LOOK_AGAIN_AFTER)
@@ -88,14 +93,17 @@ def look(view: StateReader, fs_id: int, inode_id: int, index: int) -> Chunk | No
         return None
     chunk_size = partition.spec.chunk_size
     cuts = cuts_of(view, fs_id, inode_id)
-    pairs, slices = [], []
+    pairs, slices, hidden = [], [], 0
     for key, value in view.scan(*keys.slices_of_chunk(fs_id, inode_id, index)):
         if not is_cut(cuts, index * chunk_size, keys.slice_order(key)):
             pairs.append((key, value))
             slices.append(metaserver_pb2.Slice.FromString(value))
             if len(slices) == SLICES_READ_MAX:
                 break
-    return Chunk(fs_id, inode_id, index, chunk_size, pairs, slices)
+        else:
+            hidden += 1
+    more = max(tallies.count_of(view, fs_id, inode_id, index) - len(slices) - hidden, 0)
+    return Chunk(fs_id, inode_id, index, chunk_size, pairs, slices, hidden > 0, more)
 
 
 def look_again(fs_id: int, inode_id: int, index: int, slices: int) -> state_pb2.Entry:

@@ -299,8 +299,10 @@ class Compactor:
             return Merged("gone")
         count = len(chunk.slices)
         if isinstance(plan, LaterOn):
+            if chunk.is_cut and not thorough:
+                return Merged("conflict", count, count)  # what is hidden still counts: it has a turn when that is gone
             if not thorough:
-                await self._run(group, chunks.look_again(*key, plan.slices))
+                await self._run(group, chunks.look_again(*key, plan.slices + chunk.more))
             return Merged("nothing", count, count)
         filesystem = await self._filesystem(chunk.fs_id)
         data_key = await asyncio.to_thread(self._data_key, filesystem)

@@ -30,7 +30,12 @@ def append_slices(scope: Scope, operation: pb.Operation, result: pb.OperationRes
     if end > LENGTH_MAX:
         raise Refusal(common_pb2.FILE_TOO_LARGE)
     _check_slices(request, chunk_size)
-    quotas.require_growth(scope, inode, end, request.reserved)
+    try:
+        quotas.require_growth(scope, inode, end, request.reserved)
+    except Refusal:
+        # The room may be missing because this very operation was done before, and took it.
+        ids.require_unpublished(scope, [one.chunk_id for one in request.slices if not one.zero])
+        raise
     slices = _placed(request.slices, base, chunk_size) if request.at_end else list(request.slices)
     chunk_ids = list(dict.fromkeys(one.chunk_id for one in slices if not one.zero))
     ids.publish(scope, chunk_ids, result)

@@ -121,6 +121,23 @@ def close_range(scope: Scope, key: bytes, value: bytes) -> None:
 
 def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> None:
     """Mark chunk ids as published. Raises Refusal ALREADY_DONE (all were), ID_REFUSED; then nothing changed."""
+    records = require_unpublished(scope, chunk_ids)
+    full = []
+    for first, (record, bits) in records.items():
+        before = int.from_bytes(record.published, "little").bit_count()
+        _put_chunk_range(scope, record, bits)
+        if before < CHUNKS_PUBLISHED_HIGH <= bits.bit_count():
+            full.append(partition_of(first))
+    # Only now: a grant may close a range, and must find in it what this operation published.
+    for partition_id in full:
+        grant(scope, partition_id, common_pb2.CHUNK, result)
+
+
+def require_unpublished(scope: Scope, chunk_ids: list[int]) -> dict[int, tuple[state_pb2.RangeRecord, int]]:
+    """Return the ranges of chunk ids by their first id, and which ids of them are published then, as bits.
+
+    Raises Refusal ALREADY_DONE (all are published), ID_REFUSED.
+    """
     records: dict[int, tuple[state_pb2.RangeRecord, int]] = {}
     done = 0
     for chunk_id in chunk_ids:
@@ -136,15 +153,7 @@ def publish(scope: Scope, chunk_ids: list[int], result: pb.OperationResult) -> N
         if done == len(chunk_ids):
             raise Refusal(common_pb2.ALREADY_DONE)
         raise Refusal(common_pb2.ID_REFUSED, "some of the chunk ids were published before")
-    full = []
-    for first, (record, bits) in records.items():
-        before = int.from_bytes(record.published, "little").bit_count()
-        _put_chunk_range(scope, record, bits)
-        if before < CHUNKS_PUBLISHED_HIGH <= bits.bit_count():
-            full.append(partition_of(first))
-    # Only now: a grant may close a range, and must find in it what this operation published.
-    for partition_id in full:
-        grant(scope, partition_id, common_pb2.CHUNK, result)
+    return records
 
 
 def give_up(scope: Scope, chunk_ids: Iterable[int]) -> None:

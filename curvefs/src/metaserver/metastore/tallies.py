@@ -81,19 +81,20 @@ class Tallies:
         tally = self._known.get(key) or self._load(key)
         tally.count -= 1
         tally.size -= min(one.length, tally.size)
-        if tally.count < 2 and tally.listed:
-            self._unlist(key, tally)
 
     def cut(self) -> None:
         """Note that a cut hides slices from now on."""
         self._has_cuts = True
 
     def look_again(self, inode_id: int, chunk_index: int, slices: int) -> None:
-        """Take a chunk from the list until it has so many slices, and more than now: it was just looked at."""
+        """Take a chunk from the list until it has so many slices. What came to that since it was looked at stays."""
         key = keys.of_chunk(keys.TALLY, self._scope.fs_id, inode_id, chunk_index)
         tally = self._known.get(key) or self._load(key)
-        self._unlist(key, tally)
-        tally.look_at = max(slices, LOOK_AT, tally.count + 1)
+        tally.look_at = max(slices, LOOK_AT)
+        if tally.count < tally.look_at:
+            self._unlist(key, tally)
+        elif not tally.listed:
+            self._list(key, tally)
 
     def write_back(self) -> None:
         """Store what changed."""
@@ -101,7 +102,10 @@ class Tallies:
             if tally.count > 1:
                 value = _VALUE.pack(_VERSION, tally.count, tally.size, tally.look_at, tally.listed)
                 self._scope.txn.put(key, value)
-            elif tally.is_stored:
+                continue
+            if tally.listed:  # only now: others may have taken the place of what was removed
+                self._unlist(key, tally)
+            if tally.is_stored:
                 self._scope.txn.delete(key)
 
     def _load(self, key: bytes, *, is_new: bool = False) -> Tally:
@@ -145,6 +149,12 @@ class Listed:
     inode_id: int
     chunk_index: int
     since_ns: int
+
+
+def count_of(view: StateReader, fs_id: int, inode_id: int, chunk_index: int) -> int:
+    """Return how many slices a chunk has by its tally; 0 when it has none."""
+    raw = view.get(keys.of_chunk(keys.TALLY, fs_id, inode_id, chunk_index))
+    return 0 if raw is None else parse(raw).count
 
 
 def listed(view: StateReader, after: Listed | None, limit: int) -> list[Listed]:

@@ -12,6 +12,7 @@ from curvefs.src.common.errors import (
     IOFailure,
 )
 
+from .lab import check
 from .write_back_lab import DATA, mount, published, records, write
 
 pytestmark = pytest.mark.trio
@@ -205,3 +206,29 @@ async def test_no_file_of_the_staging_disk_is_touched_in_the_event_loop(tmp_path
         monkeypatch.undo()
         assert [*made.staging.path.glob("*.damaged")]
     assert touched == []
+
+
+async def test_what_left_the_staging_disk_is_not_staged_again_under_its_name(autojump_clock, tmp_path):
+    """The disk takes no more slices, the store is away, and the disk is slow to remove: later it takes slices again."""
+    async with mount(tmp_path) as made:
+        disk = made.staging
+        commit, clean = disk.commit, disk.clean
+        full = [True]
+
+        def commit_(slices):
+            if full.pop() if full else False:
+                raise staging.StagingFull("injected")
+            return commit(slices)
+
+        disk.commit, disk.clean = commit_, lambda: None  # waits for a thread, or for the disk
+        made.store.go_down()
+        file = made.open()
+        await file.write(0, DATA[:700])
+        with pytest.raises(IOFailure):
+            await file.flush()
+        with pytest.raises(IOFailure):  # staged after all it would be called durable
+            await file.flush()
+        clean()  # now the disk removes what was dropped
+        made.store.come_up()
+        await file.publish()
+        await check(made, DATA[:700])

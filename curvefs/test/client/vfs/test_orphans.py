@@ -7,6 +7,7 @@ import pytest
 from curvefs.proto import mds_pb2
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.vfs.filesystem import Vfs
+from curvefs.src.client.vfs.kernel_pages import KernelPages
 from curvefs.src.common.errors import Unavailable
 
 pytestmark = pytest.mark.asyncio
@@ -48,9 +49,9 @@ async def test_what_lies_in_another_group_is_let_go_unless_it_is_known_to_have_n
     metadata = Metadata(inode)
     view = SimpleNamespace(forget=lambda _: None)
     data = SimpleNamespace(close_file=lambda _: None)
-    filesystem = Vfs(mds_pb2.Filesystem(), metadata, data, view)
+    filesystem = Vfs(mds_pb2.Filesystem(), metadata, data, view, KernelPages())
     file = SimpleNamespace(discard=lambda: None)
-    number = filesystem._files.add(SimpleNamespace(inode_id=INODE, file=file))
+    number = filesystem._files.add(SimpleNamespace(inode_id=INODE, file=file, writes=False, opening=None))
     await filesystem._note_orphan(await metadata.unlink(1, b"f", INODE), INODE)
     await filesystem.release(number)
     assert metadata.released == released

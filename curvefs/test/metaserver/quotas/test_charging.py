@@ -216,6 +216,24 @@ def test_what_a_session_reserved_is_its_own_until_it_is_used_given_back_or_ended
     assert not lab.table(keys.RESERVED)
 
 
+def test_a_publication_that_used_the_quota_up_is_told_that_it_was_done_when_it_is_tried_again(lab):
+    top = lab.mkdir(1, b"top")
+    quota_id = lab.quota(top, bytes_=100)
+    file = lab.create(top, b"file")
+    granted = lab.ok(allocate_ids=pb.AllocateIds(kind=common_pb2.CHUNK)).ranges[0]
+    lab.ok(reserve=pb.Reserve(inode_id=file, bytes=100))
+
+    def publication(chunk_id):
+        one = pb.Slice(chunk_id=chunk_id, length=100, size=100, object=pb.ObjectLocation(block_format=1))
+        reserved = pb.Reservation(quotas=[quota_id], bytes=100)
+        return pb.AppendSlices(inode_id=file, slices=[one], length=100, at_end=True, reserved=reserved)
+
+    lab.ok(append_slices=publication(granted.first))
+    lab.refused(common_pb2.ALREADY_DONE, append_slices=publication(granted.first))
+    lab.refused(common_pb2.NO_ALLOWANCE, append_slices=publication(granted.first + 1))
+    assert lab.used(quota_id)[0] == 100
+
+
 def test_of_a_wish_only_a_part_of_what_is_left_is_reserved(lab):
     top = lab.mkdir(1, b"top")
     lab.quota(top, bytes_=1610)
