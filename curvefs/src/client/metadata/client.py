@@ -7,7 +7,7 @@ import trio
 
 from ....proto import common_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.errors import NoSpace, QuotaExceeded
+from ...common.errors import IdRefused, NoSpace, QuotaExceeded
 from ...common.ids import ROOT_INODE, partition_of
 from .cache import MetadataCache
 from .changes import Changes, Watcher
@@ -48,7 +48,12 @@ class MetadataClient:
 
     async def append_slices(self, append: pb.AppendSlices) -> tuple[pb.Inode, int]:
         """Publish stored slices. Returns the inode afterwards, and where an append at the end began."""
-        result = await self._change(append.inode_id, pb.Operation(append_slices=append))
+        try:
+            result = await self._change(append.inode_id, pb.Operation(append_slices=append))
+        except IdRefused:
+            for one in append.slices:
+                self.ids.refused(common_pb2.CHUNK, one.chunk_id)
+            raise
         return result.inode, result.offset
 
     async def _is_limited(self) -> bool:

@@ -30,3 +30,16 @@ def test_nothing_is_left_after_the_session():
     ids.add(grant(common_pb2.CHUNK, 0, 1000, 2000))
     ids.clear()
     assert ids.take(common_pb2.CHUNK, 0) == 0
+
+
+def test_of_a_range_of_which_an_id_was_refused_no_more_are_taken():
+    ids = IdRanges()
+    for first in (1000, 2000, 3000):
+        ids.add(grant(common_pb2.CHUNK, 0, first, first + 1000))
+    assert ids.take(common_pb2.CHUNK, 0) == 1000
+    ids.refused(common_pb2.CHUNK, 2500)  # taken before, or by another
+    ids.refused(common_pb2.CHUNK, 1000)
+    assert ids.take(common_pb2.CHUNK, 0) == 3000
+    ids.refused(common_pb2.CHUNK, 1000)
+    ids.refused(common_pb2.CHUNK, make_id(7, 5))
+    assert ids.take(common_pb2.CHUNK, 0) == 3001
