@@ -33,6 +33,13 @@ class Kernel:
         self.puts.append((trio.current_time(), offset, data))
 
 
+async def with_kernel(mount):
+    """Return (the mount's operations, a written file, a kernel that takes pages when it is let)."""
+    kernel = Kernel()
+    mount.vfs.pages.put = kernel.put
+    return mount.vfs, await written(mount, b"f", OLD), kernel
+
+
 async def open_and_read(vfs, inode):
     number, _ = await vfs.open(inode, os.O_RDONLY)
     await vfs.read(number, 0, 8000)
@@ -41,10 +48,7 @@ async def open_and_read(vfs, inode):
 
 async def test_an_open_that_truncates_waits_for_pages_that_are_being_put(autojump_clock, tmp_path):
     async with world([Kind()], tmp_path) as this:
-        vfs = this.mounts[0].vfs
-        inode = await written(this.mounts[0], b"f", OLD)
-        kernel = Kernel()
-        vfs.pages.put = kernel.put
+        vfs, inode, kernel = await with_kernel(this.mounts[0])
         await open_and_read(vfs, inode)
         this.mounts[0].data.start(vfs.pages.put_from, inode, lambda: (0, OLD[:1024]))
         await trio.sleep(0.1)
@@ -57,10 +61,7 @@ async def test_an_open_that_truncates_waits_for_pages_that_are_being_put(autojum
 
 async def test_nothing_is_taken_for_the_kernel_during_an_open_that_truncates(autojump_clock, tmp_path):
     async with world([Kind()], tmp_path) as this:
-        vfs = this.mounts[0].vfs
-        inode = await written(this.mounts[0], b"f", OLD)
-        kernel = Kernel()
-        vfs.pages.put = kernel.put
+        vfs, inode, _ = await with_kernel(this.mounts[0])
         await open_and_read(vfs, inode)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(vfs.open, inode, os.O_RDONLY | os.O_TRUNC)
@@ -93,10 +94,7 @@ async def test_a_cut_by_path_reaches_a_file_that_is_opened_meanwhile(autojump_cl
 
 async def test_a_cut_that_waits_for_pages_reaches_a_file_that_is_opened_meanwhile(autojump_clock, tmp_path):
     async with world([Kind()], tmp_path) as this:
-        vfs = this.mounts[0].vfs
-        inode = await written(this.mounts[0], b"f", OLD)
-        kernel = Kernel()
-        vfs.pages.put = kernel.put
+        vfs, inode, kernel = await with_kernel(this.mounts[0])
         number = await open_and_read(vfs, inode)
         this.mounts[0].data.start(vfs.pages.put_from, inode, lambda: (0, OLD[:1024]))
         await trio.sleep(0.1)

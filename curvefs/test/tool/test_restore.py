@@ -10,7 +10,7 @@ HOUR = "2026-11-21-19"
 
 
 class World:
-    """A mount with `work/file` in its trash, and a folder of root's outside."""
+    """A mount with `paper/file` in its trash, and a folder of root's outside."""
 
     def __init__(self, folder, monkeypatch):
         self.mount, self.outside = folder / "mnt", folder / "etc"
@@ -19,7 +19,7 @@ class World:
         self.outside.mkdir()
         self.removed = self.hour / "file"
         self.removed.write_text("mine")
-        self.known = {b"name": b"file", b"removed": b"0", b"path": b"/projects/work/file"}
+        self.known = {b"name": b"file", b"removed": b"0", b"path": b"/projects/paper/file"}
         monkeypatch.setattr(restore, "_known", lambda _, what: self.known[what])
 
     def restore(self, to=None):
@@ -34,15 +34,15 @@ def world(tmp_path, monkeypatch):
 
 
 def test_it_comes_back_to_where_it_was(world):
-    (world.mount / "projects" / "work").mkdir(parents=True)
+    (world.mount / "projects" / "paper").mkdir(parents=True)
     assert world.restore() == (1, 0)
-    assert (world.mount / "projects" / "work" / "file").read_text() == "mine"
+    assert (world.mount / "projects" / "paper" / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("link", ["projects", "projects/work"])
+@pytest.mark.parametrize("link", ["projects", "projects/paper"])
 def test_a_link_in_the_place_of_a_directory_is_not_followed(world, link, capsys):
     (world.mount / link).parent.mkdir(parents=True, exist_ok=True)
-    (world.outside / "work").mkdir()
+    (world.outside / "paper").mkdir()
     (world.mount / link).symlink_to(world.outside)
     assert world.restore() == (0, 1)
     assert [*world.outside.rglob("file")] == []

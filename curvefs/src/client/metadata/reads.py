@@ -168,27 +168,25 @@ class Reads:
             known = self._cache.attributes(inode_id, trio.current_time())
             if known is not None:
                 return known
-        try:
-            result = await self._router.read(partition_of(inode_id), _get_attr(inode_id))
-        except NotFound:
-            self._cache.forget_attributes(inode_id)
-            raise
+        result = await self._ask_attributes(inode_id)
         self._cache.learn_attributes(result.inode, trio.current_time())
         return result.inode
 
     async def get_attr_and_slices(self, inode_id: int) -> tuple[pb.Inode, list[pb.Slice] | None]:
         """Return attributes as they are now, and the slices of a small file; None for another. Raises NotFound."""
-        request = pb.Read(get_attr=pb.GetAttr(inode_id=inode_id, slices_max=SLICES_AT_OPEN))
         for _ in range(OPENS_MAX):
-            try:
-                result = await self._router.read(partition_of(inode_id), request)
-            except NotFound:
-                self._cache.forget_attributes(inode_id)
-                raise
+            result = await self._ask_attributes(inode_id, SLICES_AT_OPEN)
             if result.inode.change >= self._cache.newest_change(inode_id):
                 break  # else the mount has changed it meanwhile: this answer was overtaken by that of its own change
         self._cache.learn_attributes(result.inode, trio.current_time())
         return result.inode, list(result.slices) if result.end else None
+
+    async def _ask_attributes(self, inode_id: int, slices_max: int = 0) -> pb.ReadResult:
+        try:
+            return await self._router.read(partition_of(inode_id), _get_attr(inode_id, slices_max))
+        except NotFound:
+            self._cache.forget_attributes(inode_id)
+            raise
 
     async def get_slices(self, inode_id: int, first_chunk: int, count: int) -> tuple[pb.Inode, list[pb.Slice]]:
         """Return an inode and the slices of some of its chunks, in commit order."""
@@ -229,8 +227,8 @@ def _lookup(parent: int, name: bytes) -> pb.Read:
     return pb.Read(lookup=pb.Lookup(parent=parent, name=name))
 
 
-def _get_attr(inode_id: int) -> pb.Read:
-    return pb.Read(get_attr=pb.GetAttr(inode_id=inode_id))
+def _get_attr(inode_id: int, slices_max: int = 0) -> pb.Read:
+    return pb.Read(get_attr=pb.GetAttr(inode_id=inode_id, slices_max=slices_max))
 
 
 async def together(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:

@@ -269,7 +269,7 @@ class Vfs:
         """Return up to ``size`` bytes; short only at the end of the file."""
         handle = self._used(number)
         data = await handle.reader.read(offset, size)
-        if handle.wants_pages(offset) and self.pages.may_put(handle.inode_id):
+        if self.pages.may_put(handle.inode_id) and handle.wants_pages(offset):
             self._data.start(self.pages.put_from, handle.inode_id, partial(handle.take_pages, offset))
         return data
 
