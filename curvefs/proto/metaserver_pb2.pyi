@@ -27,6 +27,18 @@ REGULAR: FileType
 SYMLINK: FileType
 SOCKET: FileType
 
+class FindSessionsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class FindSessionsReply(_message.Message):
+    __slots__ = ("failure", "port")
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    failure: _common_pb2.Failure
+    port: int
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., port: _Optional[int] = ...) -> None: ...
+
 class ClientFrame(_message.Message):
     __slots__ = ("hello", "operations", "reads", "notice_answers", "transactions")
     HELLO_FIELD_NUMBER: _ClassVar[int]

@@ -34,10 +34,10 @@ class MetaServerServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Session = channel.stream_stream(
-                '/curvefs.metaserver.MetaServerService/Session',
-                request_serializer=curvefs_dot_proto_dot_metaserver__pb2.ClientFrame.SerializeToString,
-                response_deserializer=curvefs_dot_proto_dot_metaserver__pb2.ServerFrame.FromString,
+        self.FindSessions = channel.unary_unary(
+                '/curvefs.metaserver.MetaServerService/FindSessions',
+                request_serializer=curvefs_dot_proto_dot_metaserver__pb2.FindSessionsRequest.SerializeToString,
+                response_deserializer=curvefs_dot_proto_dot_metaserver__pb2.FindSessionsReply.FromString,
                 _registered_method=True)
         self.CreatePartition = channel.unary_unary(
                 '/curvefs.metaserver.MetaServerService/CreatePartition',
@@ -59,8 +59,8 @@ class MetaServerServiceStub:
 class MetaServerServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
-    def Session(self, request_iterator, context):
-        """The first frame must be a Hello. Frames of many groups share the stream; none waits for another.
+    def FindSessions(self, request, context):
+        """Where session streams are taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,10 +90,10 @@ class MetaServerServiceServicer:
 
 def add_MetaServerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Session': grpc.stream_stream_rpc_method_handler(
-                    servicer.Session,
-                    request_deserializer=curvefs_dot_proto_dot_metaserver__pb2.ClientFrame.FromString,
-                    response_serializer=curvefs_dot_proto_dot_metaserver__pb2.ServerFrame.SerializeToString,
+            'FindSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindSessions,
+                    request_deserializer=curvefs_dot_proto_dot_metaserver__pb2.FindSessionsRequest.FromString,
+                    response_serializer=curvefs_dot_proto_dot_metaserver__pb2.FindSessionsReply.SerializeToString,
             ),
             'CreatePartition': grpc.unary_unary_rpc_method_handler(
                     servicer.CreatePartition,
@@ -122,7 +122,7 @@ class MetaServerService:
     """Missing associated documentation comment in .proto file."""
 
     @staticmethod
-    def Session(request_iterator,
+    def FindSessions(request,
             target,
             options=(),
             channel_credentials=None,
@@ -132,12 +132,12 @@ class MetaServerService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
+        return grpc.experimental.unary_unary(
+            request,
             target,
-            '/curvefs.metaserver.MetaServerService/Session',
-            curvefs_dot_proto_dot_metaserver__pb2.ClientFrame.SerializeToString,
-            curvefs_dot_proto_dot_metaserver__pb2.ServerFrame.FromString,
+            '/curvefs.metaserver.MetaServerService/FindSessions',
+            curvefs_dot_proto_dot_metaserver__pb2.FindSessionsRequest.SerializeToString,
+            curvefs_dot_proto_dot_metaserver__pb2.FindSessionsReply.FromString,
             options,
             channel_credentials,
             insecure,

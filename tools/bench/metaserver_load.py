@@ -12,14 +12,12 @@ import argparse
 import asyncio
 import time
 import urllib.request
-from typing import Any
 
-import grpc.aio
-
-from curvefs.proto import mds_pb2, mds_pb2_grpc, metaserver_pb2_grpc, topology_pb2, topology_pb2_grpc
+from curvefs.proto import mds_pb2, mds_pb2_grpc, topology_pb2, topology_pb2_grpc
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.errors import CurveFSError
 from curvefs.src.rpc.asyncio_client import AsyncClient
+from curvefs.src.rpc.asyncio_frames import ClientFrames, open_frames
 from curvefs.src.rpc.lane import Lane
 
 ROOT = 1
@@ -28,7 +26,7 @@ ROOT = 1
 class Load:
     """One session, one lane."""
 
-    def __init__(self, call: Any, lane: Lane) -> None:
+    def __init__(self, call: ClientFrames, lane: Lane) -> None:
         self.call, self.lane = call, lane
         self.latencies: list[float] = []
         self.failed = 0
@@ -92,9 +90,7 @@ async def main() -> None:
     address = root.leader or root.peers[0].address
     page = next(one.metrics_address for one in servers.metaservers if one.address == address)
     fs_id, session_id = opened.session.fs_id, opened.session.session_id
-    async with grpc.aio.insecure_channel(address) as channel:
-        metaserver = metaserver_pb2_grpc.MetaServerServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
-        call = metaserver.Session()
+    async with open_frames(address) as call:
         hello = pb.Hello(
             protocol_version=1, fs_id=fs_id, session_id=session_id, token=opened.token, groups=[root.group_id]
         )
@@ -115,7 +111,6 @@ async def main() -> None:
                 f"{depth:>9} {count / seconds:>9.0f} {ordered[len(ordered) // 2] * 1e6:>8.0f} "
                 f"{ordered[len(ordered) * 99 // 100] * 1e6:>8.0f} {per_sync:>9.1f} {load.failed:>7}"
             )
-        call.cancel()
     await mds.call(stub, "CloseSession", mds_pb2.CloseSessionRequest(session_id=session_id))
     await mds.close()
 

@@ -10,12 +10,14 @@ class MetaserverConfig(BaseModel):
     """What a metaserver is told. Names end in their unit.
 
     mds: addresses, HOST:PORT/HOST:PORT. server: of the topology, by name; empty: the one that has this address.
+    session_port: at the same host, for the streams of mounts; 0: any, mounts ask which.
     key_dir: of the keys of encrypted filesystems, whose slices are merged here; see common/data_keys.py.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     listen: str = "127.0.0.1:0"
+    session_port: int = Field(0, ge=0, le=65535)
     data: Path
     mds: str
     server: str = ""

@@ -20,7 +20,7 @@ from ...proto.copyset_pb2_grpc import add_CopysetServiceServicer_to_server
 from ...proto.files_pb2_grpc import add_FilesServiceServicer_to_server
 from ...proto.metaserver_pb2_grpc import add_MetaServerServiceServicer_to_server
 from ...proto.reclaim_pb2_grpc import add_ReclaimServiceServicer_to_server
-from ..common.addresses import parse_addresses
+from ..common.addresses import parse_address, parse_addresses
 from ..common.clock import Clock
 from ..common.errors import StartupError
 from ..process.data_folder import DataFolder
@@ -45,6 +45,7 @@ from .peers.settings import PeerSettings
 from .reclaim.reclaimer import Reclaimer
 from .reclaim.service import ReclaimService
 from .service import MetaServerService
+from .session_port import SessionPort
 from .transactions.transactions import Transactions
 from .trash.purger import TrashPurger
 from .wal.segments import LogSettings
@@ -119,14 +120,14 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             set_damaged_log_aside(config.data)
         parts.copysets.open()
         secret, me = lambda: parts.link.identity.session_secret, lambda: parts.link.identity.metaserver_id
-        service = MetaServerService(
+        sessions = SessionPort(
             parts.copysets,
-            parts.epochs,
             secret=secret,
             clock=world.clock,
             metrics=parts.metrics,
             transact=parts.transactions.operate,
         )
+        service = MetaServerService(parts.copysets, parts.epochs, lambda: sessions.port)
         groups = CopysetService(parts.copysets, parts.membership, parts.epochs, me)
         services: list[AddServicer] = [
             partial(add_MetaServerServiceServicer_to_server, service),
@@ -137,7 +138,10 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.peers.servicer,
             partial(add_ReclaimServiceServicer_to_server, ReclaimService(parts.copysets)),
         ]
-        server = await start_server(parts.folder.address_to_listen(config.listen), services)
+        address = parts.folder.address_to_listen(config.listen)
+        await sessions.open(f"{parse_address(address)[0]}:{config.session_port}")
+        stack.push_async_callback(sessions.stop, 0.0)
+        server = await start_server(address, services)
         parts.address = server.address
         stack.push_async_callback(server.stop, 0.0)
         parts.folder.remember_address(server.address)
@@ -154,7 +158,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
         ]
         await _run(works, stop)
         _log.info("stopping")
-        await service.stop(_GRACE_S)
+        await sessions.stop(_GRACE_S)
         await server.stop(_GRACE_S)
         await parts.copysets.drain(_GRACE_S)
 

@@ -1,87 +1,30 @@
-"""MetaServerService: session streams, and the calls of the MDS about partitions and sessions."""
+"""MetaServerService: the calls of the MDS about partitions and sessions, and where session streams are taken."""
 # ruff: noqa: N802, D102 -- gRPC gives the methods their names, the .proto documents them
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from ...proto import metaserver_pb2 as pb
 from ...proto import state_pb2
 from ...proto.metaserver_pb2_grpc import MetaServerServiceServicer
-from ..common.clock import Clock
-from ..common.errors import InvalidArgument, Overloaded
+from ..common.errors import InvalidArgument
 from ..common.ids import SESSION_ID_SIZE
-from ..common.status import failure_of
 from .calls import CALL_DEADLINE_S, answer, check
 from .copyset import awaiting
 from .copyset.manager import CopysetManager
 from .epochs import Epochs
-from .metrics import Metrics
-from .session_stream import SessionStream
-
-STREAMS_MAX = 10_000
 
 
 class MetaServerService(MetaServerServiceServicer):
-    """See metaserver.proto. Shared across awaits: the set of streams."""
+    """See metaserver.proto. session_port: where session streams are taken."""
 
-    def __init__(
-        self,
-        copysets: CopysetManager,
-        epochs: Epochs,
-        *,
-        secret: Callable[[], bytes],
-        clock: Clock,
-        metrics: Metrics,
-        transact: Callable[[pb.TransactionRequest], Awaitable[pb.OperationResult]],
-    ) -> None:
-        """secret: returns what verifies session tokens; empty while unknown.
-
-        transact: carries out operations across partitions.
-        """
+    def __init__(self, copysets: CopysetManager, epochs: Epochs, session_port: Callable[[], int]) -> None:
         self._copysets = copysets
         self._epochs = epochs
-        self._secret = secret
-        self._transact = transact
-        self._clock = clock
-        self._metrics = metrics
-        self._streams: dict[SessionStream, asyncio.Event] = {}
-        self._stopping = False
+        self._session_port = session_port
 
-    async def Session(self, request_iterator: AsyncIterator[pb.ClientFrame], context: Any) -> None:
-        if self._stopping or len(self._streams) >= STREAMS_MAX:
-            busy = Overloaded("too many streams, or stopping", retry_after_ms=1000)
-            await context.write(pb.ServerFrame(welcome=pb.Welcome(failure=failure_of(busy))))
-            return
-        stream = SessionStream(
-            self._copysets,
-            context.write,
-            secret=self._secret,
-            clock=self._clock,
-            metrics=self._metrics,
-            transact=self._transact,
-        )
-        ended = self._streams[stream] = asyncio.Event()
-        self._metrics.streams.inc()
-        try:
-            await stream.run(request_iterator)
-        finally:
-            del self._streams[stream]
-            self._metrics.streams.dec()
-            ended.set()
-
-    async def stop(self, deadline_s: float) -> None:
-        """End every stream after what is under way on it is answered, at most so long."""
-        self._stopping = True
-        ended = list(self._streams.values())
-        for stream in list(self._streams):
-            stream.stop()
-        try:
-            async with asyncio.timeout(deadline_s):
-                for one in ended:
-                    await one.wait()
-        except TimeoutError:
-            return  # the server cuts them
+    async def FindSessions(self, _request: pb.FindSessionsRequest, _context: Any) -> pb.FindSessionsReply:
+        return pb.FindSessionsReply(port=self._session_port())
 
     async def CreatePartition(self, request: pb.CreatePartitionRequest, _context: Any) -> pb.AdminReply:
         async def work() -> None:

@@ -17,7 +17,7 @@ emptied by the writer, each between awaits.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
@@ -26,6 +26,7 @@ from ...proto import metaserver_pb2 as pb
 from ...proto.mds_pb2 import SessionToken
 from ..common.clock import Clock
 from ..common.errors import (
+    CorruptData,
     CurveFSError,
     InvalidArgument,
     Overloaded,
@@ -38,6 +39,8 @@ from ..common.errors import (
 from ..common.ids import SESSION_ID_SIZE
 from ..common.status import failure_of
 from ..common.tokens import verify
+from ..rpc.asyncio_frames import ServerFrames
+from ..rpc.frames import FRAME_SIZE_MAX
 from .calls import check
 from .copyset import awaiting
 from .copyset.group import Group
@@ -57,18 +60,19 @@ UNCONFIRMED_READS_MAX = 10_000
 TRANSACTIONS_MAX = 256
 HELLOS_MAX = 64
 _LANE_DEADLINE_S = 2.0
+_HELLO_SIZE_MAX = 64 << 10
 # Reads that look at many keys: the event loop takes a breath after each.
 _HEAVY = frozenset({"read_dir", "get_slices", "stat_fs", "list_xattr"})
 _READS_PER_STEP = 64
 
 
 class SessionStream:
-    """See the module. write: sends a frame. secret: verifies tokens; empty while the MDS has not told it."""
+    """See the module. secret: verifies tokens; empty while the MDS has not told it."""
 
     def __init__(
         self,
         copysets: CopysetManager,
-        write: Callable[[pb.ServerFrame], Awaitable[None]],
+        frames: ServerFrames,
         *,
         secret: Callable[[], bytes],
         clock: Clock,
@@ -76,7 +80,7 @@ class SessionStream:
         transact: Callable[[pb.TransactionRequest], Awaitable[pb.OperationResult]],
     ) -> None:
         self._copysets = copysets
-        self._write = write
+        self._frames = frames
         self._transact_with = transact
         self._transactions: deque[pb.TransactionReply] = deque()
         self._transacting: set[asyncio.Task[None]] = set()
@@ -99,17 +103,27 @@ class SessionStream:
         self._reader: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
-    async def run(self, frames: AsyncIterator[pb.ClientFrame]) -> None:
-        """Serve until the client ends the stream, or stop()."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            writer = tasks.create_task(self._write_loop(), name="stream writer")
-            self._reader = tasks.create_task(self._read_loop(frames), name="stream reader")
-            await asyncio.wait([self._reader])
-            while self._is_unsettled:
-                self._settled.clear()
-                await self._settled.wait()
-            writer.cancel()
+    async def run(self) -> None:
+        """Serve until the client is gone, or stop(). What is not answered then is given up."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                writer = tasks.create_task(self._write_loop(), name="stream writer")
+                self._reader = tasks.create_task(self._read_loop(), name="stream reader")
+                await asyncio.wait([self._reader])
+                while self._is_unsettled:
+                    self._settled.clear()
+                    await self._settled.wait()
+                writer.cancel()
+        except* ConnectionError:
+            pass
+        except* CorruptData as refused:
+            raise refused.exceptions[0] from None
+
+    @property
+    def is_admitted(self) -> bool:
+        """True once a session was presented whose token is right."""
+        return bool(self._session_id)
 
     @property
     def _is_unsettled(self) -> bool:
@@ -121,10 +135,15 @@ class SessionStream:
         if self._reader is not None:
             self._reader.cancel()
 
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._frames.abort()
+
     # ------------------------------------------------------------------------------------------ reading
 
-    async def _read_loop(self, frames: AsyncIterator[pb.ClientFrame]) -> None:
-        async for frame in frames:
+    async def _read_loop(self) -> None:
+        while True:
+            frame = await self._frames.read(FRAME_SIZE_MAX if self.is_admitted else _HELLO_SIZE_MAX)
             if frame.HasField("hello"):
                 self._greet(frame.hello)
             for batch in frame.operations:
@@ -374,7 +393,7 @@ class SessionStream:
             await self._something.wait()
             self._something.clear()
             while self._welcomes or self._results or self._read_results or self._transactions:
-                await self._write(self._next_frame())
+                await self._frames.write(self._next_frame())
             self._settled.set()
 
     def _next_frame(self) -> pb.ServerFrame:

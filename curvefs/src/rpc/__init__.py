@@ -1,4 +1,4 @@
-"""Remote calls: the only importer of grpc beside the generated stubs.
+"""Remote calls: the only importer of grpc beside the generated stubs; and session streams, which go without it.
 
 failover.py       which address to try next (sans-IO)
 backoff.py        how long to wait before the next try (pure)
@@ -9,6 +9,8 @@ asyncio_server.py starting a gRPC server on asyncio
 asyncio_client.py unary calls from asyncio
 asyncio_peers.py  the stream between two metaservers, for both sides
 blocking.py       unary calls from plain threads and commands
-connection.py     one attempt at a session stream: gRPC under trio
+frames.py         how messages lie on a session stream's connection (sans-IO)
+asyncio_frames.py session streams under asyncio: the port of a metaserver, and the way to it
+connection.py     one session stream under trio
 trio_stream.py    the client's stream with one metaserver, under trio: which groups' calls flow there
 """

@@ -1,77 +1,153 @@
-"""One attempt at a session stream: frames out, frames in, an end. Implemented by gRPC's blocking stream under trio.
+"""One session stream: asking a metaserver where it takes them, connecting, and then frames out, frames in, an end.
 
-A thread of its own reads frames and hands them to the event loop; sending is a put into a queue that gRPC drains. That
-costs about 190 us a round trip, half of a unary call.
+Sending is a call of the event loop that goes straight to the socket; only what does not fit there waits for run().
+
+Shared across awaits: what is unsent, which send() adds to and run() takes from, between awaits.
 """
 
-import contextlib
-import queue
-import threading
-from collections.abc import Callable, Iterator
-from typing import Protocol
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol, TypeVar
 
-import grpc
+import structlog
 import trio
+from google.protobuf.message import DecodeError
 
 from ...proto import metaserver_pb2 as pb
 from ...proto import metaserver_pb2_grpc
-from .replies import CHANNEL_OPTIONS
+from ..common.addresses import parse_address
+from ..common.errors import CorruptData, CurveFSError, Unreachable
+from .blocking import BlockingClient
+from .frames import PREFACE, FrameReader, pack
 
+log = structlog.get_logger()
+
+STEP_S = 2.0  # of connecting: to ask, and to connect
+_RECEIVE_SIZE = 256 << 10
+# Threads of our own: those that wait for the object store must not be in the way.
+_connecting = trio.CapacityLimiter(64)
+
+T = TypeVar("T")
 Deliver = Callable[[pb.ServerFrame], None]
 
 
 class Connection(Protocol):
-    """A stream to one metaserver. It may take its time to come about, or never do so; either way it can be sent to."""
-
-    ended: trio.Event  # set when no frame will come any more
+    """A stream to one metaserver."""
 
     def send(self, frame: pb.ClientFrame) -> None:
-        """Queue a frame."""
+        """Send a frame; after the end it is dropped."""
         ...
 
-    def close(self) -> None:
-        """End it; nothing is delivered any more."""
+    async def run(self) -> None:
+        """Deliver frames until the end, or until cancelled, which ends it."""
         ...
 
 
-# Opens a connection to an address. Frames are delivered by calls from the event loop.
-Connect = Callable[[str, Deliver], Connection]
+# Opens a connection to an address. Frames are delivered by run(). Raises Unreachable.
+Connect = Callable[[str, Deliver], Awaitable[Connection]]
 
 
-class GrpcConnection:
-    """A channel, a request queue that gRPC drains, and a thread that reads the answers. Made under trio."""
+class TcpConnection:
+    """See the module. out: connected, not blocking, and nothing said yet."""
 
-    def __init__(self, address: str, deliver: Deliver) -> None:
-        self.ended = trio.Event()
-        self._deliver: Deliver | None = deliver
-        self._token = trio.lowlevel.current_trio_token()
-        self._requests: queue.SimpleQueue[pb.ClientFrame | None] = queue.SimpleQueue()
-        self._channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
-        stub = metaserver_pb2_grpc.MetaServerServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
-        self._call = stub.Session(iter(self._requests.get, None))
-        self._thread = threading.Thread(target=self._read, args=(self._call,), name=f"stream {address}", daemon=True)
-        self._thread.start()
+    def __init__(self, out: socket.socket, deliver: Deliver) -> None:
+        self._out = out
+        self._in = trio.socket.from_stdlib_socket(out)
+        self._deliver = deliver
+        self._unsent = bytearray()
+        self._stuck = trio.Event()  # something is unsent
+        self._ended = False
+        self._send(PREFACE)
 
     def send(self, frame: pb.ClientFrame) -> None:
-        """Queue a frame; gRPC's own thread writes it."""
-        self._requests.put(frame)
+        """Send a frame; after the end it is dropped."""
+        if not self._ended:
+            self._send(pack(frame.SerializeToString()))
 
-    def close(self) -> None:
-        """End the call and its thread; frames that still come are dropped."""
-        self._deliver = None
-        self._requests.put(None)
-        self._call.cancel()
-        # Closing waits for gRPC's threads; not the event loop's business.
-        threading.Thread(target=self._channel.close, daemon=True).start()
+    def _send(self, data: bytes) -> None:
+        sent = 0 if self._unsent else self._send_some(data)
+        if sent < len(data):
+            self._unsent += data[sent:]
+            self._stuck.set()
 
-    def _read(self, frames: Iterator[pb.ServerFrame]) -> None:
-        # RpcError: the reason does not matter, the owner reconnects. RunFinishedError: nobody is left to tell.
-        with contextlib.suppress(trio.RunFinishedError):
-            with contextlib.suppress(grpc.RpcError):
-                for frame in frames:
-                    self._token.run_sync_soon(self._on_frame, frame)
-            self._token.run_sync_soon(self.ended.set)
+    def _send_some(self, data: bytes | bytearray) -> int:
+        try:
+            return self._out.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:  # it is broken; the reading side hears of it
+            self._ended = True
+            return len(data)
 
-    def _on_frame(self, frame: pb.ServerFrame) -> None:
-        if self._deliver is not None:
-            self._deliver(frame)
+    async def run(self) -> None:
+        """Deliver frames until the end, or until cancelled, which ends it."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send_the_rest)
+                await self._receive()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._ended = True
+            self._in.close()
+
+    async def _receive(self) -> None:
+        frames = FrameReader()
+        try:
+            while data := await self._in.recv(_RECEIVE_SIZE):
+                for message in frames.take(data):
+                    self._deliver(pb.ServerFrame.FromString(message))
+        except OSError:
+            pass  # the reason does not matter, the owner reconnects
+        except (CorruptData, DecodeError) as error:
+            log.error("a metaserver sends what cannot be read", reason=str(error))
+
+    async def _send_the_rest(self) -> None:
+        while True:
+            if not self._unsent:
+                self._stuck = trio.Event()
+                await self._stuck.wait()
+            await trio.lowlevel.wait_writable(self._out)
+            del self._unsent[: self._send_some(self._unsent)]
+
+
+async def connect(address: str, deliver: Deliver) -> TcpConnection:
+    """Connect to the metaserver at HOST:PORT. Raises Unreachable."""
+    return await dial(await find_sessions(address), deliver)
+
+
+async def find_sessions(address: str) -> str:
+    """Ask a metaserver where it takes session streams, and return that as HOST:PORT. Raises Unreachable."""
+    host, _ = parse_address(address)
+    return f"{host}:{await _in_thread(partial(_find_port, address))}"
+
+
+async def dial(address: str, deliver: Deliver) -> TcpConnection:
+    """Connect to a port of session streams, HOST:PORT. Raises Unreachable."""
+    return TcpConnection(await _in_thread(partial(_dial, address)), deliver)
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=_connecting)
+
+
+def _find_port(address: str) -> int:
+    client = BlockingClient([address], deadline_s=STEP_S)
+    try:
+        stub = metaserver_pb2_grpc.MetaServerServiceStub
+        return int(client.call(stub, "FindSessions", pb.FindSessionsRequest()).port)
+    except CurveFSError as error:
+        raise Unreachable(str(error)) from error
+    finally:
+        client.close()
+
+
+def _dial(address: str) -> socket.socket:
+    host, port = parse_address(address)
+    try:
+        made = socket.create_connection((host.strip("[]"), port), timeout=STEP_S)
+    except OSError as error:
+        raise Unreachable(f"{address} takes no sessions: {error.strerror or error}") from error
+    made.setblocking(False)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made

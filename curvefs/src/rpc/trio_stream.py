@@ -176,19 +176,28 @@ class MetaserverStream:
         self._reset = trio.Event()
         self._welcomed = False
         self._unanswered_since = None
-        connection = self._connect(self.address, self._on_frame)
-        self._connection = connection
         try:
-            self._say_hello()
             async with trio.open_nursery() as nursery:
-                for way_to_end in (connection.ended.wait, self._reset.wait, self._until_silent):
-                    nursery.start_soon(self._first, way_to_end, nursery.cancel_scope)
-                nursery.start_soon(self._resume_loop)
+                nursery.start_soon(self._first, self._reset.wait, nursery.cancel_scope)
+                await self._be_connected()
+                nursery.cancel_scope.cancel()
         finally:
             self._connection = None
-            connection.close()
         if self._welcomed:
             log.info("metaserver connection lost", metaserver=self.address)
+
+    async def _be_connected(self) -> None:
+        try:
+            connection = await self._connect(self.address, self._on_frame)
+        except Unreachable as error:
+            log.debug("a metaserver is not reached", reason=str(error))
+            return
+        self._connection = connection
+        self._say_hello()
+        async with trio.open_nursery() as nursery:
+            for way_to_end in (connection.run, self._until_silent):
+                nursery.start_soon(self._first, way_to_end, nursery.cancel_scope)
+            nursery.start_soon(self._resume_loop)
 
     @staticmethod
     async def _first(ends: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:

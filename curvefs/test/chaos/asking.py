@@ -25,7 +25,7 @@ from curvefs.src.common.errors import CurveFSError, FilesystemError, IOFailure, 
 from curvefs.src.common.ids import partition_of
 from curvefs.src.common.status import errno_of
 from curvefs.src.rpc.blocking import BlockingClient
-from curvefs.src.rpc.connection import GrpcConnection
+from curvefs.src.rpc.connection import dial
 from curvefs.test.linearizability.history import UNKNOWN, Call
 from curvefs.test.linearizability.operations import (
     DIRECTORY,
@@ -68,7 +68,7 @@ class Client:
             self._session,
             timeout_s=timeout_s,
             on_new_session=ids.clear,
-            connect=lambda address, deliver: GrpcConnection(proxies.address(address), deliver),
+            connect=lambda address, deliver: dial(proxies.address(address), deliver),
         )
         cache = MetadataCache(CACHE_SIZE, attr_timeout_s=0.0, entry_timeout_s=0.0, negative_timeout_s=0.0)
         self._metadata = MetadataClient(self._router, cache, ids)

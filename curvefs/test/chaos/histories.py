@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 
+from curvefs.src.rpc.connection import find_sessions
 from curvefs.test.chaos import files
 from curvefs.test.chaos.asking import Client
 from curvefs.test.chaos.choosing import Choosing
@@ -118,7 +119,7 @@ class _Run:
     async def run(self):
         began = time.monotonic()
         addresses = await trio.to_thread.run_sync(self._fleet.addresses)
-        proxies = Proxies()
+        proxies = Proxies(find_sessions)
         self._faults = Faults(self._fleet, proxies, addresses, random.Random(self._rng.random()))
         async with trio.open_nursery() as background:
             await background.start(proxies.run, list(addresses.values()))

@@ -5,20 +5,26 @@ Bytes that were held are delivered afterwards, so that old requests arrive when 
 
 import trio
 
+from curvefs.src.common.errors import Unreachable
+
 CHUNK_SIZE = 64 << 10
 
 
 class Proxies:
-    """One proxy per address. ``address()`` is what a client is to connect to instead."""
+    """One proxy per address. ``address()`` is what a client is to connect to instead.
 
-    def __init__(self):
+    ``find``: where an address takes connections at the time; a restarted metaserver may take sessions elsewhere.
+    """
+
+    def __init__(self, find):
+        self._find = find
         self._proxies = {}
 
     async def run(self, addresses, *, task_status=trio.TASK_STATUS_IGNORED):
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             for address in addresses:
-                proxy = self._proxies[address] = _Proxy(address)
+                proxy = self._proxies[address] = _Proxy(address, self._find)
                 await nursery.start(proxy.run)
             task_status.started()
 
@@ -53,9 +59,9 @@ class Proxies:
 class _Proxy:
     """Of one metaserver."""
 
-    def __init__(self, address):
-        self._host, _, port = address.rpartition(":")
-        self._port = int(port)
+    def __init__(self, address, find):
+        self._address = address
+        self._find = find
         self._scopes = set()
         self.listening = ""
         self.refusing = False
@@ -79,13 +85,14 @@ class _Proxy:
                 async with client:
                     if not self.refusing:
                         await self._join(client, scope)
-            except* OSError:
+            except* (OSError, Unreachable):
                 pass  # the metaserver is away: the client sees its connection end
             finally:
                 self._scopes.discard(scope)
 
     async def _join(self, client, scope):
-        server = await trio.open_tcp_stream(self._host, self._port)
+        host, _, port = (await self._find(self._address)).rpartition(":")
+        server = await trio.open_tcp_stream(host, int(port))
         async with server, trio.open_nursery() as nursery:
             nursery.start_soon(self._pass_on, client, server, scope)
             nursery.start_soon(self._pass_on, server, client, scope)
@@ -97,4 +104,4 @@ class _Proxy:
                 await sink.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        scope.cancel()  # gRPC never closes one half only
+        scope.cancel()  # neither side ever closes one half only

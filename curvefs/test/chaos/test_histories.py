@@ -78,7 +78,11 @@ async def echo(nursery):
     """A proxy in front of a server that sends back; returns (proxies, the server's address)."""
     [listener] = await nursery.start(partial(trio.serve_tcp, _echo, 0, host="127.0.0.1"))
     address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
-    proxies = Proxies()
+
+    async def same(address):
+        return address
+
+    proxies = Proxies(same)
     await nursery.start(proxies.run, [address])
     return proxies, address
 

@@ -10,12 +10,18 @@ import sys
 import tempfile
 import urllib.request
 
-import grpc.aio
 import pytest
 
 from curvefs.proto import common_pb2, copyset_pb2, heartbeat_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import InvalidArgument, ResourceBusy, SessionEnded, StaleEpoch, WrongPartition
+from curvefs.src.common.errors import (
+    CurveFSError,
+    InvalidArgument,
+    ResourceBusy,
+    SessionEnded,
+    StaleEpoch,
+    WrongPartition,
+)
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.common.tokens import membership_proof
 from curvefs.test.support.fake_mds import FakeMds
@@ -139,7 +145,7 @@ async def test_kill_9_under_load_loses_nothing_acknowledged_and_applies_nothing_
                 if life == 0:
                     await make_partition(address, FS, GROUP)
                 kill_after = len(results) + 300
-                with contextlib.suppress(grpc.aio.AioRpcError, ConnectionError):
+                with contextlib.suppress(CurveFSError, ConnectionError):
                     async with client.connected(address):
                         assert client.welcome.lanes[0].expected_sequence > client.lane.acknowledged
                         while len(results) < kill_after:
@@ -406,7 +412,7 @@ async def test_a_restarted_metaserver_serves_while_the_mds_is_away(tmp_path):
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while True:
-                    with contextlib.suppress(grpc.aio.AioRpcError, ConnectionError):
+                    with contextlib.suppress(CurveFSError, ConnectionError):
                         async with client.connected(address):
                             assert (await client.create("b")).status == common_pb2.OK
                             break

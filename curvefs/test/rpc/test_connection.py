@@ -1,122 +1,159 @@
-"""One real gRPC stream: frames there and back, and how it ends."""
+"""One real session stream, to a server that answers each Hello with a lane for each of its groups."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import socket
 
-import grpc
 import pytest
 import trio
 
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.proto import metaserver_pb2_grpc
-from curvefs.src.rpc.connection import GrpcConnection
+from curvefs.src.common.errors import Unreachable
+from curvefs.src.rpc.connection import dial, find_sessions
+from curvefs.src.rpc.frames import PREFACE, FrameReader, pack
 
 pytestmark = pytest.mark.trio
 PATIENCE_S = 20
 
 
-class Servicer(metaserver_pb2_grpc.MetaServerServiceServicer):
-    """Answers each Hello with a lane for each of its groups."""
+class Server:
+    """``answer``: returns what is sent for a frame."""
 
     def __init__(self):
-        self.ended = threading.Event()
+        self.prefaces = []
+        self.streams = []
+        self.ended = trio.Event()
+        self.reading = trio.Event()
+        self.reading.set()
+        self.address = ""
 
-    def Session(self, request_iterator, context):  # noqa: N802
-        context.add_callback(self.ended.set)
-        for frame in request_iterator:
-            lanes = [pb.Lane(group_id=group, expected_sequence=1) for group in frame.hello.groups]
-            yield pb.ServerFrame(welcome=pb.Welcome(lanes=lanes))
+    async def run(self, task_status):
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+        task_status.started(self)
+        await trio.serve_listeners(self._serve, [listener])
+
+    async def _serve(self, stream):
+        self.streams.append(stream)
+        self.prefaces.append(await stream.receive_some(len(PREFACE)))
+        frames = FrameReader()
+        try:
+            async for data in stream:
+                await self.reading.wait()
+                for message in frames.take(data):
+                    await stream.send_all(self.answer(pb.ClientFrame.FromString(message)))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        self.ended.set()
+
+    def answer(self, frame):
+        lanes = [pb.Lane(group_id=group, expected_sequence=1) for group in frame.hello.groups]
+        return pack(pb.ServerFrame(welcome=pb.Welcome(lanes=lanes)).SerializeToString())
+
+
+class Peer:
+    """A connection, and what it delivered. It runs until it ends or is closed."""
+
+    def __init__(self):
+        self.ended = trio.Event()
+        self._send, self.arriving = trio.open_memory_channel(10_000)
+        self._scope = trio.CancelScope()
+        self.connection = None
+
+    async def run(self, address, task_status):
+        self.connection = await dial(address, self._send.send_nowait)
+        task_status.started(self)
+        with self._scope:
+            await self.connection.run()
+        self.ended.set()
+
+    def close(self):
+        self._scope.cancel()
+
+    async def groups(self):
+        """Return the groups of the next welcome."""
+        return [lane.group_id for lane in (await self.arriving.receive()).welcome.lanes]
 
 
 @pytest.fixture
-def served():
-    servicer = Servicer()
-    threads = ThreadPoolExecutor(2)
-    server = grpc.server(threads)
-    metaserver_pb2_grpc.add_MetaServerServiceServicer_to_server(servicer, server)
-    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    yield servicer, server, address
-    server.stop(0).wait()
-    threads.shutdown()
+async def server(nursery):
+    yield await nursery.start(Server().run)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def peer(server, nursery):
+    return await nursery.start(Peer().run, server.address)
 
 
 def hello(*groups):
     return pb.ClientFrame(hello=pb.Hello(protocol_version=1, groups=groups))
 
 
-async def test_frames_go_there_and_back_in_order(served):
-    _, _, address = served
-    send, receive = trio.open_memory_channel(100)
-    connection = GrpcConnection(address, send.send_nowait)
+async def test_frames_go_there_and_back_in_order_after_the_preface(server, peer):
     for group in range(1, 20):
-        connection.send(hello(group))
+        peer.connection.send(hello(group))
     with trio.fail_after(PATIENCE_S):
-        arrived = [(await receive.receive()).welcome.lanes[0].group_id for _ in range(1, 20)]
-    assert arrived == list(range(1, 20))
-    assert not connection.ended.is_set()
-    connection.close()
+        assert [await peer.groups() for _ in range(1, 20)] == [[group] for group in range(1, 20)]
+    assert server.prefaces == [PREFACE]
+    assert not peer.ended.is_set()
 
 
-async def test_a_server_that_goes_away_ends_the_connection(served):
-    _, server, address = served
-    send, receive = trio.open_memory_channel(100)
-    connection = GrpcConnection(address, send.send_nowait)
-    connection.send(hello(1))
+async def test_what_does_not_fit_into_the_socket_goes_in_order_later(server, peer):
+    server.reading = trio.Event()
+    count = 400
+    for group in range(1, count):
+        peer.connection.send(pb.ClientFrame(hello=pb.Hello(token=bytes(65536), groups=[group])))
     with trio.fail_after(PATIENCE_S):
-        await receive.receive()
-        server.stop(0)
-        await connection.ended.wait()
-    connection.close()
+        await trio.sleep(0.2)
+        peer.connection.send(hello(count))
+        server.reading.set()
+        assert [await peer.groups() for _ in range(1, count + 1)] == [[group] for group in range(1, count + 1)]
 
 
-async def test_an_address_where_nobody_listens_ends_it_too(served):
-    _, server, address = served
-    server.stop(0).wait()
-    connection = GrpcConnection(address, lambda _: None)
+async def test_a_server_that_goes_away_ends_the_connection(server, peer):
+    peer.connection.send(hello(1))
     with trio.fail_after(PATIENCE_S):
-        await connection.ended.wait()
-    connection.close()
+        await peer.groups()
+        await server.streams[0].aclose()
+        await peer.ended.wait()
+    peer.connection.send(hello(2))  # dropped
 
 
-async def test_closing_ends_the_call_and_nothing_is_delivered_any_more(served):
-    servicer, _, address = served
-    arrived = []
-    connection = GrpcConnection(address, arrived.append)
-    connection.send(hello(1))
+async def test_one_that_breaks_ends_too(server, peer):
+    peer.connection.send(hello(1))
     with trio.fail_after(PATIENCE_S):
-        while not arrived:
-            await trio.sleep(0.01)
-        connection.send(hello(2))
-        connection.close()
-        await trio.to_thread.run_sync(servicer.ended.wait, PATIENCE_S)
-    assert servicer.ended.is_set()
+        await peer.groups()
+        server.streams[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        await server.streams[0].aclose()  # a reset
+        for group in range(2, 1000):
+            peer.connection.send(hello(group))
+        await peer.ended.wait()
+
+
+@pytest.mark.parametrize("answer", [b"\xff\xff\xff\xff", pack(b"\xff\xff")])
+async def test_an_answer_that_cannot_be_read_ends_it(server, peer, answer):
+    server.answer = lambda _: answer
+    peer.connection.send(hello(1))
     with trio.fail_after(PATIENCE_S):
-        await connection.ended.wait()
-    assert len(arrived) == 1
+        await peer.ended.wait()
+        await server.ended.wait()
 
 
-async def test_a_server_that_is_slow_to_answer_is_connected_all_the_same(served, nursery):
-    """An overloaded machine, or one far away, must not be given up before it can have answered."""
-    _, _, address = served
-    host, port = address.split(":")
+async def test_an_address_where_nobody_listens_is_unreachable():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    for call in (dial(address, lambda _: None), find_sessions(address)):
+        with trio.fail_after(PATIENCE_S), pytest.raises(Unreachable):
+            await call
 
-    async def pass_on(source, sink, delay_s):
-        while data := await source.receive_some(65536):
-            await trio.sleep(delay_s)
-            await sink.send_all(data)
 
-    async def serve(client):
-        async with client, await trio.open_tcp_stream(host, int(port)) as server, trio.open_nursery() as both:
-            both.start_soon(pass_on, client, server, 0)
-            both.start_soon(pass_on, server, client, 0.3)
-
-    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    nursery.start_soon(trio.serve_listeners, serve, [listener])
-    send, receive = trio.open_memory_channel(100)
-    connection = GrpcConnection(f"127.0.0.1:{listener.socket.getsockname()[1]}", send.send_nowait)
-    connection.send(hello(7))
+async def test_closing_ends_it_for_the_server_and_nothing_is_delivered_any_more(server, peer):
+    peer.connection.send(hello(1))
     with trio.fail_after(PATIENCE_S):
-        assert (await receive.receive()).welcome.lanes[0].group_id == 7
-    connection.close()
-    nursery.cancel_scope.cancel()
+        await peer.groups()
+        peer.connection.send(hello(2))
+        peer.close()
+        await server.ended.wait()
+        await peer.ended.wait()
+    with pytest.raises(trio.WouldBlock):
+        peer.arriving.receive_nowait()

@@ -27,8 +27,11 @@ class Connection:
     def send(self, frame):
         self.sent.append(pb.ClientFrame.FromString(frame.SerializeToString()))
 
-    def close(self):
-        self.closed = True
+    async def run(self):
+        try:
+            await self.ended.wait()
+        finally:
+            self.closed = True
 
     @property
     def hellos(self):
@@ -63,6 +66,7 @@ class Owner(StreamListener):
 
     def __init__(self, nursery):
         self.connections = []
+        self.refusing, self.refused = False, 0
         self.told = []
         self.read_ids = itertools.count(1)
         self.calls = {group: GroupCalls(1, SESSION, group, self.read_ids) for group in range(1, 5)}
@@ -71,7 +75,10 @@ class Owner(StreamListener):
         )
         nursery.start_soon(self.stream.run)
 
-    def _connect(self, _, deliver):
+    async def _connect(self, _, deliver):
+        if self.refusing:
+            self.refused += 1
+            raise Unreachable
         self.connections.append(Connection(deliver))
         return self.connections[-1]
 
@@ -188,13 +195,47 @@ async def test_a_broken_connection_turns_all_groups_away(owner, autojump_clock):
     assert owner.connections[1].sequences == [[1]]
 
 
-async def test_connecting_in_vain_is_paced(owner, autojump_clock):
+async def test_connections_that_end_at_once_are_paced(owner, autojump_clock):
     for _ in range(1000):
         owner.stream.present(1)
         await trio.sleep(0.01)
         if not owner.connections[-1].ended.is_set():
             owner.connections[-1].ended.set()
     assert 20 < len(owner.connections) < 60, "in ten seconds"
+
+
+async def test_connecting_in_vain_is_paced_and_told_each_time(owner, autojump_clock):
+    owner.refusing = True
+    for _ in range(1000):
+        owner.stream.present(1)
+        await trio.sleep(0.01)
+    assert 20 < owner.refused < 60, "in ten seconds"
+    assert owner.told == [(Unreachable, 1)] * len(owner.told)
+    assert owner.refused - 1 <= len(owner.told) <= owner.refused
+    owner.refusing = False
+    owner.create(1)
+    owner.stream.present(1)
+    while not owner.connections:
+        await trio.sleep(0.01)
+    await settle()
+    owner.connections[-1].welcome(1)
+    assert owner.connections[-1].sequences == [[1]]
+
+
+async def test_a_reset_while_it_connects_ends_that(owner, autojump_clock):
+    stuck = trio.Event()
+
+    async def connect(_address, _deliver):
+        await stuck.wait()
+
+    before, owner.stream._connect = owner.stream._connect, connect
+    owner.stream.present(1)
+    await settle()
+    owner.stream.reset()
+    owner.stream._connect = before
+    await trio.sleep(1.0)
+    await opened(owner, 2)
+    assert owner.told == [("welcome", 2)]
 
 
 async def test_a_silent_connection_is_asked_for_a_sign_of_life_and_given_up(owner, autojump_clock):

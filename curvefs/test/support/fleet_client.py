@@ -7,18 +7,17 @@ lane refuses as spanning partitions is sent as a transaction, as the real client
 import asyncio
 import itertools
 
-import grpc.aio
-
-from curvefs.proto import common_pb2, metaserver_pb2_grpc
+from curvefs.proto import common_pb2
 from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.common.errors import Unreachable
 from curvefs.src.common.ids import partition_of
 from curvefs.src.metaserver.transactions.plan import home_of
+from curvefs.src.rpc.asyncio_frames import open_frames
 
 from .metaservers import FS, GROUPS, LAYOUT, PATIENCE_S
 
 _PAUSE_S = 0.02
 _ANSWER_S = 25.0
-_OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
 
 
 class Refused(Exception):
@@ -39,8 +38,8 @@ class _Stream:
     def __init__(self, address, hello):
         self.address = address
         self.is_open = True
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
-        self._call = metaserver_pb2_grpc.MetaServerServiceStub(self._channel).Session()
+        self._frames = None
+        self._ready = asyncio.Event()
         self._waiting = {}
         self._writing = asyncio.Lock()
         self._hello = hello
@@ -51,27 +50,31 @@ class _Stream:
 
     async def ask(self, key, frame):
         """Send a frame and return the answer of this key. Raises _Gone, TimeoutError."""
+        await self._ready.wait()
         if not self.is_open:
             raise _Gone
         future = self._waiting[key] = asyncio.get_running_loop().create_future()
         try:
             async with self._writing:
-                await self._call.write(frame)
+                await self._frames.write(frame)
             async with asyncio.timeout(_ANSWER_S):
                 return await future
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+        except ConnectionError as error:
             raise _Gone from error
         finally:
             self._waiting.pop(key, None)
 
     async def _read(self):
         try:
-            while (frame := await self._call.read()) is not grpc.aio.EOF:
-                self._take(frame)
-        except grpc.aio.AioRpcError:
+            async with open_frames(self.address) as self._frames:
+                self._ready.set()
+                while True:
+                    self._take(await self._frames.read())
+        except (OSError, Unreachable):
             pass
         finally:
             self.is_open = False
+            self._ready.set()
             for future in self._waiting.values():
                 if not future.done():
                     future.set_exception(_Gone())
@@ -97,9 +100,7 @@ class _Stream:
 
     async def close(self):
         self._reader.cancel()
-        self._call.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
-        await self._channel.close()
 
 
 class FleetClient:

@@ -11,7 +11,7 @@ import trio
 
 from curvefs.proto import common_pb2, mds_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import Unavailable
+from curvefs.src.common.errors import Unavailable, Unreachable
 from curvefs.src.common.ids import partition_of
 from curvefs.src.rpc.trio_stream import Credentials
 from curvefs.test.support.memory_namespace import MemoryNamespace
@@ -69,35 +69,35 @@ class MemoryConnection:
     """One stream; a frame takes LATENCY_S each way."""
 
     def __init__(self, cluster, server, deliver):
-        self.ended = trio.Event()
+        self._ended = trio.Event()
         self.deliver = deliver
         self.server = server
         self._cluster = cluster
         self.to_server, self._requests = trio.open_memory_channel(float("inf"))
-        if server is None or not server.alive:
-            self.ended.set()
-        else:
-            server.connections.append(self)
-            cluster.nursery.start_soon(self._carry)
+        server.connections.append(self)
+        cluster.nursery.start_soon(self._carry)
 
     def send(self, frame):
-        if not self.ended.is_set():
+        if not self._ended.is_set():
             copy = pb.ClientFrame.FromString(frame.SerializeToString())
             self.to_server.send_nowait((trio.current_time() + LATENCY_S, copy))
 
-    def close(self):
-        self.deliver = None
-        self.break_off()
+    async def run(self):
+        try:
+            await self._ended.wait()
+        finally:
+            self.deliver = None
+            self.break_off()
 
     def break_off(self):
-        self.ended.set()
-        if self.server is not None and self in self.server.connections:
+        self._ended.set()
+        if self in self.server.connections:
             self.server.connections.remove(self)
 
     async def _carry(self):
         async for due, frame in self._requests:
             await trio.sleep_until(due)
-            if self.ended.is_set():
+            if self._ended.is_set():
                 return
             while self.server.frozen:
                 await self._cluster.thawed.wait()
@@ -107,12 +107,12 @@ class MemoryConnection:
 
     async def _answer(self, reply):
         await trio.sleep(LATENCY_S)
-        if self.deliver is not None and not self.ended.is_set() and not self.server.frozen:
+        if self.deliver is not None and not self._ended.is_set() and not self.server.frozen:
             self.deliver(reply)
 
 
 class MemoryMetaservers:
-    """Servers and groups; ``connect`` makes connections, as GrpcConnection does."""
+    """Servers and groups; ``connect`` makes connections, as rpc/connection.py does."""
 
     def __init__(self, nursery, addresses, partitions_of_group):
         self.nursery = nursery
@@ -128,8 +128,11 @@ class MemoryMetaservers:
         self.refused_token = False
         self.deaf_transactions = 0  # how many are done without an answer
 
-    def connect(self, address, deliver):
-        return MemoryConnection(self, self.servers.get(address), deliver)
+    async def connect(self, address, deliver):
+        server = self.servers.get(address)
+        if server is None or not server.alive:
+            raise Unreachable
+        return MemoryConnection(self, server, deliver)
 
     def kill(self, address):
         """The process is gone; its connections break."""

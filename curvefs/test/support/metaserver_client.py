@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 import itertools
 
-import grpc.aio
-
 from curvefs.proto import common_pb2, copyset_pb2, copyset_pb2_grpc, metaserver_pb2_grpc
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.rpc.asyncio_client import AsyncClient
+from curvefs.src.rpc.asyncio_frames import open_frames
 from curvefs.src.rpc.lane import Lane
 
 PATIENCE_S = 30
@@ -49,23 +48,17 @@ class SessionClient:
     @contextlib.asynccontextmanager
     async def connected(self, address):
         """Present the session; the Welcome is in ``welcome``."""
-        async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-            self.stream = metaserver_pb2_grpc.MetaServerServiceStub(channel).Session()
+        async with open_frames(address) as self.stream:
             await self.send(pb.ClientFrame(hello=self.hello))
             self.welcome = (await self.receive()).welcome
             self.lane.rewind()
-            try:
-                yield self
-            finally:
-                self.stream.cancel()
+            yield self
 
     async def send(self, frame):
         await self.stream.write(frame)
 
     async def receive(self):
         frame = await asyncio.wait_for(self.stream.read(), PATIENCE_S)
-        if frame is grpc.aio.EOF:
-            raise ConnectionError("the stream ended")
         self.frames.append(frame)
         return frame
 

@@ -20,8 +20,9 @@ from ....proto import metaserver_pb2 as pb
 from ...common.errors import CurveFSError, IOFailure, Locked, NoAllowance, SessionEnded, WrongPartition
 from ...common.ids import partition_of
 from ...common.status import error_of, error_of_code
+from ...rpc import connection
 from ...rpc.backoff import Random, pause_s
-from ...rpc.connection import Connect, GrpcConnection
+from ...rpc.connection import Connect
 from ...rpc.lane import NEVER_SENT
 from .answers import Answers
 from .groups import Groups
@@ -47,7 +48,7 @@ class Router:
         *,
         timeout_s: float,
         on_new_session: Callable[[], None] = lambda: None,
-        connect: Connect = GrpcConnection,
+        connect: Connect = connection.connect,
         random: Random = random_module.random,
     ) -> None:
         self._session = session

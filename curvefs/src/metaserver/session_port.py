@@ -1,0 +1,93 @@
+"""The port of session streams: who connects is served by a SessionStream, until he goes or the metaserver stops.
+
+Who has not presented a session within ADMISSION_S is cut off, and sends small frames only until then.
+
+Shared across awaits: the table of streams.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ...proto import metaserver_pb2 as pb
+from ..common.clock import Clock
+from ..common.errors import Overloaded
+from ..common.status import failure_of
+from ..rpc.asyncio_frames import ServerFrames, serve_frames
+from .copyset.manager import CopysetManager
+from .metrics import Metrics
+from .session_stream import SessionStream
+
+STREAMS_MAX = 10_000
+ADMISSION_S = 30.0
+
+
+class SessionPort:
+    """See the module. secret: returns what verifies session tokens; empty while unknown.
+
+    transact: carries out operations across partitions.
+    """
+
+    def __init__(
+        self,
+        copysets: CopysetManager,
+        *,
+        secret: Callable[[], bytes],
+        clock: Clock,
+        metrics: Metrics,
+        transact: Callable[[pb.TransactionRequest], Awaitable[pb.OperationResult]],
+    ) -> None:
+        self.port = 0
+        self._copysets = copysets
+        self._secret = secret
+        self._clock = clock
+        self._metrics = metrics
+        self._transact = transact
+        self._server: asyncio.Server | None = None
+        self._streams: dict[SessionStream, asyncio.Event] = {}
+        self._stopping = False
+
+    async def open(self, address: str) -> None:
+        """Listen on HOST:PORT (0: any). Raises StartupError."""
+        self._server, self.port = await serve_frames(address, self._serve)
+
+    async def _serve(self, frames: ServerFrames) -> None:
+        if self._stopping or len(self._streams) >= STREAMS_MAX:
+            busy = Overloaded("too many streams, or stopping", retry_after_ms=1000)
+            await frames.write(pb.ServerFrame(welcome=pb.Welcome(failure=failure_of(busy))))
+            return
+        stream = SessionStream(
+            self._copysets,
+            frames,
+            secret=self._secret,
+            clock=self._clock,
+            metrics=self._metrics,
+            transact=self._transact,
+        )
+        ended = self._streams[stream] = asyncio.Event()
+        self._metrics.streams.inc()
+        patience = asyncio.get_running_loop().call_later(
+            ADMISSION_S, lambda: None if stream.is_admitted else frames.abort()
+        )
+        try:
+            await stream.run()
+        finally:
+            patience.cancel()
+            del self._streams[stream]
+            self._metrics.streams.dec()
+            ended.set()
+
+    async def stop(self, deadline_s: float) -> None:
+        """Take no more streams; end every one after what is under way on it is answered, at most so long."""
+        self._stopping = True
+        if self._server is not None:
+            self._server.close()
+        ended = list(self._streams.values())
+        for stream in list(self._streams):
+            stream.stop()
+        try:
+            async with asyncio.timeout(deadline_s):
+                for one in ended:
+                    await one.wait()
+        except TimeoutError:
+            for stream in list(self._streams):
+                stream.abort()

@@ -1,0 +1,134 @@
+"""Who connects to the port of session streams without being a mount of this cluster."""
+
+import asyncio
+import contextlib
+
+import pytest
+from structlog.testing import capture_logs
+
+from curvefs.proto import common_pb2, mds_pb2
+from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.common.clock import SystemClock
+from curvefs.src.common.errors import WrongPartition
+from curvefs.src.common.tokens import sign
+from curvefs.src.metaserver import session_port
+from curvefs.src.metaserver.metrics import Metrics
+from curvefs.src.metaserver.session_port import SessionPort
+from curvefs.src.rpc.frames import LENGTH_SIZE, PREFACE, length_of, pack
+
+pytestmark = pytest.mark.asyncio
+
+SECRET, SESSION, FS = b"s" * 32, b"i" * 16, 3
+PATIENCE_S = 20.0
+
+
+class NoGroups:
+    def get(self, _):
+        raise WrongPartition
+
+
+@contextlib.asynccontextmanager
+async def connected():
+    """A port that leads no group, and a connection to it."""
+    port = SessionPort(
+        NoGroups(), secret=lambda: SECRET, clock=SystemClock(), metrics=Metrics(), transact=lambda _: asyncio.sleep(0)
+    )
+    await port.open("127.0.0.1:0")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.port)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield port, reader, writer
+    finally:
+        writer.close()
+        await port.stop(0.0)
+
+
+def hello(token, padding=0):
+    frame = pb.ClientFrame(hello=pb.Hello(protocol_version=1, fs_id=FS, session_id=SESSION, token=token))
+    frame.reads.add(fs_id=FS).reads.add(lookup=pb.Lookup(name=bytes(padding)))
+    return pack(frame.SerializeToString())
+
+
+def token(secret=SECRET):
+    return sign(secret, mds_pb2.SessionToken(fs_id=FS, session_id=SESSION, expires_ns=2**62))
+
+
+async def receive(reader):
+    length = length_of(await reader.readexactly(LENGTH_SIZE))
+    return pb.ServerFrame.FromString(await reader.readexactly(length))
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "no CurveFS client"),
+        (PREFACE + b"\xff\xff\xff\xff", "a frame of 4294967295 bytes; at most 65536"),
+        (PREFACE + hello(b"", 70_000), "at most 65536"),
+        (PREFACE + pack(b"\xff\xff"), "cannot be read"),
+    ],
+)
+async def test_what_a_stranger_says_ends_the_connection_and_is_logged(said, reason):
+    with capture_logs() as logs:
+        async with connected() as (_, reader, writer):
+            writer.write(said)
+            assert await reader.read() == b""
+    (line,) = [one for one in logs if one["event"] == "a connection was refused"]
+    assert reason in line["reason"]
+    assert line["peer"].startswith("127.0.0.1:")
+
+
+async def test_a_false_token_admits_to_nothing():
+    async with connected() as (_, reader, writer):
+        writer.write(PREFACE + hello(token(b"x" * 32)))
+        assert (await receive(reader)).welcome.failure.code == common_pb2.TOKEN_REFUSED
+        writer.write(hello(token(b"x" * 32), 70_000))
+        await writer.drain()
+        while await reader.read(65536):
+            pass
+
+
+async def test_large_frames_are_taken_from_an_admitted_session():
+    async with connected() as (port, reader, writer):
+        writer.write(PREFACE + hello(token()))
+        assert not (await receive(reader)).welcome.HasField("failure")
+        writer.write(hello(token(), 70_000))
+        while not (await receive(reader)).HasField("welcome"):
+            pass
+        assert len(port._streams) == 1
+
+
+async def test_who_presents_no_session_in_time_is_cut_off(monkeypatch):
+    monkeypatch.setattr(session_port, "ADMISSION_S", 0.1)
+    async with connected() as (_, reader, writer):
+        writer.write(PREFACE)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+
+
+async def test_one_who_never_speaks_is_cut_off(monkeypatch):
+    monkeypatch.setattr("curvefs.src.rpc.asyncio_frames.PREFACE_S", 0.1)
+    async with connected() as (port, reader, _):
+        assert await reader.read() == b""
+        assert not port._streams
+
+
+async def test_streams_beyond_the_bound_are_told_to_wait(monkeypatch):
+    monkeypatch.setattr(session_port, "STREAMS_MAX", 1)
+    async with connected() as (port, _, writer):
+        writer.write(PREFACE)
+        while not port._streams:
+            await asyncio.sleep(0.01)
+        reader, second = await asyncio.open_connection("127.0.0.1", port.port)
+        second.write(PREFACE)
+        assert (await receive(reader)).welcome.failure.code == common_pb2.OVERLOADED
+        assert await reader.read() == b""
+        second.close()
+
+
+async def test_a_client_that_goes_leaves_nothing_behind():
+    async with connected() as (port, reader, writer):
+        writer.write(PREFACE + hello(token()))
+        await receive(reader)
+        writer.close()
+        while port._streams:
+            await asyncio.sleep(0.01)
