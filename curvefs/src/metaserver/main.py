@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import uvloop
 
 from ..common import logs
 from ..common.clock import SystemClock
@@ -38,6 +39,7 @@ def _ready(address: str) -> None:
 @click.command()
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file; flags override it.")
 @click.option("--listen", help="HOST:PORT; port 0 chooses one and keeps it.")
+@click.option("--session-port", type=int, help="Of the streams of mounts, at the same host; 0: any.")
 @click.option("--data", type=click.Path(path_type=Path), help="The data folder, made if missing.")
 @click.option("--mds", help="Addresses of the MDS: HOST:PORT/HOST:PORT.")
 @click.option("--server", help="The server of the topology that this runs on; else the one with this address.")
@@ -59,7 +61,8 @@ def main(config_file: Path | None, **flags: Any) -> None:
         config = load_config(MetaserverConfig, config_file, flags)
         logs.configure(json=config.log_json, level=config.log_level, program="curvefs-metaserver")
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        asyncio.run(_run(config))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(config))
     except StartupError as error:
         sys.stderr.write(f"curvefs-metaserver: {error}\n")
         sys.exit(error.exit_code)

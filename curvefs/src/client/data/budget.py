@@ -5,6 +5,9 @@ flushing, which is told to hurry. Room for the framed copies of blocks on their 
 owner of the budget. Writers that wait are served in their order, and nobody overtakes them: however
 small the others' wishes are, each gets its turn. Nothing is ever taken beyond the limit.
 
+A write that waits is in memory already, twice: in the buffer it was received in, and as what the filesystem was given.
+It cannot be kept out; so room for one such request of each file that is being written is left free.
+
 Shared across awaits: the counters; every change is made without an await in between.
 """
 
@@ -13,6 +16,9 @@ from collections.abc import Callable
 import trio
 
 from ...common.errors import IOFailure
+
+REQUEST_SIZE_MAX = 1 << 20  # the most the kernel writes at a time
+_COPIES = 2
 
 
 class MemoryBudget:
@@ -24,6 +30,7 @@ class MemoryBudget:
         self.cached = 0
         self.evict: Callable[[int], int] = lambda _: 0
         self.pressure = trio.Event()  # set when a writer waits
+        self._writers: set[int] = set()
         self._turn = trio.StrictFIFOLock()  # held by the writer that waits longest
         self._parked = trio.lowlevel.ParkingLot()  # the holder, until something changes
 
@@ -36,6 +43,18 @@ class MemoryBudget:
     def waiting(self) -> bool:
         """True while a writer waits for room."""
         return self._turn.locked()
+
+    @property
+    def allowed(self) -> int:
+        """Return how much may be taken: the limit without the room for requests, which is at most half of it."""
+        return self.limit - min(_COPIES * REQUEST_SIZE_MAX * len(self._writers), self.limit // 2)
+
+    def writes(self, writer: int, *, dirty: bool) -> None:
+        """Note whether a file (its inode number) has dirty data."""
+        if dirty:
+            self._writers.add(writer)
+        else:
+            self._writers.discard(writer)
 
     def take_dirty(self, size: int) -> bool:
         """Take room for written bytes if there is any and nobody waits for it, evicting cached ones."""
@@ -84,5 +103,5 @@ class MemoryBudget:
         return True
 
     def _fits(self, size: int) -> bool:
-        short = self.dirty + self.cached + size - self.limit
+        short = self.dirty + self.cached + size - max(self.allowed, size)
         return short <= 0 or self.evict(short) >= short

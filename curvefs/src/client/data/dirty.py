@@ -125,9 +125,12 @@ class DirtyRuns:
         return last
 
     def place_appends(self, end: int) -> None:
-        """Assume anew where appends will lie: ``end`` is the end of all that comes before the runs."""
+        """Assume anew where appends will lie: ``end`` is the end of all that comes before the runs.
+
+        One whose publication was tried stays where it is if the file has grown to its end: it was probably done.
+        """
         for run in self.runs:
-            if run.at_end:
+            if run.at_end and (run.before is None or end < run.end):
                 run.start = end
             end = max(end, run.end)
 

@@ -277,6 +277,7 @@ class FileData:
     def _drop(self, gone: list[Run]) -> None:
         """Forget runs that nobody will publish."""
         self._budget.give_dirty(self._runs.remove(gone))
+        self._budget.writes(self.inode_id, dirty=bool(self._runs))
         self._publisher.drop_staged(gone)
 
     async def _admit(self, end: int, room: int) -> None:
@@ -312,13 +313,14 @@ class FileData:
     def _settle(self, taken: int, before: int, run: Run) -> None:
         """After a write: give back room it did not need, hand what is complete to uploads, hurry if memory fills."""
         self._budget.give_dirty(taken - (self._runs.memory - before))
+        self._budget.writes(self.inode_id, dirty=True)
         self.mtime_ns = self._services.clock.time_ns()
         if run.length - run.frozen >= self._geometry.block_size:
             while (index := self._publisher.next_full_block(run)) is not None:
                 self._services.start(self._upload_quietly, run, index)
         if run.sealed:
             self._services.start(self._drain_quietly, run.number)
-        if self._budget.dirty > self._budget.limit // 2:
+        if self._budget.dirty > self._budget.allowed // 2:
             self._budget.pressure.set()
 
     async def _upload_quietly(self, run: Run, index: int) -> None:

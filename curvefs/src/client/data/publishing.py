@@ -342,6 +342,7 @@ class Publisher:
     def _forget(self, batch: list[Run]) -> int:
         memory = self._dirty.remove(batch)
         self._budget.give_dirty(memory)
+        self._budget.writes(self._inode_id, dirty=bool(self._dirty))
         self._trim()
         return memory
 

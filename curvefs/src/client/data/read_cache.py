@@ -1,7 +1,7 @@
 """Blocks from the store in memory: whole ones for sequential readers, pieces of 128 KiB for random ones.
 
-A block of which two pieces are here when a third is wanted is fetched whole: somebody goes on asking for it. Reads
-spread over more than memory holds seldom find two.
+A block of which a piece is here when another is wanted is fetched whole: somebody goes on asking for it. Reads spread
+over much more than memory holds seldom find one.
 
 128 KiB is two segments, and what the kernel asks for at a time by default. A read asks for all pieces it needs of a
 block with one request; who finds a request under way that covers what it needs waits for that one. Room is taken from
@@ -23,7 +23,7 @@ from .budget import MemoryBudget
 from .store_calls import StoreCalls
 
 PIECE_SIZE = 128 << 10
-PIECES_MAX = 2  # of a block, before all of it is fetched
+PIECES_MAX = 1  # of a block, before all of it is fetched
 _SEGMENTS_PER_PIECE = PIECE_SIZE // SEGMENT_SIZE
 
 Segments = list[memoryview]

@@ -118,10 +118,14 @@ class StagedSlices:
         self._entries.append(_Entry(number, record, start, self._placed(record.slice, start), before))
 
     def place_appends(self) -> None:
-        """Assume anew where slices for the end of the file will lie: one before them lies elsewhere than assumed."""
+        """Assume anew where slices for the end of the file will lie: one before them lies elsewhere than assumed.
+
+        One whose publication was tried stays where it is if the file has grown to its end: it was probably done.
+        """
         end = self._lists.length
         for one in self._entries:
-            if one.record.at_end:
+            tried_here = one.before not in (None, TRIED_BY_ANOTHER_MOUNT)
+            if one.record.at_end and not (tried_here and end >= one.end):
                 one.start = end
                 one.pieces = self._placed(one.record.slice, end)
             end = max(end, one.end)

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from curvefs.src.client.data.budget import MemoryBudget
+from curvefs.src.client.data.budget import REQUEST_SIZE_MAX, MemoryBudget
 from curvefs.src.common.errors import IOFailure
 
 
@@ -76,3 +76,26 @@ async def test_a_writer_that_waits_asks_for_a_flush_and_gives_up_at_last(autojum
     assert budget.pressure.is_set()
     assert not budget.waiting
     assert budget.dirty == 100
+
+
+def test_room_for_a_request_of_each_file_that_is_written_is_left_free():
+    limit = 100 * REQUEST_SIZE_MAX
+    budget = MemoryBudget(limit)
+    for writer in (1, 2, 2, 3):
+        budget.writes(writer, dirty=True)
+    assert budget.allowed == limit - 6 * REQUEST_SIZE_MAX, "each is held twice"
+    assert budget.take_dirty(limit - 6 * REQUEST_SIZE_MAX)
+    assert not budget.take_dirty(1)
+    assert not budget.take_cached(1)
+    budget.writes(2, dirty=False)
+    assert budget.take_dirty(2 * REQUEST_SIZE_MAX)
+    assert not budget.take_dirty(1)
+
+
+def test_requests_never_take_more_than_half_and_one_write_always_fits():
+    budget = MemoryBudget(10 * REQUEST_SIZE_MAX)
+    for writer in range(100):
+        budget.writes(writer, dirty=True)
+    assert budget.allowed == 5 * REQUEST_SIZE_MAX
+    assert budget.take_dirty(6 * REQUEST_SIZE_MAX), "larger than what is left, and nothing else is there"
+    assert not budget.take_dirty(1)

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from curvefs.src.common.errors import CurveFSError, IOFailure, SessionEnded, Unavailable
@@ -184,7 +184,19 @@ async def play(geometry: Geometry, budget: int, delays: tuple[float, float], scr
 delays = st.sampled_from([(0.001, 0.01), (0.5, 0.01), (0.01, 2.0)])
 
 
+# An append whose answer was lost, seen by an open before it is tried again.
+APPENDED_UNHEARD = [
+    ("continue", 1, 0),
+    ("flush", 0, 0),
+    ("append", 1, 0),
+    ("metadata fails", 1, 1),
+    ("flush", 0, 0),
+    ("reopen", 0, 0),
+]
+
+
 @given(delays, scripts(12_000))
+@example((0.001, 0.01), APPENDED_UNHEARD)
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_file_behaves_as_a_bytearray(delays, script):
     trio.run(play, TINY, 64 * KIB, delays, script, clock=trio.testing.MockClock(autojump_threshold=0))
