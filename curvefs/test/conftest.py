@@ -8,8 +8,8 @@ from curvefs.test.support.weed import weed, weed_of_my_own
 
 __all__ = ["weed", "weed_of_my_own"]
 
-# How long an example takes says nothing of the code where several tests run at a time. What is tested must not depend on
-# the run either; who looks for new examples sets CURVEFS_TEST_RANDOM.
+# How long an example takes says nothing of the code where several tests run at a time. What is tested must not depend
+# on the run either; who looks for new examples sets CURVEFS_TEST_RANDOM.
 hypothesis.settings.register_profile("curvefs", deadline=None, derandomize=not os.environ.get("CURVEFS_TEST_RANDOM"))
 hypothesis.settings.load_profile("curvefs")
 

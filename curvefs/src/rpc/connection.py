@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol, TypeVar
 
+import grpc
 import structlog
 import trio
 from google.protobuf.message import DecodeError
@@ -17,9 +18,9 @@ from google.protobuf.message import DecodeError
 from ...proto import metaserver_pb2 as pb
 from ...proto import metaserver_pb2_grpc
 from ..common.addresses import parse_address
-from ..common.errors import CorruptData, CurveFSError, Unreachable
-from .blocking import BlockingClient
+from ..common.errors import CorruptData, Unreachable
 from .frames import PREFACE, FrameReader, pack
+from .replies import CHANNEL_OPTIONS, unreachable
 
 log = structlog.get_logger()
 
@@ -132,14 +133,13 @@ async def _in_thread(call: Callable[[], T]) -> T:
 
 
 def _find_port(address: str) -> int:
-    client = BlockingClient([address], deadline_s=STEP_S)
-    try:
-        stub = metaserver_pb2_grpc.MetaServerServiceStub
-        return int(client.call(stub, "FindSessions", pb.FindSessionsRequest()).port)
-    except CurveFSError as error:
-        raise Unreachable(str(error)) from error
-    finally:
-        client.close()
+    # Asked once: whoever refuses is known at once, and the others can be asked meanwhile.
+    with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        stub = metaserver_pb2_grpc.MetaServerServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        try:
+            return int(stub.FindSessions(pb.FindSessionsRequest(), timeout=STEP_S).port)
+        except grpc.RpcError as error:
+            raise Unreachable(str(unreachable(address, error))) from error
 
 
 def _dial(address: str) -> socket.socket:
