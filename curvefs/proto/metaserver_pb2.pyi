@@ -32,12 +32,14 @@ class FindSessionsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class FindSessionsReply(_message.Message):
-    __slots__ = ("failure", "port")
+    __slots__ = ("failure", "port", "instance")
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     failure: _common_pb2.Failure
     port: int
-    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., port: _Optional[int] = ...) -> None: ...
+    instance: bytes
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., port: _Optional[int] = ..., instance: _Optional[bytes] = ...) -> None: ...
 
 class ClientFrame(_message.Message):
     __slots__ = ("hello", "operations", "reads", "notice_answers", "transactions")

@@ -8,6 +8,7 @@ one owner, the task group in serve().
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ from ..process.metrics_page import MetricsPage
 from ..raft.state import Settings as RaftSettings
 from ..rpc.asyncio_client import AsyncClient
 from ..rpc.asyncio_server import AddServicer, start_server
+from ..rpc.frames import INSTANCE_SIZE
 from .compact.compactor import Compactor
 from .compact.service import FilesService
 from .config import MetaserverConfig
@@ -65,6 +67,7 @@ class World:
 
     clock: Clock
     boot_id: str
+    random: Callable[[int], bytes] = os.urandom
 
 
 def settings_of(config: MetaserverConfig) -> CopysetSettings:
@@ -122,12 +125,13 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
         secret, me = lambda: parts.link.identity.session_secret, lambda: parts.link.identity.metaserver_id
         sessions = SessionPort(
             parts.copysets,
+            world.random(INSTANCE_SIZE),
             secret=secret,
             clock=world.clock,
             metrics=parts.metrics,
             transact=parts.transactions.operate,
         )
-        service = MetaServerService(parts.copysets, parts.epochs, lambda: sessions.port)
+        service = MetaServerService(parts.copysets, parts.epochs, sessions)
         groups = CopysetService(parts.copysets, parts.membership, parts.epochs, me)
         services: list[AddServicer] = [
             partial(add_MetaServerServiceServicer_to_server, service),
@@ -139,10 +143,11 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             partial(add_ReclaimServiceServicer_to_server, ReclaimService(parts.copysets)),
         ]
         address = parts.folder.address_to_listen(config.listen)
-        await sessions.open(f"{parse_address(address)[0]}:{config.session_port}")
-        stack.push_async_callback(sessions.stop, 0.0)
         server = await start_server(address, services)
         parts.address = server.address
+        # After the port that is remembered: of those that are free, this must not take that one.
+        await sessions.open(f"{parse_address(address)[0]}:{config.session_port}")
+        stack.push_async_callback(sessions.stop, 0.0)
         stack.push_async_callback(server.stop, 0.0)
         parts.folder.remember_address(server.address)
         works = [

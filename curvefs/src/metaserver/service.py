@@ -1,30 +1,36 @@
 """MetaServerService: the calls of the MDS about partitions and sessions, and where session streams are taken."""
 # ruff: noqa: N802, D102 -- gRPC gives the methods their names, the .proto documents them
 
-from collections.abc import Callable
 from typing import Any
 
 from ...proto import metaserver_pb2 as pb
 from ...proto import state_pb2
 from ...proto.metaserver_pb2_grpc import MetaServerServiceServicer
-from ..common.errors import InvalidArgument
+from ..common.errors import InvalidArgument, Unavailable
 from ..common.ids import SESSION_ID_SIZE
 from .calls import CALL_DEADLINE_S, answer, check
 from .copyset import awaiting
 from .copyset.manager import CopysetManager
 from .epochs import Epochs
+from .session_port import SessionPort
 
 
 class MetaServerService(MetaServerServiceServicer):
-    """See metaserver.proto. session_port: where session streams are taken."""
+    """See metaserver.proto."""
 
-    def __init__(self, copysets: CopysetManager, epochs: Epochs, session_port: Callable[[], int]) -> None:
+    def __init__(self, copysets: CopysetManager, epochs: Epochs, sessions: SessionPort) -> None:
         self._copysets = copysets
         self._epochs = epochs
-        self._session_port = session_port
+        self._sessions = sessions
 
     async def FindSessions(self, _request: pb.FindSessionsRequest, _context: Any) -> pb.FindSessionsReply:
-        return pb.FindSessionsReply(port=self._session_port())
+        async def work() -> None:
+            if not self._sessions.port:
+                raise Unavailable("it is being started")
+
+        reply = await answer("FindSessions", pb.FindSessionsReply, work)
+        reply.port, reply.instance = self._sessions.port, self._sessions.instance
+        return reply
 
     async def CreatePartition(self, request: pb.CreatePartitionRequest, _context: Any) -> pb.AdminReply:
         async def work() -> None:

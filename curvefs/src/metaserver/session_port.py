@@ -22,7 +22,7 @@ ADMISSION_S = 30.0
 
 
 class SessionPort:
-    """See the module. secret: returns what verifies session tokens; empty while unknown.
+    """See the module. instance: INSTANCE_SIZE bytes. secret: returns what verifies session tokens; empty while unknown.
 
     transact: carries out operations across partitions.
     """
@@ -30,25 +30,27 @@ class SessionPort:
     def __init__(
         self,
         copysets: CopysetManager,
+        instance: bytes,
         *,
         secret: Callable[[], bytes],
         clock: Clock,
         metrics: Metrics,
         transact: Callable[[pb.TransactionRequest], Awaitable[pb.OperationResult]],
     ) -> None:
-        self.port = 0
+        self.port = 0  # until it is open
+        self.instance = instance
         self._copysets = copysets
         self._secret = secret
         self._clock = clock
         self._metrics = metrics
         self._transact = transact
         self._server: asyncio.Server | None = None
-        self._streams: dict[SessionStream, asyncio.Event] = {}
+        self._streams: dict[SessionStream, asyncio.Task[None]] = {}
         self._stopping = False
 
     async def open(self, address: str) -> None:
         """Listen on HOST:PORT (0: any). Raises StartupError."""
-        self._server, self.port = await serve_frames(address, self._serve)
+        self._server, self.port = await serve_frames(address, self.instance, self._serve)
 
     async def _serve(self, frames: ServerFrames) -> None:
         if self._stopping or len(self._streams) >= STREAMS_MAX:
@@ -63,31 +65,31 @@ class SessionPort:
             metrics=self._metrics,
             transact=self._transact,
         )
-        ended = self._streams[stream] = asyncio.Event()
+        task = self._streams[stream] = asyncio.create_task(stream.run(), name="stream")
         self._metrics.streams.inc()
         patience = asyncio.get_running_loop().call_later(
             ADMISSION_S, lambda: None if stream.is_admitted else frames.abort()
         )
         try:
-            await stream.run()
+            await asyncio.wait([task])
         finally:
             patience.cancel()
             del self._streams[stream]
             self._metrics.streams.dec()
-            ended.set()
+        if not task.cancelled():
+            task.result()
 
     async def stop(self, deadline_s: float) -> None:
         """Take no more streams; end every one after what is under way on it is answered, at most so long."""
         self._stopping = True
         if self._server is not None:
             self._server.close()
-        ended = list(self._streams.values())
+        tasks = list(self._streams.values())
         for stream in list(self._streams):
             stream.stop()
-        try:
-            async with asyncio.timeout(deadline_s):
-                for one in ended:
-                    await one.wait()
-        except TimeoutError:
-            for stream in list(self._streams):
-                stream.abort()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=deadline_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)

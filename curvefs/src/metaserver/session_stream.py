@@ -16,8 +16,10 @@ emptied by the writer, each between awaits.
 """
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import structlog
 
@@ -61,6 +63,8 @@ TRANSACTIONS_MAX = 256
 HELLOS_MAX = 64
 _LANE_DEADLINE_S = 2.0
 _HELLO_SIZE_MAX = 64 << 10
+_REFUSED_MAX = 8  # of who was never admitted
+_FRAMES_PER_STEP = 16
 # Reads that look at many keys: the event loop takes a breath after each.
 _HEAVY = frozenset({"read_dir", "get_slices", "stat_fs", "list_xattr"})
 _READS_PER_STEP = 64
@@ -97,6 +101,7 @@ class SessionStream:
         self._read_results: deque[tuple[pb.ReadResult, int]] = deque()
         self._unsent_bytes = 0
         self._unconfirmed = 0
+        self._refused = 0
         self._something = asyncio.Event()
         self._room = asyncio.Event()
         self._settled = asyncio.Event()
@@ -135,15 +140,14 @@ class SessionStream:
         if self._reader is not None:
             self._reader.cancel()
 
-    def abort(self) -> None:
-        """Cut the connection."""
-        self._frames.abort()
-
     # ------------------------------------------------------------------------------------------ reading
 
     async def _read_loop(self) -> None:
-        while True:
-            frame = await self._frames.read(FRAME_SIZE_MAX if self.is_admitted else _HELLO_SIZE_MAX)
+        for number in itertools.count(1):
+            # What has arrived is read without a pause: a flood of small frames must not hold up everybody else.
+            if not self.is_admitted or number % _FRAMES_PER_STEP == 0:
+                await asyncio.sleep(0)
+            frame = await self._frames.read(lambda: FRAME_SIZE_MAX if self.is_admitted else _HELLO_SIZE_MAX)
             if frame.HasField("hello"):
                 self._greet(frame.hello)
             for batch in frame.operations:
@@ -152,7 +156,7 @@ class SessionStream:
                 self._transact(request)
             if frame.reads:
                 await self._answer_reads(frame.reads)
-            while self._unsent_bytes > UNSENT_BYTES_MAX:
+            while self._unsent_bytes > UNSENT_BYTES_MAX or len(self._welcomes) >= HELLOS_MAX:
                 self._room.clear()
                 await self._room.wait()
 
@@ -165,6 +169,9 @@ class SessionStream:
             if len(self._greeting) >= HELLOS_MAX:
                 raise Overloaded("too many groups are being opened", retry_after_ms=100)
         except CurveFSError as error:
+            self._refused += 1
+            if not self.is_admitted and self._refused > _REFUSED_MAX:
+                raise CorruptData("session after session was refused") from None
             _log.warning("a session was refused", fs_id=hello.fs_id, reason=str(error))
             self._welcomes.append(pb.Welcome(failure=failure_of(error)))
             self._something.set()
@@ -172,7 +179,7 @@ class SessionStream:
         assert self._tasks is not None, "running"
         task = self._tasks.create_task(self._open_lanes(token, list(dict.fromkeys(hello.groups))), name="hello")
         self._greeting.add(task)
-        task.add_done_callback(self._greeting.discard)
+        task.add_done_callback(partial(self._ended, self._greeting))
 
     async def _open_lanes(self, token: SessionToken, group_ids: list[int]) -> None:
         lanes = await asyncio.gather(*(self._open_lane(token, group_id) for group_id in group_ids))
@@ -242,7 +249,11 @@ class SessionStream:
         assert self._tasks is not None, "running"
         task = self._tasks.create_task(self._carry_out(request), name="transaction")
         self._transacting.add(task)
-        task.add_done_callback(self._transacting.discard)
+        task.add_done_callback(partial(self._ended, self._transacting))
+
+    def _ended(self, tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
+        self._settled.set()
 
     async def _carry_out(self, request: pb.TransactionRequest) -> None:
         try:
@@ -399,6 +410,7 @@ class SessionStream:
     def _next_frame(self) -> pb.ServerFrame:
         """Take everything that is ready, up to a size."""
         frame = pb.ServerFrame(welcome=self._welcomes.popleft() if self._welcomes else None)
+        self._room.set()
         size = 0
         while self._transactions and size < FRAME_BYTES:
             reply = self._transactions.popleft()
@@ -415,7 +427,6 @@ class SessionStream:
                 size += result_size
                 self._unsent_bytes -= result_size
                 into.append(result)
-            self._room.set()
         return frame
 
 

@@ -23,8 +23,16 @@ from .frames import FRAME_SIZE_MAX, LENGTH_SIZE, PREFACE, length_of, pack
 _log = structlog.get_logger()
 
 PREFACE_S = 10.0
-# A machine that vanished says nothing: its connections end after 60 s of silence and three questions.
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+FLUSH_S = 5.0
+BACKLOG = 4096  # all mounts may come at once, after a restart
+# A machine that vanished says nothing: its connections end after 60 s of silence and three questions, or when what was
+# sent is not taken for 90 s.
+_SOCKET_OPTIONS = (
+    (socket.TCP_KEEPIDLE, 60),
+    (socket.TCP_KEEPINTVL, 10),
+    (socket.TCP_KEEPCNT, 3),
+    (socket.TCP_USER_TIMEOUT, 90_000),
+)
 
 
 Received = TypeVar("Received")
@@ -46,24 +54,30 @@ class FrameStream(Generic[Received]):
         host, port, *_ = self._writer.get_extra_info("peername") or ("?", 0)
         return f"{host}:{port}"
 
-    async def read(self, size_max: int = FRAME_SIZE_MAX) -> Received:
-        """Return the next frame. Raises ConnectionError, CorruptData."""
+    async def read(self, size_max: Callable[[], int] = lambda: FRAME_SIZE_MAX) -> Received:
+        """Return the next frame. size_max: asked when one begins. Raises ConnectionError, CorruptData."""
         try:
-            length = length_of(await self._reader.readexactly(LENGTH_SIZE), size_max)
-            return self._parse(await self._reader.readexactly(length))
-        except asyncio.IncompleteReadError as error:
-            raise ConnectionResetError("the connection was closed") from error
+            head = await self._reader.readexactly(LENGTH_SIZE)
+            return self._parse(await self._reader.readexactly(length_of(head, size_max())))
+        except (asyncio.IncompleteReadError, OSError) as error:
+            raise ConnectionResetError("the connection has ended") from error
         except DecodeError as error:
             raise CorruptData("a frame that cannot be read") from error
 
     async def write(self, message: Any) -> None:
         """Send a frame; waits while too much is unsent. Raises ConnectionError."""
-        self._writer.write(pack(message.SerializeToString()))
-        await self._writer.drain()
+        if self._writer.transport.is_closing():
+            raise ConnectionResetError("the connection has ended")
+        try:
+            self._writer.write(pack(message.SerializeToString()))
+            await self._writer.drain()
+        except OSError as error:
+            raise ConnectionResetError("the connection has ended") from error
 
     def close(self) -> None:
-        """End the connection; what is unsent may still be sent."""
+        """End the connection; what is unsent has a moment to be sent."""
         self._writer.close()
+        asyncio.get_running_loop().call_later(FLUSH_S, self._writer.transport.abort)
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -74,22 +88,29 @@ ServerFrames = FrameStream[pb.ClientFrame]
 ClientFrames = FrameStream[pb.ServerFrame]
 
 
-async def serve_frames(address: str, take: Callable[[ServerFrames], Awaitable[None]]) -> tuple[asyncio.Server, int]:
+async def serve_frames(
+    address: str, instance: bytes, take: Callable[[ServerFrames], Awaitable[None]]
+) -> tuple[asyncio.Server, int]:
     """Listen on HOST:PORT (0: any) for session streams; return the server and its port.
 
-    take: serves one connection, which is closed when it returns. Raises StartupError when the port is taken.
+    instance: what clients were told to ask for. take: serves one connection, which is closed when it returns. Raises
+    StartupError when the port is taken.
     """
+    preface = PREFACE + instance
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         frames: ServerFrames = FrameStream(reader, writer, pb.ClientFrame.FromString)
         try:
             made: socket.socket = writer.get_extra_info("socket")
             made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE:
+            for option, value in _SOCKET_OPTIONS:
                 made.setsockopt(socket.IPPROTO_TCP, option, value)
             async with asyncio.timeout(PREFACE_S):
-                if await reader.readexactly(len(PREFACE)) != PREFACE:
-                    raise CorruptData("this is no CurveFS client")
+                said = await reader.readexactly(len(preface))
+            if not said.startswith(PREFACE):
+                raise CorruptData("this is no CurveFS client")
+            if said != preface:
+                raise CorruptData("another metaserver is looked for")
             await take(frames)
         except CorruptData as error:
             _log.warning("a connection was refused", peer=frames.peer, reason=str(error))
@@ -100,7 +121,7 @@ async def serve_frames(address: str, take: Callable[[ServerFrames], Awaitable[No
 
     host, port = parse_address(address)
     try:
-        server = await asyncio.start_server(connected, host.strip("[]"), port)
+        server = await asyncio.start_server(connected, host.strip("[]"), port, backlog=BACKLOG)
     except OSError as error:
         raise StartupError(f"cannot listen on {address}: {error.strerror}", ExitCode.ADDRESS_IN_USE) from error
     return server, int(server.sockets[0].getsockname()[1])
@@ -112,14 +133,14 @@ async def open_frames(address: str) -> AsyncIterator[ClientFrames]:
     client = AsyncClient([address])
     try:
         stub = metaserver_pb2_grpc.MetaServerServiceStub
-        port = (await client.call(stub, "FindSessions", pb.FindSessionsRequest())).port
+        found = await client.call(stub, "FindSessions", pb.FindSessionsRequest())
     finally:
         await client.close()
     host, _ = parse_address(address)
-    reader, writer = await asyncio.open_connection(host.strip("[]"), port)
+    reader, writer = await asyncio.open_connection(host.strip("[]"), found.port)
     frames: ClientFrames = FrameStream(reader, writer, pb.ServerFrame.FromString)
     try:
-        writer.write(PREFACE)
+        writer.write(PREFACE + found.instance)
         yield frames
     finally:
         frames.abort()

@@ -7,6 +7,7 @@ Shared across awaits: what is unsent, which send() adds to and run() takes from,
 
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -17,14 +18,14 @@ from google.protobuf.message import DecodeError
 
 from ...proto import metaserver_pb2 as pb
 from ...proto import metaserver_pb2_grpc
-from ..common.addresses import parse_address
 from ..common.errors import CorruptData, Unreachable
 from .frames import PREFACE, FrameReader, pack
-from .replies import CHANNEL_OPTIONS, unreachable
+from .replies import CHANNEL_OPTIONS, failure_in, unreachable
 
 log = structlog.get_logger()
 
 STEP_S = 2.0  # of connecting: to ask, and to connect
+SPARE_S = 0.5
 _RECEIVE_SIZE = 256 << 10
 # Threads of our own: those that wait for the object store must not be in the way.
 _connecting = trio.CapacityLimiter(64)
@@ -50,16 +51,16 @@ Connect = Callable[[str, Deliver], Awaitable[Connection]]
 
 
 class TcpConnection:
-    """See the module. out: connected, not blocking, and nothing said yet."""
+    """See the module. out: connected, not blocking, and nothing said yet. instance: of whom it is meant for."""
 
-    def __init__(self, out: socket.socket, deliver: Deliver) -> None:
+    def __init__(self, out: socket.socket, instance: bytes, deliver: Deliver) -> None:
         self._out = out
         self._in = trio.socket.from_stdlib_socket(out)
         self._deliver = deliver
         self._unsent = bytearray()
         self._stuck = trio.Event()  # something is unsent
         self._ended = False
-        self._send(PREFACE)
+        self._send(PREFACE + instance)
 
     def send(self, frame: pb.ClientFrame) -> None:
         """Send a frame; after the end it is dropped."""
@@ -112,42 +113,55 @@ class TcpConnection:
             del self._unsent[: self._send_some(self._unsent)]
 
 
+@dataclass(frozen=True, slots=True)
+class SessionsAt:
+    """Where a metaserver takes session streams: HOST:PORT, and who it is."""
+
+    address: str
+    instance: bytes
+
+
 async def connect(address: str, deliver: Deliver) -> TcpConnection:
     """Connect to the metaserver at HOST:PORT. Raises Unreachable."""
     return await dial(await find_sessions(address), deliver)
 
 
-async def find_sessions(address: str) -> str:
-    """Ask a metaserver where it takes session streams, and return that as HOST:PORT. Raises Unreachable."""
-    host, _ = parse_address(address)
-    return f"{host}:{await _in_thread(partial(_find_port, address))}"
+async def find_sessions(address: str) -> SessionsAt:
+    """Ask a metaserver where it takes session streams. Raises Unreachable."""
+    return await _in_thread(address, partial(_find, address))
 
 
-async def dial(address: str, deliver: Deliver) -> TcpConnection:
-    """Connect to a port of session streams, HOST:PORT. Raises Unreachable."""
-    return TcpConnection(await _in_thread(partial(_dial, address)), deliver)
+async def dial(place: SessionsAt, deliver: Deliver) -> TcpConnection:
+    """Connect to a port of session streams. Raises Unreachable."""
+    return TcpConnection(await _in_thread(place.address, partial(_dial, place.address)), place.instance, deliver)
 
 
-async def _in_thread(call: Callable[[], T]) -> T:
-    return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=_connecting)
+async def _in_thread(address: str, call: Callable[[], T]) -> T:
+    """Make a call that blocks, which is left to itself after a while: resolving a name has no limit of its own."""
+    with trio.move_on_after(STEP_S + SPARE_S):
+        return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=_connecting)
+    raise Unreachable(f"{address} is not reached within {STEP_S:.0f} s")
 
 
-def _find_port(address: str) -> int:
+def _find(address: str) -> SessionsAt:
     # Asked once: whoever refuses is known at once, and the others can be asked meanwhile.
     with grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         stub = metaserver_pb2_grpc.MetaServerServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         try:
-            return int(stub.FindSessions(pb.FindSessionsRequest(), timeout=STEP_S).port)
+            reply = stub.FindSessions(pb.FindSessionsRequest(), timeout=STEP_S)
         except grpc.RpcError as error:
             raise Unreachable(str(unreachable(address, error))) from error
+    if (failure := failure_in(reply)) is not None:
+        raise Unreachable(f"{address}: {failure}") from failure
+    return SessionsAt(f"{address.rpartition(':')[0]}:{reply.port}", reply.instance)
 
 
 def _dial(address: str) -> socket.socket:
-    host, port = parse_address(address)
+    host, _, port = address.rpartition(":")
     try:
-        made = socket.create_connection((host.strip("[]"), port), timeout=STEP_S)
-    except OSError as error:
-        raise Unreachable(f"{address} takes no sessions: {error.strerror or error}") from error
+        made = socket.create_connection((host.strip("[]"), int(port)), timeout=STEP_S)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except (OSError, ValueError) as error:  # ValueError: no name of a host, no number
+        raise Unreachable(f"no session can be opened at {address}: {error}") from error
     made.setblocking(False)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made

@@ -1,5 +1,7 @@
 """How messages lie on the connection of a session stream (sans-IO): a preface by the client, then frames both ways.
 
+The preface says what is spoken, and which process is meant: ports are given to others in time.
+
 A frame is the length of a serialized message in four bytes, the most significant first, and the message. There is no
 library between: a round trip takes a fraction of what it takes through a stream of gRPC, whose threads hand each
 message on to one another (ARCHITECTURE.md has the figures).
@@ -10,7 +12,8 @@ from collections.abc import Iterator
 
 from ..common.errors import CorruptData
 
-PREFACE = b"curvefs1"  # says what is spoken, to whoever is connected by mistake
+PREFACE = b"curvefs1"  # and INSTANCE_SIZE bytes
+INSTANCE_SIZE = 8
 FRAME_SIZE_MAX = 64 << 20
 _LENGTH = struct.Struct(">I")
 LENGTH_SIZE = _LENGTH.size

@@ -175,6 +175,7 @@ class MetaserverStream:
         """Make one connection and see it through."""
         self._reset = trio.Event()
         self._welcomed = False
+        self._presented = None
         self._unanswered_since = None
         try:
             async with trio.open_nursery() as nursery:
@@ -190,7 +191,7 @@ class MetaserverStream:
         try:
             connection = await self._connect(self.address, self._on_frame)
         except Unreachable as error:
-            log.debug("a metaserver is not reached", reason=str(error))
+            self._note_refusal("a metaserver is not reached", error)
             return
         self._connection = connection
         self._say_hello()
@@ -312,9 +313,7 @@ class MetaserverStream:
         self._say_hello()
 
     def _on_refused_hello(self, presented: frozenset[int], error: CurveFSError) -> None:
-        if str(error) != self._last_refusal:
-            self._last_refusal = str(error)
-            log.warning("a session was refused", metaserver=self.address, reason=str(error))
+        self._note_refusal("a session was refused", error)
         session_id = self._credentials().session_id
         if isinstance(error, SessionEnded):
             self._listener.on_session_ended(session_id)
@@ -322,6 +321,12 @@ class MetaserverStream:
             self._listener.on_token_refused(session_id)
         for group_id in sorted(presented):
             self._listener.on_turned_away(self.address, group_id, error)
+
+    def _note_refusal(self, event: str, error: CurveFSError) -> None:
+        """Log why this metaserver is of no use, once as long as it is for the same reason."""
+        if str(error) != self._last_refusal:
+            self._last_refusal = str(error)
+            log.warning(event, metaserver=self.address, reason=str(error))
 
     def _on_read(self, result: pb.ReadResult) -> None:
         for calls in list(self._attached.values()):

@@ -10,6 +10,8 @@ import os
 import socket
 import stat
 import time
+from dataclasses import replace
+from functools import partial
 
 import trio
 
@@ -25,7 +27,7 @@ from curvefs.src.common.errors import CurveFSError, FilesystemError, IOFailure, 
 from curvefs.src.common.ids import partition_of
 from curvefs.src.common.status import errno_of
 from curvefs.src.rpc.blocking import BlockingClient
-from curvefs.src.rpc.connection import dial
+from curvefs.src.rpc.connection import dial, find_sessions
 from curvefs.test.linearizability.history import UNKNOWN, Call
 from curvefs.test.linearizability.operations import (
     DIRECTORY,
@@ -68,7 +70,7 @@ class Client:
             self._session,
             timeout_s=timeout_s,
             on_new_session=ids.clear,
-            connect=lambda address, deliver: dial(proxies.address(address), deliver),
+            connect=partial(_through, proxies),
         )
         cache = MetadataCache(CACHE_SIZE, attr_timeout_s=0.0, entry_timeout_s=0.0, negative_timeout_s=0.0)
         self._metadata = MetadataClient(self._router, cache, ids)
@@ -164,6 +166,11 @@ class Client:
         result = await self._router.read(partition_of(operation.parent), read)
         assert result.end
         return OK, frozenset(entry.name.decode() for entry in result.entries)
+
+
+async def _through(proxies, address, deliver):
+    place = await find_sessions(address)
+    return await dial(replace(place, address=proxies.address(address)), deliver)
 
 
 def _type(inode):

@@ -40,6 +40,10 @@ SHOWN_LINES = 4  # of what the checker says
 CHECKS_WAITING_MAX = 40
 
 
+async def _where_sessions_are_taken(address):
+    return (await find_sessions(address)).address
+
+
 @dataclass
 class Report:
     """What came out."""
@@ -119,7 +123,7 @@ class _Run:
     async def run(self):
         began = time.monotonic()
         addresses = await trio.to_thread.run_sync(self._fleet.addresses)
-        proxies = Proxies(find_sessions)
+        proxies = Proxies(_where_sessions_are_taken)
         self._faults = Faults(self._fleet, proxies, addresses, random.Random(self._rng.random()))
         async with trio.open_nursery() as background:
             await background.start(proxies.run, list(addresses.values()))

@@ -1,17 +1,20 @@
 """One real session stream, to a server that answers each Hello with a lane for each of its groups."""
 
 import socket
+import threading
 
 import pytest
 import trio
 
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.errors import Unreachable
-from curvefs.src.rpc.connection import dial, find_sessions
+from curvefs.src.rpc import connection
+from curvefs.src.rpc.connection import SessionsAt, dial, find_sessions
 from curvefs.src.rpc.frames import PREFACE, FrameReader, pack
 
 pytestmark = pytest.mark.trio
 PATIENCE_S = 20
+INSTANCE = b"instance"
 
 
 class Server:
@@ -34,7 +37,7 @@ class Server:
 
     async def _serve(self, stream):
         self.streams.append(stream)
-        self.prefaces.append(await stream.receive_some(len(PREFACE)))
+        self.prefaces.append(await stream.receive_some(len(PREFACE + INSTANCE)))
         frames = FrameReader()
         try:
             async for data in stream:
@@ -60,7 +63,7 @@ class Peer:
         self.connection = None
 
     async def run(self, address, task_status):
-        self.connection = await dial(address, self._send.send_nowait)
+        self.connection = await dial(SessionsAt(address, INSTANCE), self._send.send_nowait)
         task_status.started(self)
         with self._scope:
             await self.connection.run()
@@ -94,7 +97,7 @@ async def test_frames_go_there_and_back_in_order_after_the_preface(server, peer)
         peer.connection.send(hello(group))
     with trio.fail_after(PATIENCE_S):
         assert [await peer.groups() for _ in range(1, 20)] == [[group] for group in range(1, 20)]
-    assert server.prefaces == [PREFACE]
+    assert server.prefaces == [PREFACE + INSTANCE]
     assert not peer.ended.is_set()
 
 
@@ -142,9 +145,28 @@ async def test_an_answer_that_cannot_be_read_ends_it(server, peer, answer):
 async def test_an_address_where_nobody_listens_is_unreachable():
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    for call in (dial(address, lambda _: None), find_sessions(address)):
+    for call in (dial(SessionsAt(address, INSTANCE), lambda _: None), find_sessions(address)):
         with trio.fail_after(PATIENCE_S), pytest.raises(Unreachable):
             await call
+
+
+@pytest.mark.parametrize("address", ["no host!:1", "x" * 300 + ":1", "127.0.0.1:99999"])
+async def test_an_address_that_is_none_is_unreachable_too(address):
+    for call in (dial(SessionsAt(address, INSTANCE), lambda _: None), find_sessions(address)):
+        with trio.fail_after(PATIENCE_S), pytest.raises(Unreachable):
+            await call
+
+
+async def test_a_name_that_takes_long_to_be_resolved_holds_up_nobody(monkeypatch):
+    monkeypatch.setattr(connection, "STEP_S", 0.0)
+    monkeypatch.setattr(connection, "SPARE_S", 0.1)
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: asked.wait(PATIENCE_S))
+    try:
+        with trio.fail_after(PATIENCE_S / 2), pytest.raises(Unreachable, match="not reached"):
+            await dial(SessionsAt("127.0.0.1:1", INSTANCE), lambda _: None)
+    finally:
+        asked.set()
 
 
 async def test_closing_ends_it_for_the_server_and_nothing_is_delivered_any_more(server, peer):

@@ -103,5 +103,5 @@ class MemoryBudget:
         return True
 
     def _fits(self, size: int) -> bool:
-        short = self.dirty + self.cached + size - max(self.allowed, size)
+        short = self.dirty + self.cached + size - max(self.allowed, min(size, self.limit))
         return short <= 0 or self.evict(short) >= short

@@ -102,6 +102,11 @@ class DirtyRuns:
         """Return the number of the newest run; 0 when there is none."""
         return self.runs[-1].number if self.runs else 0
 
+    @property
+    def tried_at_end(self) -> int:
+        """Return the bytes of appends of which it is not known whether they were published."""
+        return sum(run.length for run in self.runs if run.at_end and run.before is not None)
+
     def room_for(self, size: int) -> int:
         """Return the most memory that taking so many bytes can cost: a bytearray grows by an eighth in advance."""
         return size + self._block_size // 8 + _BLOCK_OVERHEAD * (2 + size // self._block_size) + RUN_OVERHEAD

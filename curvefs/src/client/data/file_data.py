@@ -35,6 +35,7 @@ WRITE_STEP = 1 << 20  # more is taken in steps, so that room for it is found how
 RUNS_DRAINED = 128  # of one file: more are published in the background
 RUNS_MAX = 1024  # of one file: a writer waits beyond
 SESSIONS_TRIED = 3
+EXPECTED_MAX = 128 << 10  # of a file that is fetched when it is opened
 REGION_MAX = 4 << 20  # that is put into the kernel's pages at a time; its copy is outside the memory budget
 
 
@@ -209,7 +210,8 @@ class FileData:
         while view:
             step = min(len(view), WRITE_STEP, self._geometry.chunk_size)
             room = self._runs.room_for(step)
-            await self._admit(self.length + step, room)
+            # What was tried may lie within the length, and need room beyond it after all.
+            await self._admit(self.length + self._runs.tried_at_end + step, room)
             before = self._runs.memory
             run = self._runs.append(self.length, view[:step], self._services.clock.boottime_s())
             self._settle(room, before, run)
@@ -387,6 +389,11 @@ class Reader:
     def jumped(self) -> bool:
         """True when the last read was a small one somewhere else than after the one before."""
         return self._ahead.jumped
+
+    def expect(self) -> None:
+        """Begin to fetch a small file: whoever opens it reads it, as a rule, and all of it."""
+        if self._file.length <= EXPECTED_MAX:
+            self._reads.prefetch(0, self._file.length)
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""

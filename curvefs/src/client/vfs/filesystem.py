@@ -263,6 +263,8 @@ class Vfs:
                 self.view.forget(inode_id)
             raise
         handle.opening = opening
+        if slices and not handle.writes and not opening.keep:
+            handle.reader.expect()
         return number, opening.keep and not flags & os.O_TRUNC
 
     async def read(self, number: int, offset: int, size: int) -> bytes:

@@ -99,3 +99,9 @@ def test_requests_never_take_more_than_half_and_one_write_always_fits():
     assert budget.allowed == 5 * REQUEST_SIZE_MAX
     assert budget.take_dirty(6 * REQUEST_SIZE_MAX), "larger than what is left, and nothing else is there"
     assert not budget.take_dirty(1)
+
+
+def test_what_is_larger_than_the_limit_never_fits():
+    budget = MemoryBudget(8 * REQUEST_SIZE_MAX)
+    assert not budget.take_cached(8 * REQUEST_SIZE_MAX + 1)
+    assert budget.take_cached(8 * REQUEST_SIZE_MAX)
