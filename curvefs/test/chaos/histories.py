@@ -93,7 +93,11 @@ def run(cluster, count, seed, folder, *, at_a_time=AT_A_TIME, tell=lambda _: Non
     context = multiprocessing.get_context("spawn")
     with Fleet(cluster, own_restarts=True) as fleet, ProcessPoolExecutor(1, context) as checkers:
         runner = _Run(cluster, fleet, checkers, count, seed, folder, at_a_time, tell)
-        trio.run(runner.run)
+        try:
+            trio.run(runner.run)
+        except BaseException:
+            fleet.keep_logs(folder)
+            raise
         runner.report.logged = fleet.logged_errors()
         if runner.report.logged:
             fleet.keep_logs(folder)  # first: whatever fails after it takes the cluster's own away

@@ -142,6 +142,13 @@ class MetadataCache:
         entry = self._entries.get(inode_id)
         return stat.S_ISDIR(pb.Inode.FromString(entry.record).mode) if isinstance(entry, _Attributes) else None
 
+    def last_entry_count(self, inode_id: int) -> int | None:
+        """Return how many names a directory had when last heard of; None if not known, or names are not kept."""
+        entry = self._entries.get(inode_id)
+        if not isinstance(entry, _Attributes) or self._entry_timeout_s <= 0:
+            return None
+        return pb.Inode.FromString(entry.record).entry_count
+
     # ----------------------------------------------------------------------------------------- learning
 
     def learn_attributes(self, inode: pb.Inode, now: float) -> None:

@@ -6,7 +6,6 @@ two answers it may be removed or replaced: then the name is looked up again.
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from ...common.errors import IOFailure, NotFound
 from ...common.ids import partition_of
 from ...common.status import error_of
 from .cache import ABSENT, MetadataCache
+from .listings import PAGE_ENTRIES, Listing, Page, Siblings
 from .router import Router
 
 STATFS_MAX_AGE_S = 1.0
@@ -29,25 +29,13 @@ SLICES_AT_OPEN = 16  # with a small file's attributes
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a directory. ``change``: the directory's counter at which it was read.
-
-    An entry without an inode was removed while its attributes were asked for. ``as_read``: no entry has changed since.
-    """
-
-    entries: list[pb.DirectoryEntry]
-    end: bool
-    change: int
-    as_read: bool
-
-
 class Reads:
     """See the module. Every call raises FilesystemError with the server's answer, IOFailure when there was none."""
 
     def __init__(self, router: Router, cache: MetadataCache) -> None:
         self._router = router
         self._cache = cache
+        self._siblings = Siblings()
         self._stat_fs: tuple[float, pb.StatFsResult] | None = None
 
     # --------------------------------------------------------------------------------------------- names
@@ -55,14 +43,12 @@ class Reads:
     async def lookup(self, parent: int, name: bytes, *, fresh: bool = False) -> pb.Inode:
         """Return the attributes of what a name leads to. Raises NotFound, NotADirectory."""
         if not fresh:
-            now = trio.current_time()
-            known = self._cache.lookup(parent, name, now)
-            if known is ABSENT:
-                raise NotFound
-            if isinstance(known, int):
-                inode = self._cache.attributes(known, now)
-                if inode is not None:
-                    return inode
+            inode = self._known(parent, name)
+            if inode is None and self._worth_listing(parent):
+                await self._list(parent)
+                inode = self._known(parent, name)
+            if inode is not None:
+                return inode
         for _ in range(LOOKUPS_MAX):
             inode = await self._look_up(parent, name)
             if partition_of(inode.inode_id) == partition_of(parent):
@@ -73,6 +59,31 @@ class Reads:
             except NotFound:
                 self._cache.forget_name(parent, name)
         raise IOFailure(f"a name in {parent} leads to an inode that is not there")
+
+    def _known(self, parent: int, name: bytes) -> pb.Inode | None:
+        """Return what the cache knows of a name. Raises NotFound."""
+        now = trio.current_time()
+        known = self._cache.lookup(parent, name, now)
+        if known is ABSENT:
+            raise NotFound
+        return self._cache.attributes(known, now) if isinstance(known, int) else None
+
+    def _worth_listing(self, directory: int) -> bool:
+        entries = self._cache.last_entry_count(directory)
+        return entries is not None and self._siblings.worth_listing(directory, entries, trio.current_time())
+
+    async def _list(self, directory: int) -> None:
+        """List a directory, so that its names are known for a while, unless it changes meanwhile."""
+        listing = Listing(self._cache, directory, trio.current_time())
+        after_hash, after_name = 0, b""
+        while listing.generation:
+            page = await self.read_dir(
+                directory, after_hash, after_name, limit=PAGE_ENTRIES, generation=listing.generation
+            )
+            listing.note(page)
+            if page.end or not page.entries:
+                return
+            after_hash, after_name = page.entries[-1].hash, page.entries[-1].name
 
     async def _look_up(self, parent: int, name: bytes) -> pb.Inode:
         """Ask what a name leads to. Of another partition's inode only number and type are known."""
@@ -89,6 +100,7 @@ class Reads:
                 self._cache.learn_absent(parent, name, result.parent_change, now)
         if not result.HasField("inode"):
             raise NotFound
+        self._siblings.found(parent, now)
         return result.inode
 
     async def read_dir(self, inode_id: int, after_hash: int, after_name: bytes, *, limit: int, generation: int) -> Page:

@@ -13,9 +13,8 @@ import trio
 
 from ....proto import metaserver_pb2 as pb
 from ..metadata.client import MetadataClient
-from ..metadata.reads import Page
+from ..metadata.listings import PAGE_ENTRIES, Listing
 
-PAGE_ENTRIES = 1000
 DOT, DOT_DOT = 1, 2  # cursors after '.' and '..'; hashes of names are larger
 
 
@@ -28,11 +27,7 @@ class DirectoryHandle:
     after: int = 0  # the cursor before the page's first entry
     end: bool = False
     last_name: bytes = b""  # last one of the page before
-    # The listing as a whole: begun when, under which generation, at which change counter, names so far.
-    began: float = 0.0
-    generation: int = 0
-    change: int = 0
-    count: int = 0
+    listing: Listing | None = None  # None: it is not read from the beginning on
 
 
 async def entries_after(handle: DirectoryHandle, cursor: int, metadata: MetadataClient) -> list[pb.DirectoryEntry]:
@@ -45,19 +40,23 @@ async def entries_after(handle: DirectoryHandle, cursor: int, metadata: Metadata
     if cursor == DOT_DOT:
         cursor = 0
         handle.last_name = b""
-        handle.began = trio.current_time()
-        handle.generation = metadata.cache.begin_listing()
-        handle.change = handle.count = 0
+        handle.listing = Listing(metadata.cache, handle.inode_id, trio.current_time())
     elif handle.page and handle.page[-1].hash == cursor:
         handle.last_name = handle.page[-1].name
     else:
         handle.last_name = b"\xff" * 256  # a cursor from elsewhere: after all names of that hash
-        handle.generation = 0
+        handle.listing = None
+    listing = handle.listing
     page = await metadata.reads.read_dir(
-        handle.inode_id, cursor, handle.last_name, limit=PAGE_ENTRIES, generation=handle.generation
+        handle.inode_id,
+        cursor,
+        handle.last_name,
+        limit=PAGE_ENTRIES,
+        generation=listing.generation if listing is not None else 0,
     )
     handle.page, handle.after, handle.end = page.entries, cursor, page.end
-    _note_progress(handle, page, metadata)
+    if listing is not None:
+        listing.note(page)
     return handle.page
 
 
@@ -82,15 +81,3 @@ def _rest_of_page(handle: DirectoryHandle, cursor: int) -> list[pb.DirectoryEntr
             rest = handle.page[index + 1 :]
             return rest if rest or handle.end else None
     return None
-
-
-def _note_progress(handle: DirectoryHandle, page: Page, metadata: MetadataClient) -> None:
-    if not handle.generation:
-        return
-    if not page.as_read or (handle.change and handle.change != page.change):
-        handle.generation = 0
-        return
-    handle.change = page.change
-    handle.count += len(page.entries)
-    if page.end:
-        metadata.cache.finish_listing(handle.inode_id, handle.change, handle.generation, handle.count, handle.began)
