@@ -61,7 +61,7 @@ class Faults:
     async def _check_alive(self):
         for number in self._fleet.numbers:
             alive = await trio.to_thread.run_sync(self._fleet.is_alive, number)
-            assert alive, f"metaserver {number} has ended by itself"
+            assert alive, f"metaserver {number} has ended by itself: {self._fleet.exit_code(number)}"
 
     async def _kill(self, _, leader):
         await trio.to_thread.run_sync(self._fleet.kill, leader)

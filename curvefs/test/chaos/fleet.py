@@ -115,6 +115,11 @@ class Fleet:
         child = self._children.get(number)
         return child.poll() is None if child else self._cluster.processes()[f"metaserver-{number}"].running
 
+    def exit_code(self, number):
+        """Return with what a process that was started here has ended; None if it was started elsewhere, or runs."""
+        child = self._children.get(number)
+        return child.poll() if child else None
+
     def kill(self, number):
         """kill -9; returns the process's id."""
         child = self._children.pop(number, None)

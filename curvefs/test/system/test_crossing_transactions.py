@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import stat
+from collections import Counter
 
 import pytest
 
@@ -99,6 +100,19 @@ async def test_renames_that_cross_end_and_happen():
             assert statuses == [common_pb2.OK, common_pb2.OK]
             found = [await world.client.lookup(*place[:2]) for place in (one, other)]
             assert found in ([one[2], 0], [0, other[2]]), "the second moves what the first has put there"
+        await check_everything(made.servers)
+
+
+async def test_of_many_that_move_one_name_to_the_same_place_all_but_one_find_it_gone():
+    """Whoever comes later learns that the new name leads to what it is to move, and must not take that for done."""
+    async with scene(CLIENTS) as made:
+        world = made.worlds[0]
+        for make in (world.file, world.directory):
+            for _ in range(ROUNDS):
+                one, target = await make(A), (world.tops[B], world.name())
+                statuses = await made.at_once(*[rename(one, *target)] * CLIENTS)
+                assert Counter(statuses) == {common_pb2.OK: 1, common_pb2.NOT_FOUND: CLIENTS - 1}
+                assert await world.client.lookup(*target) == one[2]
         await check_everything(made.servers)
 
 

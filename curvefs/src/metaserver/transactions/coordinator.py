@@ -259,10 +259,11 @@ class _Attempt:
             try:
                 await self._prepare_all(made)
                 await self._walk(made)
-            except Refusal as refusal:
-                # What was refused is about the inodes that the names led to when it was planned.
-                if refusal.code not in _RETRIED and (await self._plan()).names() != names:
-                    raise _Again("the plan is stale") from refusal
+            except (Refusal, NothingToDo) as outcome:
+                # It is about the inodes that the names led to when it was planned.
+                is_final = isinstance(outcome, NothingToDo) or outcome.code not in _RETRIED
+                if is_final and (await self._plan()).names() != names:
+                    raise _Again("the plan is stale") from outcome
                 raise
             record = await self._decide(made)
             decided = record.id == self._id
