@@ -33,7 +33,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import lmdb
 
@@ -51,6 +51,8 @@ _NO_BOOT = ""  # in a mark: what is there is not to be trusted
 _DATA, _LOCK = "data.mdb", "lock.mdb"  # LMDB's names of its files
 # Below this much room a failed commit is taken for a full disk, whatever LMDB calls it: a short write() is EIO there.
 _ROOM_BYTES = 1 << 20
+# One at a time on the event loop, and those that read at length in threads.
+_READERS_MAX = 126
 # Copying is C code that cannot be stopped.
 _CLOSE_DEADLINE_S = 60.0
 
@@ -101,6 +103,20 @@ class LmdbTransaction:
         """Return how many pairs there are."""
         return int(self._txn.stat()["entries"])
 
+    def end(self) -> None:
+        """End a read transaction and let go of it.
+
+        LMDB has a bounded number of places for readers, and one is taken for as long as anybody refers to the
+        transaction itself: a variable of a task that waits, or the trace of an error.
+        """
+        self._txn.abort()
+        self._txn = None
+        self.get = self.delete = _ended
+
+
+def _ended(*_: object) -> NoReturn:
+    raise AssertionError("the view has ended")
+
 
 class Environment:
     """A group's state on disk, in ``folder``. ``applied``: the last entry applied."""
@@ -132,8 +148,11 @@ class Environment:
     @contextmanager
     def read(self) -> Iterator[LmdbTransaction]:
         """A consistent view for as long as the context lasts; keep it short: it keeps old pages."""
-        with self._env.begin() as txn:
-            yield LmdbTransaction(txn)
+        view = LmdbTransaction(self._env.begin())
+        try:
+            yield view
+        finally:
+            view.end()
 
     @contextmanager
     def read_at_length(self) -> Iterator[LmdbTransaction]:
@@ -256,7 +275,7 @@ class Environment:
                 map_size=self._map_size,
                 sync=False,
                 metasync=False,
-                max_readers=64,
+                max_readers=_READERS_MAX,
                 # Keys are spread by hashes: what the kernel would read ahead is not what comes next.
                 readahead=False,
             )

@@ -191,3 +191,21 @@ def test_a_checkpoint_without_its_description_does_not_count(tmp_path):
     put(environment, 4)
     assert again.make(environment).number == 2
     environment.close()
+
+
+def test_a_view_that_somebody_still_refers_to_takes_no_place_of_a_reader(tmp_path):
+    environment = opened(tmp_path / "g")
+    put(environment, 1, a=b"1")
+    views, errors = [], []
+    for _ in range(1000):
+        with environment.read() as view:
+            views.append(view)
+        try:
+            with environment.read() as view:
+                raise KeyError(view.get(b"a"))
+        except KeyError as error:
+            errors.append(error)  # and all frames on its way
+    with pytest.raises(AssertionError, match="ended"):
+        views[0].get(b"a")
+    assert get(environment, "a") == b"1"
+    environment.close()
