@@ -4,5 +4,6 @@ wal/        the write-ahead log that all groups share
 storage/    LMDB below the state machine: keys, transactions, environment, checkpoints
 copyset/    a raft group on disk: propose, commit, apply
 metastore/  the state machine
-service.py  the session stream and the calls of the MDS
+service.py  the calls of the MDS
+session_port.py, session_stream.py  the streams of mounts
 """

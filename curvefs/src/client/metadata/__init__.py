@@ -1,6 +1,7 @@
 """The client's view of the metadata: a cache, the ranges of ids, the router to metaservers, and the typed calls.
 
 cache.py      attributes, names and complete listings, with timeouts and one bound (pure)
+listings.py   when a directory is known as a whole, and when it is worth to be
 ids.py        the session's ranges of inode numbers and chunk ids (pure)
 given_up.py   telling groups of chunk ids that are not used
 placement.py  which partition a new directory goes to (pure)
