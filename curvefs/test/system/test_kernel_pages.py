@@ -1,12 +1,12 @@
 """Random readers: the kernel gets whole blocks, and never keeps what is no longer so."""
 
 import ctypes
+import itertools
 import mmap
 import os
 import random
 import socket
 import threading
-import time
 
 import pytest
 
@@ -70,13 +70,15 @@ def test_who_reads_here_and_there_in_a_block_has_all_of_it_in_the_kernel_soon(cl
         os.pread(reader, 3, 2 * BLOCK + place)
     for place in places:
         os.pread(reader, 3, BLOCK + place)
-    for place in range(10_000, 2 * BLOCK, 400_000):  # one region is put at a time: a read meanwhile puts nothing
-        if resident(other) == -(-SIZE // PAGE):
-            break
-        os.pread(reader, 3, 2 * BLOCK + place % (SIZE - 2 * BLOCK))
-        os.pread(reader, 3, place)
-        time.sleep(0.5)
-    assert resident(other) == -(-SIZE // PAGE), "all of it is in the kernel, after some 40 reads"
+    more = iter(range(10_000, 2 * BLOCK, 400_000))
+
+    def all_is_here():
+        for place in itertools.islice(more, 1):  # one region is put at a time: a read meanwhile puts nothing
+            os.pread(reader, 3, 2 * BLOCK + place % (SIZE - 2 * BLOCK))
+            os.pread(reader, 3, place)
+        return resident(other) == -(-SIZE // PAGE)
+
+    wait_until(all_is_here, what="all of it in the kernel")
     assert os.pread(reader, SIZE + 100, 0) == content
     assert os.fstat(reader).st_size == SIZE
     os.close(reader)

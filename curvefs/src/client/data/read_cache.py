@@ -23,7 +23,6 @@ from .budget import MemoryBudget
 from .store_calls import StoreCalls
 
 PIECE_SIZE = 128 << 10
-PIECES_MAX = 1  # of a block, before all of it is fetched
 _SEGMENTS_PER_PIECE = PIECE_SIZE // SEGMENT_SIZE
 
 Segments = list[memoryview]
@@ -123,7 +122,7 @@ class ReadCache:
                 return _cut(request.segments, request.start, offset, size)
             # Whoever asked was cancelled: ask ourselves.
         block = self._blocks.get(name)
-        whole = whole or (block is not None and len(block.pieces) >= PIECES_MAX)
+        whole = whole or (block is not None and bool(block.pieces))
         if whole and self._budget.take_cached(block_length):
             request = self._request(name, 0, block_length, block_format, kept=True)
             segments = await self._fetch(request, block_length, deadline)
