@@ -654,12 +654,14 @@ class Read(_message.Message):
     def __init__(self, read_id: _Optional[int] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ..., get_attr: _Optional[_Union[GetAttr, _Mapping]] = ..., read_dir: _Optional[_Union[ReadDir, _Mapping]] = ..., get_slices: _Optional[_Union[GetSlices, _Mapping]] = ..., get_xattr: _Optional[_Union[GetXattr, _Mapping]] = ..., list_xattr: _Optional[_Union[ListXattr, _Mapping]] = ..., stat_fs: _Optional[_Union[StatFs, _Mapping]] = ..., get_share: _Optional[_Union[GetShare, _Mapping]] = ..., list_trash: _Optional[_Union[ListTrash, _Mapping]] = ..., list_trash_hours: _Optional[_Union[ListTrashHours, _Mapping]] = ...) -> None: ...
 
 class Lookup(_message.Message):
-    __slots__ = ("parent", "name")
+    __slots__ = ("parent", "name", "small_max")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    SMALL_MAX_FIELD_NUMBER: _ClassVar[int]
     parent: int
     name: bytes
-    def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ...) -> None: ...
+    small_max: int
+    def __init__(self, parent: _Optional[int] = ..., name: _Optional[bytes] = ..., small_max: _Optional[int] = ...) -> None: ...
 
 class GetAttr(_message.Message):
     __slots__ = ("inode_id", "slices_max")
@@ -670,18 +672,20 @@ class GetAttr(_message.Message):
     def __init__(self, inode_id: _Optional[int] = ..., slices_max: _Optional[int] = ...) -> None: ...
 
 class ReadDir(_message.Message):
-    __slots__ = ("inode_id", "after_hash", "after_name", "limit", "with_attributes")
+    __slots__ = ("inode_id", "after_hash", "after_name", "limit", "with_attributes", "small_max")
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     AFTER_HASH_FIELD_NUMBER: _ClassVar[int]
     AFTER_NAME_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     WITH_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    SMALL_MAX_FIELD_NUMBER: _ClassVar[int]
     inode_id: int
     after_hash: int
     after_name: bytes
     limit: int
     with_attributes: bool
-    def __init__(self, inode_id: _Optional[int] = ..., after_hash: _Optional[int] = ..., after_name: _Optional[bytes] = ..., limit: _Optional[int] = ..., with_attributes: _Optional[bool] = ...) -> None: ...
+    small_max: int
+    def __init__(self, inode_id: _Optional[int] = ..., after_hash: _Optional[int] = ..., after_name: _Optional[bytes] = ..., limit: _Optional[int] = ..., with_attributes: _Optional[bool] = ..., small_max: _Optional[int] = ...) -> None: ...
 
 class GetSlices(_message.Message):
     __slots__ = ("inode_id", "first_chunk", "count")
@@ -776,18 +780,20 @@ class ReadResult(_message.Message):
     def __init__(self, read_id: _Optional[int] = ..., failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., parent_change: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[DirectoryEntry, _Mapping]]] = ..., end: _Optional[bool] = ..., slices: _Optional[_Iterable[_Union[Slice, _Mapping]]] = ..., value: _Optional[bytes] = ..., names: _Optional[_Iterable[bytes]] = ..., stat_fs: _Optional[_Union[StatFsResult, _Mapping]] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ..., trash_cursor: _Optional[_Union[TrashCursor, _Mapping]] = ..., trash_hours: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class DirectoryEntry(_message.Message):
-    __slots__ = ("name", "hash", "inode_id", "type", "inode")
+    __slots__ = ("name", "hash", "inode_id", "type", "inode", "only_slice")
     NAME_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
     INODE_ID_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     INODE_FIELD_NUMBER: _ClassVar[int]
+    ONLY_SLICE_FIELD_NUMBER: _ClassVar[int]
     name: bytes
     hash: int
     inode_id: int
     type: FileType
     inode: Inode
-    def __init__(self, name: _Optional[bytes] = ..., hash: _Optional[int] = ..., inode_id: _Optional[int] = ..., type: _Optional[_Union[FileType, str]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ...) -> None: ...
+    only_slice: Slice
+    def __init__(self, name: _Optional[bytes] = ..., hash: _Optional[int] = ..., inode_id: _Optional[int] = ..., type: _Optional[_Union[FileType, str]] = ..., inode: _Optional[_Union[Inode, _Mapping]] = ..., only_slice: _Optional[_Union[Slice, _Mapping]] = ...) -> None: ...
 
 class StatFsResult(_message.Message):
     __slots__ = ("inode_count", "used_bytes", "limit")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+SMALL_FILE_MAX = 128 << 10  # read as a whole by whoever opens it, as a rule: so it is fetched by then
+
 
 class ChunkRange(NamedTuple):
     """Part of a file range within one chunk."""

@@ -24,7 +24,8 @@ from ...common.clock import Clock, SystemClock
 from ...common.errors import CurveFSError, InvalidArgument, NotFound, StaleHandle
 from ...object.protocol import ObjectStore
 from ...slices.codec import BlockCodec, object_size_max
-from ...slices.geometry import Geometry
+from ...slices.geometry import SMALL_FILE_MAX, Geometry
+from ...slices.names import block_name
 from ..cache.cached_store import CachedStore
 from ..cache.disk_cache import DiskCache, DiskCacheCollector
 from ..cache.staging import Staging
@@ -173,6 +174,15 @@ class DataPath:
         """Return a file that is open, or has something unpublished."""
         opened = self._files.get(inode_id)
         return None if opened is None else opened.file
+
+    def expect(self, one: pb.Slice) -> None:
+        """Begin to fetch the only slice of a small file that is about to be read, as far as memory has room."""
+        if one.size > SMALL_FILE_MAX:
+            return  # the rest of something larger
+        name = block_name(self._services.geometry.uuid, one.chunk_id, one.compaction, 0)
+        request = self._cache.plan(name, one.size, one.object.block_format)
+        if request is not None:
+            self.start(self._cache.fetch_ahead, request, trio.current_time() + self._services.store_timeout_s)
 
     @property
     def memory(self) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from ....proto import metaserver_pb2 as pb
 from ....proto import staging_pb2
 from ...common.clock import Clock
 from ...common.errors import CurveFSError, FileTooLarge, SessionEnded
-from ...slices.geometry import Geometry
+from ...slices.geometry import SMALL_FILE_MAX, Geometry
 from .budget import MemoryBudget
 from .dirty import DirtyRuns, Run
 from .growth import Growth
@@ -35,7 +35,6 @@ WRITE_STEP = 1 << 20  # more is taken in steps, so that room for it is found how
 RUNS_DRAINED = 128  # of one file: more are published in the background
 RUNS_MAX = 1024  # of one file: a writer waits beyond
 SESSIONS_TRIED = 3
-EXPECTED_MAX = 128 << 10  # of a file that is fetched when it is opened
 REGION_MAX = 4 << 20  # that is put into the kernel's pages at a time; its copy is outside the memory budget
 
 
@@ -392,7 +391,7 @@ class Reader:
 
     def expect(self) -> None:
         """Begin to fetch a small file: whoever opens it reads it, as a rule, and all of it."""
-        if self._file.length <= EXPECTED_MAX:
+        if self._file.length <= SMALL_FILE_MAX:
             self._reads.prefetch(0, self._file.length)
 
     async def read(self, offset: int, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 cache.py      attributes, names and complete listings, with timeouts and one bound (pure)
 listings.py   when a directory is known as a whole, and when it is worth to be
+hints.py      where the bytes of small files lie, as told with their names (pure)
 ids.py        the session's ranges of inode numbers and chunk ids (pure)
 given_up.py   telling groups of chunk ids that are not used
 placement.py  which partition a new directory goes to (pure)

@@ -16,7 +16,9 @@ from ....proto import metaserver_pb2 as pb
 from ...common.errors import IOFailure, NotFound
 from ...common.ids import partition_of
 from ...common.status import error_of
+from ...slices.geometry import SMALL_FILE_MAX
 from .cache import ABSENT, MetadataCache
+from .hints import SliceHints
 from .listings import PAGE_ENTRIES, Listing, Page, Siblings
 from .router import Router
 
@@ -36,6 +38,7 @@ class Reads:
         self._router = router
         self._cache = cache
         self._siblings = Siblings()
+        self.hints = SliceHints()
         self._stat_fs: tuple[float, pb.StatFsResult] | None = None
 
     # --------------------------------------------------------------------------------------------- names
@@ -101,12 +104,19 @@ class Reads:
         if not result.HasField("inode"):
             raise NotFound
         self._siblings.found(parent, now)
+        for one in result.slices:
+            self.hints.learn(result.inode.inode_id, one)
         return result.inode
 
     async def read_dir(self, inode_id: int, after_hash: int, after_name: bytes, *, limit: int, generation: int) -> Page:
         """Return one page of a directory, with attributes; its entries are taken into the cache."""
         request = pb.ReadDir(
-            inode_id=inode_id, after_hash=after_hash, after_name=after_name, limit=limit, with_attributes=True
+            inode_id=inode_id,
+            after_hash=after_hash,
+            after_name=after_name,
+            limit=limit,
+            with_attributes=True,
+            small_max=SMALL_FILE_MAX,
         )
         result = await self._router.read(partition_of(inode_id), pb.Read(read_dir=request))
         now = trio.current_time()
@@ -114,6 +124,9 @@ class Reads:
             self._cache.learn_attributes(result.inode, now)
             self._cache.learn_page(inode_id, result.entries, generation, now)
         entries = list(result.entries)
+        for entry in entries:
+            if entry.HasField("only_slice"):
+                self.hints.learn(entry.inode_id, entry.only_slice)
         as_read = await self._add_attributes(inode_id, [entry for entry in entries if not entry.HasField("inode")])
         return Page(entries, result.end, result.inode.change, as_read)
 
@@ -236,7 +249,7 @@ class Reads:
 
 
 def _lookup(parent: int, name: bytes) -> pb.Read:
-    return pb.Read(lookup=pb.Lookup(parent=parent, name=name))
+    return pb.Read(lookup=pb.Lookup(parent=parent, name=name, small_max=SMALL_FILE_MAX))
 
 
 def _get_attr(inode_id: int, slices_max: int = 0) -> pb.Read:

@@ -10,6 +10,11 @@ REGIONS_MAX = 4096
 TRIES_MAX = 4  # of putting a region into the kernel: all of it has to be in memory
 
 
+def may_write(flags: int) -> bool:
+    """Say whether a handle with these flags may change the file: O_TRUNC does with O_RDONLY as well."""
+    return flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
+
+
 @dataclass(slots=True)
 class FileHandle:
     """One open(2). ``errors_seen``: how many of the file's latched errors this handle has reported."""
@@ -29,8 +34,8 @@ class FileHandle:
 
     @property
     def writes(self) -> bool:
-        """True when it may change the file: O_TRUNC does with O_RDONLY as well."""
-        return self.flags & os.O_ACCMODE != os.O_RDONLY or bool(self.flags & os.O_TRUNC)
+        """True when it may change the file."""
+        return may_write(self.flags)
 
     def wants_pages(self, offset: int) -> bool:
         """Say whether the kernel should have more than it asked for, here."""

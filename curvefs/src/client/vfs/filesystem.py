@@ -31,7 +31,7 @@ from ...common.trash_names import XATTR_PREFIX
 from ..data.data_path import DataPath
 from ..metadata.client import MetadataClient
 from .directories import DirectoryHandle, entries_after
-from .files import FileHandle
+from .files import FileHandle, may_write
 from .handles import OpenHandles
 from .kernel_pages import KernelPages
 from .kernel_view import KernelView
@@ -233,6 +233,7 @@ class Vfs:
 
     async def open(self, inode_id: int, flags: int) -> tuple[int, bool]:
         """Open a regular file as it is now. Returns the handle, and whether the kernel may keep its pages."""
+        self._expect(inode_id, flags)
         try:
             inode, slices = await self._metadata.reads.get_attr_and_slices(inode_id)
         except NotFound:
@@ -240,7 +241,7 @@ class Vfs:
         if not inode.nlink and not self._files.is_open(inode_id):
             if not await self._trash.covers(inode_id):
                 raise StaleHandle
-            if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
+            if may_write(flags):
                 raise NotPermitted
         if stat.S_ISDIR(inode.mode):
             raise IsADirectory
@@ -266,6 +267,12 @@ class Vfs:
         if slices and not handle.writes and not opening.keep:
             handle.reader.expect()
         return number, opening.keep and not flags & os.O_TRUNC
+
+    def _expect(self, inode_id: int, flags: int) -> None:
+        """Begin to fetch a small file whose place was told with its name, beside asking whether that still holds."""
+        only_slice = self._metadata.reads.hints.take(inode_id)
+        if only_slice is not None and not (may_write(flags) or self.view.may_have_pages(inode_id)):
+            self._data.expect(only_slice)
 
     async def read(self, number: int, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file."""

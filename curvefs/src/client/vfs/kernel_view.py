@@ -64,6 +64,11 @@ class KernelView:
         """Note that a file was created and opened at once: there are no other pages."""
         self._tell(inode_id, _Told(change, change))
 
+    def may_have_pages(self, inode_id: int) -> bool:
+        """Say whether the kernel was seen to read or write the file, as far as that is still known."""
+        told = self._told.get(inode_id)
+        return told is not None and told.pages > 0
+
     def opened(self, inode_id: int, change: int) -> Opening:
         """Say what an open at ``change`` has to have dropped."""
         told = self._told.get(inode_id)

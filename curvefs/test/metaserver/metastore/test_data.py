@@ -183,6 +183,26 @@ def test_the_slices_of_a_small_file_come_with_its_attributes_for_who_wants_them(
     assert not lab.read(get_attr=pb.GetAttr(inode_id=lab.mkdir(ROOT, b"d"), slices_max=9)).end
 
 
+def told_with_names(lab, small_max):
+    """Return the slice told when a file is looked up, and when it is listed; both are the same."""
+    (listed,) = lab.read(read_dir=pb.ReadDir(inode_id=ROOT, with_attributes=True, small_max=small_max)).entries
+    looked_up = lab.read(lookup=pb.Lookup(parent=ROOT, name=listed.name, small_max=small_max))
+    listed_slices = [listed.only_slice] if listed.HasField("only_slice") else []
+    assert listed_slices == list(looked_up.slices)
+    return listed_slices
+
+
+def test_the_only_slice_of_a_small_file_comes_with_its_name_for_who_wants_it():
+    lab = Lab()
+    file = File(lab)
+    assert told_with_names(lab, 100) == []  # empty
+    file.write(0, 10, 1)
+    assert told_with_names(lab, 10) == lab.slices(file.inode_id)
+    assert told_with_names(lab, 9) == told_with_names(lab, 0) == []
+    file.write(5, 5, 2)
+    assert told_with_names(lab, 100) == [], "two slices"
+
+
 def test_only_regular_files_have_content():
     lab = Lab()
     directory = lab.mkdir(ROOT, b"d")
