@@ -25,11 +25,15 @@ class Candidate:
                 state.send(Vote(state.id, server, term, log.last_index, log.last_term, pre, forced))
 
     def count(self) -> Tally:
-        """Count what has come in. Its own vote counts once it is durable."""
-        votes = self._votes
-        if self.pre or self._state.is_vote_durable:
-            votes = {**votes, self._state.id: True}
-        return self._state.log.configuration.tally(votes)
+        """Count what has come in. A real candidature is not won before its own vote is durable.
+
+        Not by the votes of others either: after a crash it would know nothing of its term, and could win it again, with
+        other entries than those that it sent when it first led.
+        """
+        tally = self._state.log.configuration.tally({**self._votes, self._state.id: True})
+        if tally is Tally.WON and not (self.pre or self._state.is_vote_durable):
+            return Tally.OPEN
+        return tally
 
     def on_reply(self, message: VoteReply) -> Tally:
         """Note a vote and count."""

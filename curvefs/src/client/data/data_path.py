@@ -121,7 +121,7 @@ class DataPath:
             downloads_max=config.downloads_max,
             random_s=random.random,
         )
-        self._cache = ReadCache(self._budget, calls, disk.drop if disk else lambda _: None)
+        self._cache = ReadCache(self._budget, calls, disk.drop if disk else lambda _: None, self.start)
         self._write_back: WriteBack | None = None
         if disk is not None and staging is not None:
             now_s = self._clock.boottime_s

@@ -1,7 +1,7 @@
 """Blocks from the store in memory: whole ones for sequential readers, pieces of 128 KiB for random ones.
 
-A block of which a piece is here when another is wanted is fetched whole: somebody goes on asking for it. Reads spread
-over much more than memory holds seldom find one.
+A block of which a piece is here when another is fetched follows whole, behind the reader: somebody goes on asking for
+it. Reads spread over much more than memory holds seldom find one.
 
 128 KiB is two segments, and what the kernel asks for at a time by default. A read asks for all pieces it needs of a
 block with one request; who finds a request under way that covers what it needs waits for that one. Room is taken from
@@ -23,6 +23,7 @@ from .budget import MemoryBudget
 from .store_calls import StoreCalls
 
 PIECE_SIZE = 128 << 10
+BEHIND_MAX = 4  # blocks that follow their readers at a time
 _SEGMENTS_PER_PIECE = PIECE_SIZE // SEGMENT_SIZE
 
 Segments = list[memoryview]
@@ -67,11 +68,19 @@ class ReadCounts:
 class ReadCache:
     """See the module."""
 
-    def __init__(self, budget: MemoryBudget, calls: StoreCalls, drop_below: Callable[[str], object]) -> None:
-        """drop_below: forgets a block in what lies below."""
+    def __init__(
+        self,
+        budget: MemoryBudget,
+        calls: StoreCalls,
+        drop_below: Callable[[str], object],
+        start: Callable[..., object],
+    ) -> None:
+        """drop_below: forgets a block in what lies below. start: runs something in the background of the mount."""
         self._budget = budget
         self._calls = calls
         self._drop_below = drop_below
+        self._start = start
+        self._behind = 0
         self._blocks: OrderedDict[str, _Block] = OrderedDict()
         self._requests: dict[str, list[Request]] = {}
         self.counts = ReadCounts()
@@ -122,7 +131,7 @@ class ReadCache:
                 return _cut(request.segments, request.start, offset, size)
             # Whoever asked was cancelled: ask ourselves.
         block = self._blocks.get(name)
-        whole = whole or (block is not None and bool(block.pieces))
+        again = block is not None and bool(block.pieces)
         if whole and self._budget.take_cached(block_length):
             request = self._request(name, 0, block_length, block_format, kept=True)
             segments = await self._fetch(request, block_length, deadline)
@@ -132,7 +141,18 @@ class ReadCache:
         kept = self._budget.take_cached(end - start)
         request = self._request(name, start, end - start, block_format, kept=kept)
         segments = await self._fetch(request, block_length, deadline)
+        if again and self._behind < BEHIND_MAX:
+            rest = self.plan(name, block_length, block_format)
+            if rest is not None:
+                self._behind += 1
+                self._start(self._follow, rest, deadline)
         return _cut(segments, start, offset, size)
+
+    async def _follow(self, request: Request, deadline: float) -> None:
+        try:
+            await self.fetch_ahead(request, deadline)
+        finally:
+            self._behind -= 1
 
     def plan(self, name: str, block_length: int, block_format: int) -> Request | None:
         """Plan to fetch a whole block ahead; None if it is here or on its way, or there is no room.

@@ -1,12 +1,14 @@
 """Blocks and pieces in memory."""
 
+import threading
+
 import pytest
 import trio
 
 from curvefs.src.client.data.budget import MemoryBudget
 from curvefs.src.client.data.read_cache import ReadCache
 from curvefs.src.client.data.store_calls import StoreCalls
-from curvefs.src.object.fault import FaultStore
+from curvefs.src.object.fault import Fault, FaultStore
 from curvefs.src.object.memory import MemoryStore
 from curvefs.src.slices import framing
 from curvefs.src.slices.codec import BlockCodec
@@ -29,7 +31,7 @@ class Cache:
         self.dropped = []
         self.budget = MemoryBudget(limit)
         calls = StoreCalls(self.store, BlockCodec(b"", bytes), uploads_max=2, downloads_max=2, random_s=lambda: 0.5)
-        self.cache = ReadCache(self.budget, calls, self.dropped.append)
+        self.cache = ReadCache(self.budget, calls, self.dropped.append, trio.lowlevel.spawn_system_task)
 
     async def read(self, name: str, offset: int, size: int, *, whole: bool = False) -> bytes:
         deadline = trio.current_time() + 10
@@ -56,14 +58,35 @@ async def test_neighbouring_pieces_read_together_without_a_request():
     assert this.budget.cached == 256 * KIB
 
 
-async def test_a_block_of_which_a_piece_is_here_comes_whole():
+async def test_a_block_of_which_a_piece_is_here_follows_whole(autojump_clock):
     this = Cache(10 * MIB)
     for piece in range(2):
+        await trio.sleep(1)
         assert not this.cache.has_whole("a")
         await this.read("a", piece * 256 * KIB, 10)
+    assert not this.cache.has_whole("a"), "the reader does not wait for all of it"
+    await trio.sleep(1)
     assert this.cache.has_whole("a")
-    assert this.store.counts == {"get": 2}
+    assert this.store.counts == {"get": 3}
     assert this.budget.cached == BLOCK
+
+
+async def test_few_blocks_follow_at_a_time(autojump_clock, monkeypatch):
+    monkeypatch.setattr("curvefs.src.client.data.read_cache.BEHIND_MAX", 1)
+    this = Cache(10 * MIB)
+    for name in "ab":
+        await this.read(name, 0, 10)
+    gate = threading.Event()
+    this.store.plan(Fault("get", error=None))  # the piece; what follows is held up
+    this.store.plan(Fault("get", error=None, matches=lambda name: name == "a", block=gate))
+    for name in "ab":
+        await this.read(name, 256 * KIB, 10)
+    gate.set()
+    await trio.sleep(1)
+    assert [this.cache.has_whole(name) for name in "ab"] == [True, False]
+    await this.read("b", 512 * KIB, 10)
+    await trio.sleep(1)
+    assert this.cache.has_whole("b")
 
 
 async def test_the_least_recently_used_block_goes_first():
