@@ -10,6 +10,8 @@ from curvefs.test.sim.metaserver import FS, GROUP
 
 _ANSWER_S = 2.0
 _AGAIN_S = 0.3
+_DOUBLINGS_MAX = 3  # of the pause, while it is refused again and again
+_PATIENCE_S = 60.0  # a run that takes longer has few messages: whoever goes on asking at that rate learns no more
 _UNANSWERED_MAX = 12
 _READS_MAX = 3  # of one client at a time
 _MODE = 0o100644
@@ -40,6 +42,7 @@ class Client:
         self._readings = {}  # place -> (call, request, the index that was known when it began)
         self._silent_until = 0.0
         self._reads = 0
+        self._refusals = 0  # since the last answer
         self._names = [b"%c" % (97 + i) for i in range(world.schedule.names)]
         self._finishing = False
 
@@ -51,7 +54,7 @@ class Client:
         """Begin."""
         self._connect(self._server)
         self._watch(0)
-        self._later(self._world.schedule.think_s, self._think)
+        self._think_later()
 
     def finish(self):
         """Ask for nothing more."""
@@ -87,7 +90,7 @@ class Client:
         if self._finishing:
             return
         if self._world.events.now < self._silent_until:
-            self._later(self._world.schedule.think_s, self._think)
+            self._think_later()
             return
         if self._random.random() < self._world.schedule.wander:
             self._connect(self._random.choice(list(self._world.servers)))
@@ -95,7 +98,15 @@ class Client:
             self._look_up()
         else:
             self._ask()
-        self._later(self._world.schedule.think_s, self._think)
+        self._think_later()
+
+    def _think_later(self):
+        self._later(self._world.schedule.think_s * max(1.0, self._world.events.now / _PATIENCE_S), self._think)
+
+    def _again(self, hint=0):
+        """Begin anew after a pause, which is longer each time."""
+        self._later(_AGAIN_S * (1 << min(self._refusals, _DOUBLINGS_MAX)), self._reconnect, self._connection, hint)
+        self._refusals += 1
 
     def _ask(self):
         if self._lane.last - self._lane.acknowledged >= _UNANSWERED_MAX:
@@ -209,14 +220,16 @@ class Client:
         if isinstance(outcome, CurveFSError):
             self._refused(outcome)
         elif outcome.failure is not None and outcome.failure.code:
-            self._later(_AGAIN_S, self._reconnect, self._connection)
+            self._again()
         else:
+            self._refusals = 0
             self._opening.pop(0)
             self._pump()
 
     def _on_results(self, results, index):
         checkers = self._world.checkers
         if results.results:
+            self._refusals = 0
             checkers.answered_index = max(checkers.answered_index, index)
         error = self._lane.on_results(results)
         if error is None:
@@ -225,17 +238,16 @@ class Client:
             self._refused(error)
 
     def _refused(self, error):
-        connection = self._connection
         match error:
             case Redirect():
-                self._later(_AGAIN_S, self._reconnect, connection, int(error.leader or 0))
+                self._again(int(error.leader or 0))
             case SequenceGap():
                 self._pump()
             case SessionUnknown():
                 self._opening = [self._open()]
                 self._pump()
             case _:
-                self._later(_AGAIN_S, self._reconnect, connection, self._server)
+                self._again(self._server)
 
     # -------------------------------------------------------------------------------------------- reads
 
@@ -263,9 +275,9 @@ class Client:
         if place not in self._readings or self._readings[place][1].read_id != request.read_id:
             return
         if isinstance(result, CurveFSError):
-            hint = int(result.leader or 0) if isinstance(result, Redirect) else self._server
-            self._later(_AGAIN_S, self._reconnect, self._connection, hint)
+            self._again(int(result.leader or 0) if isinstance(result, Redirect) else self._server)
             return
+        self._refusals = 0
         call, _, asked = self._readings.pop(place)
         self._world.checkers.read_is_fresh(self._number, asked, index)
         if result.failure.code:

@@ -19,7 +19,7 @@ from curvefs.test.sim.schedule import draw
 from curvefs.test.sim.world import World, line_of
 
 WORKERS = 2
-_COLLECT_EVERY = 8
+_COLLECT_EVERY = 32
 _SAY_EVERY_S = 10.0
 
 

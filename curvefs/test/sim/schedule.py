@@ -149,6 +149,6 @@ def _draw(seed):
         apply_max=choice((2, 16, 256)),
         chunk_bytes=choice((64, 512, 4096)),
         segment_bytes=choice((2048, 16384, 1 << 20)),
-        checkpoint_bytes=choice((500, 5000, 50_000)),
+        checkpoint_bytes=choice((500, 5000, 15_000)),
         messages=2000,
     )

@@ -60,7 +60,7 @@ class SimSnapshots:
             environment = group.environment
             applied = environment.applied
             configuration = environment.configuration_in(None)
-            pairs = list(environment.pairs.items())
+            pairs = sorted(environment.pairs.items())
             data = marshal.dumps((applied.index, applied.term, applied.time_ns, pairs))
             self._made = (Base(applied.index, applied.term), decode_configuration(configuration), data)
             self._server.world.counters["snapshots made"] += 1

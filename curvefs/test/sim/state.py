@@ -5,9 +5,8 @@ its place. The digest of a state is the exclusive or of the hashes of its pairs,
 different servers are compared at every index, at next to no cost.
 """
 
-from contextlib import contextmanager
-
-from sortedcontainers import SortedDict
+from bisect import bisect_left, insort
+from contextlib import contextmanager, nullcontext
 
 from curvefs.src.common.errors import NoSpace
 from curvefs.src.metaserver.storage import keys
@@ -21,7 +20,8 @@ class MemoryEnvironment:
     """An Environment. full: changes are refused. on_applied: called with what was applied and the state's digest."""
 
     def __init__(self):
-        self.pairs = SortedDict()
+        self.pairs = {}
+        self._keys = []  # of them, in order
         self.digest = 0
         self.applied = Applied()
         self.full = False
@@ -32,9 +32,8 @@ class MemoryEnvironment:
 
     # --------------------------------------------------------------------------------------- transactions
 
-    @contextmanager
     def read(self):
-        yield self
+        return nullcontext(self)
 
     @contextmanager
     def write(self):
@@ -47,9 +46,9 @@ class MemoryEnvironment:
         except BaseException:
             for key, value in reversed(self._undo):
                 if value is None:
-                    self.pairs.pop(key, None)
+                    self._drop(key)
                 else:
-                    self.pairs[key] = value
+                    self._set(key, value)
             self.digest = self._was[0]
             raise
         finally:
@@ -60,15 +59,14 @@ class MemoryEnvironment:
     def put(self, key, value):
         assert len(key) <= 511, "LMDB's limit"
         value = bytes(value)
-        old = self.pairs.get(key)
+        old = self._set(key, value)
         self._undo.append((key, old))
         if old is not None:
             self.digest ^= hash((key, old))
         self.digest ^= hash((key, value))
-        self.pairs[key] = value
 
     def delete(self, key):
-        old = self.pairs.pop(key, None)
+        old = self._drop(key)
         if old is None:
             return False
         self._undo.append((key, old))
@@ -76,11 +74,26 @@ class MemoryEnvironment:
         return True
 
     def scan(self, start, end, limit=None):
-        pairs = self.pairs
-        for count, key in enumerate(list(pairs.irange(start, end, inclusive=(True, False)))):
-            if count == limit:
-                return
-            yield key, pairs[key]
+        first = bisect_left(self._keys, start)
+        last = bisect_left(self._keys, end, first)
+        if limit is not None:
+            last = min(last, first + limit)
+        return iter([(key, self.pairs[key]) for key in self._keys[first:last]])
+
+    def _set(self, key, value):
+        """Set a value; returns the one before, or None."""
+        old = self.pairs.get(key)
+        if old is None:
+            insort(self._keys, key)
+        self.pairs[key] = value
+        return old
+
+    def _drop(self, key):
+        """Forget a key; returns its value, or None."""
+        old = self.pairs.pop(key, None)
+        if old is not None:
+            del self._keys[bisect_left(self._keys, key)]
+        return old
 
     # ---------------------------------------------------------------------------------------- Environment
 
@@ -108,6 +121,7 @@ class MemoryEnvironment:
         self.applied, self.digest, pairs = copy
         self.pairs.clear()
         self.pairs.update(pairs)
+        self._keys = sorted(pairs)
 
 
 class Checkpoint:
