@@ -4,16 +4,19 @@ import os
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.slices.geometry import SMALL_FILE_MAX
 
 from ..client.data.lab import pattern
 from .mount import ROOT, Kind
+from .server import GEOMETRY
 from .test_orders_of_events import written
 from .world import world
 
 pytestmark = pytest.mark.trio
+BLOCK = GEOMETRY.block_size
 
 
 def gets(mount):
@@ -81,7 +84,7 @@ async def test_a_file_whose_name_was_told_is_fetched_beside_the_question_for_its
 ):
     async with world([Kind(), Kind()], tmp_path) as this:
         writer, reader = this.mounts
-        content = pattern(700)
+        content = pattern(BLOCK)
         await written(writer, b"f", content)
         inode = await find(reader, b"f")
         assert gets(reader) == 0, "a name alone is no reason to fetch"
@@ -120,3 +123,49 @@ async def test_who_opens_to_write_fetches_nothing(flags, autojump_clock, tmp_pat
         await reader.vfs.open(inode, flags)
         await trio.sleep(1.0)
         assert gets(reader) == 0
+
+
+async def test_a_file_of_several_blocks_is_fetched_when_it_is_open(autojump_clock, tmp_path):
+    async with world([Kind(), Kind()], tmp_path) as this:
+        writer, reader = this.mounts
+        content = pattern(BLOCK + 1)
+        await written(writer, b"f", content)
+        inode = await looked_up(reader, b"f")
+        with capture_logs() as logs:
+            number, _ = await reader.vfs.open(inode, os.O_RDONLY)
+            assert await reader.vfs.read(number, 0, 9000) == content
+        assert gets(reader) == 2
+        assert logs == [], "no block was taken for a damaged one"
+
+
+async def test_what_the_kernel_may_have_is_not_fetched_before_it_is_known_to_have_changed(autojump_clock, tmp_path):
+    async with world([Kind(), Kind()], tmp_path) as this:
+        writer, reader = this.mounts
+        await written(writer, b"f", pattern(700))
+        inode = await looked_up(reader, b"f")
+        number, _ = await reader.vfs.open(inode, os.O_RDONLY)
+        await reader.vfs.read(number, 0, 9000)
+        await reader.vfs.release(number)
+        reader.drop_caches()
+        await trio.sleep(10)  # the name is asked for again
+        assert await looked_up(reader, b"f") == inode
+        await reader.vfs.open(inode, os.O_RDONLY)
+        await trio.sleep(1)
+        assert gets(reader) == 1
+
+
+async def test_an_object_that_is_gone_since_its_name_was_told_harms_nobody(autojump_clock, tmp_path):
+    async with world([Kind(), Kind()], tmp_path) as this:
+        writer, reader = this.mounts
+        await written(writer, b"f", pattern(700))
+        inode = await looked_up(reader, b"f")
+        old = this.objects.names()
+        number = await writer.open(inode)
+        await writer.vfs.write(number, 0, pattern(800, seed=2))
+        await writer.close(inode)
+        this.objects.delete(old)
+        with capture_logs() as logs:
+            number, _ = await reader.vfs.open(inode, os.O_RDONLY)
+            await trio.sleep(1)
+            assert await reader.vfs.read(number, 0, 9000) == pattern(800, seed=2)
+        assert logs == []

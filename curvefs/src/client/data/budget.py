@@ -104,4 +104,5 @@ class MemoryBudget:
 
     def _fits(self, size: int) -> bool:
         short = self.dirty + self.cached + size - max(self.allowed, min(size, self.limit))
-        return short <= 0 or self.evict(short) >= short
+        # Nothing is evicted in vain.
+        return short <= 0 or (short <= self.cached and self.evict(short) >= short)

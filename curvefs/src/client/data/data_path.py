@@ -177,8 +177,8 @@ class DataPath:
 
     def expect(self, one: pb.Slice) -> None:
         """Begin to fetch the only slice of a small file that is about to be read, as far as memory has room."""
-        if one.size > SMALL_FILE_MAX:
-            return  # the rest of something larger
+        if one.size > min(SMALL_FILE_MAX, self._services.geometry.block_size):
+            return  # more than a block, or the rest of something larger
         name = block_name(self._services.geometry.uuid, one.chunk_id, one.compaction, 0)
         request = self._cache.plan(name, one.size, one.object.block_format)
         if request is not None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from ...common.errors import CurveFSError
+from ...common.errors import CurveFSError, IOFailure
 from ...slices.framing import SEGMENT_SIZE
 from .budget import MemoryBudget
 from .store_calls import StoreCalls
@@ -122,14 +122,14 @@ class ReadCache:
         if parts is not None:
             return parts
         self.counts.misses += 1
-        request = self._under_way(name, offset, size)
-        if request is not None:
+        while (request := self._under_way(name, offset, size)) is not None:
             await request.done.wait()
-            if request.error is not None:
-                raise request.error
             if request.segments is not None:
                 return _cut(request.segments, request.start, offset, size)
-            # Whoever asked was cancelled: ask ourselves.
+            gave_up = isinstance(request.error, IOFailure) and trio.current_time() < deadline
+            if request.error is not None and not gave_up:
+                raise request.error
+            # Whoever asked was cancelled, or had less time: one of those who waited asks again.
         block = self._blocks.get(name)
         again = block is not None and bool(block.pieces)
         if whole and self._budget.take_cached(block_length):

@@ -1,7 +1,7 @@
 """Where the bytes of small files lie, as told with their names: an open can fetch them while it still asks.
 
-A block never changes, so an old hint costs a request and nothing else: what is read is decided by the slices that the
-open brings. Pure. Bounded: the oldest go first.
+A block never changes, so an old hint costs a request and some memory for a while, and nothing else: what is read is
+decided by the slices that the open brings. Pure. Bounded: the oldest go first.
 """
 
 from ....proto import metaserver_pb2 as pb

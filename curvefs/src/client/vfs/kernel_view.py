@@ -65,7 +65,7 @@ class KernelView:
         self._tell(inode_id, _Told(change, change))
 
     def may_have_pages(self, inode_id: int) -> bool:
-        """Say whether the kernel was seen to read or write the file, as far as that is still known."""
+        """Say whether the kernel was seen to use a handle of the file, as far as that is still known."""
         told = self._told.get(inode_id)
         return told is not None and told.pages > 0
 

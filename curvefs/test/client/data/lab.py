@@ -5,8 +5,8 @@ deterministic and never waits.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,6 +78,19 @@ class Lab:
         return [info.key for info in self.objects.list("")]
 
 
+@contextmanager
+def without_threads(store_delay_s: float) -> Iterator[None]:
+    """Have calls of the store made in the event loop, each after so much of trio's time."""
+
+    async def run_sync(call: Callable[[], T], *, limiter: trio.CapacityLimiter) -> T:
+        async with limiter:
+            await trio.sleep(store_delay_s)
+            return call()
+
+    with patch("curvefs.src.client.data.store_calls.trio.to_thread.run_sync", run_sync):
+        yield
+
+
 @asynccontextmanager
 async def lab(
     geometry: Geometry = TINY,
@@ -113,12 +126,7 @@ async def lab(
         staging=staging,
     )
 
-    async def run_sync(call: Callable[[], T], *, limiter: trio.CapacityLimiter) -> T:
-        async with limiter:
-            await trio.sleep(store_delay_s)
-            return call()
-
-    with patch("curvefs.src.client.data.store_calls.trio.to_thread.run_sync", run_sync):
+    with without_threads(store_delay_s):
         async with trio.open_nursery() as nursery:
             await nursery.start(data.run)
             try:

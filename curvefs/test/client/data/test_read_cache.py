@@ -1,7 +1,5 @@
 """Blocks and pieces in memory."""
 
-import threading
-
 import pytest
 import trio
 
@@ -13,12 +11,18 @@ from curvefs.src.object.memory import MemoryStore
 from curvefs.src.slices import framing
 from curvefs.src.slices.codec import BlockCodec
 
-from .lab import KIB, MIB, pattern
+from .lab import KIB, MIB, pattern, without_threads
 
 pytestmark = pytest.mark.trio
 
 BLOCK = MIB + 100
 DATA = pattern(BLOCK)
+
+
+@pytest.fixture
+def in_the_loop():
+    with without_threads(0.01):
+        yield
 
 
 class Cache:
@@ -30,7 +34,7 @@ class Cache:
             self.store.inner.put(name, framing.encode([DATA]))
         self.dropped = []
         self.budget = MemoryBudget(limit)
-        calls = StoreCalls(self.store, BlockCodec(b"", bytes), uploads_max=2, downloads_max=2, random_s=lambda: 0.5)
+        calls = StoreCalls(self.store, BlockCodec(b"", bytes), uploads_max=2, downloads_max=8, random_s=lambda: 0.5)
         self.cache = ReadCache(self.budget, calls, self.dropped.append, trio.lowlevel.spawn_system_task)
 
     async def read(self, name: str, offset: int, size: int, *, whole: bool = False) -> bytes:
@@ -58,7 +62,7 @@ async def test_neighbouring_pieces_read_together_without_a_request():
     assert this.budget.cached == 256 * KIB
 
 
-async def test_a_block_of_which_a_piece_is_here_follows_whole(autojump_clock):
+async def test_a_block_of_which_a_piece_is_here_follows_whole(autojump_clock, in_the_loop):
     this = Cache(10 * MIB)
     for piece in range(2):
         await trio.sleep(1)
@@ -71,22 +75,38 @@ async def test_a_block_of_which_a_piece_is_here_follows_whole(autojump_clock):
     assert this.budget.cached == BLOCK
 
 
-async def test_few_blocks_follow_at_a_time(autojump_clock, monkeypatch):
+async def test_few_blocks_follow_at_a_time(autojump_clock, in_the_loop, monkeypatch):
     monkeypatch.setattr("curvefs.src.client.data.read_cache.BEHIND_MAX", 1)
     this = Cache(10 * MIB)
-    for name in "ab":
-        await this.read(name, 0, 10)
-    gate = threading.Event()
-    this.store.plan(Fault("get", error=None))  # the piece; what follows is held up
-    this.store.plan(Fault("get", error=None, matches=lambda name: name == "a", block=gate))
-    for name in "ab":
-        await this.read(name, 256 * KIB, 10)
-    gate.set()
-    await trio.sleep(1)
-    assert [this.cache.has_whole(name) for name in "ab"] == [True, False]
-    await this.read("b", 512 * KIB, 10)
-    await trio.sleep(1)
-    assert this.cache.has_whole("b")
+
+    async def read_all(offset: int) -> int:
+        async with trio.open_nursery() as nursery:
+            for name in "abc":
+                nursery.start_soon(this.read, name, offset, 10)
+        await trio.sleep(1)
+        return sum(map(this.cache.has_whole, "abc"))
+
+    assert [await read_all(piece * 256 * KIB) for piece in range(4)] == [0, 1, 2, 3]
+
+
+async def test_a_piece_stays_when_there_is_no_room_for_the_whole(autojump_clock, in_the_loop):
+    this = Cache(BLOCK)
+    this.budget.take_dirty(BLOCK - 300 * KIB)
+    for piece in (0, 2, 0, 2):
+        await this.read("a", piece * 128 * KIB, 10)
+        await trio.sleep(1)
+    assert this.store.counts == {"get": 2}
+
+
+async def test_who_waits_for_a_request_that_has_less_time_asks_again(autojump_clock, in_the_loop):
+    this = Cache(10 * MIB)
+    this.store.plan(Fault("get"))
+    request = this.cache.plan("a", BLOCK, framing.FORMAT)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(this.cache.fetch_ahead, request, trio.current_time())  # one try
+        for _ in range(3):
+            nursery.start_soon(this.read, "a", 5, 10)
+    assert this.store.counts == {"get": 2}
 
 
 async def test_the_least_recently_used_block_goes_first():
