@@ -25,31 +25,31 @@ _sym_db = _symbol_database.Default()
 from curvefs.proto import common_pb2 as curvefs_dot_proto_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63urvefs/proto/copyset.proto\x12\x0f\x63urvefs.copyset\x1a\x1a\x63urvefs/proto/common.proto\"}\n\x14\x43reateCopysetRequest\x12\x11\n\tmds_epoch\x18\x01 \x01(\x04\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12#\n\x05peers\x18\x03 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x1b\n\x13\x66irst_metaserver_id\x18\x04 \x01(\x04\"i\n\x14RemoveCopysetRequest\x12\x11\n\tmds_epoch\x18\x01 \x01(\x04\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x03 \x01(\x04\x12\x0f\n\x07\x64\x61maged\x18\x04 \x01(\x08\"{\n\x12\x43hangePeersRequest\x12\x11\n\tmds_epoch\x18\x01 \x01(\x04\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x03 \x01(\x04\x12#\n\x05peers\x18\x04 \x03(\x0b\x32\x14.curvefs.common.Peer\"s\n\x15TransferLeaderRequest\x12\x11\n\tmds_epoch\x18\x01 \x01(\x04\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x18\n\x10to_metaserver_id\x18\x03 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x04 \x01(\x04\"p\n\x15RebuildReplicaRequest\x12\x11\n\tmds_epoch\x18\x01 \x01(\x04\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x15\n\rmetaserver_id\x18\x03 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x04 \x01(\x04\"U\n\x0c\x43opysetReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x1b\n\x13\x63onfiguration_index\x18\x02 \x01(\x04\"R\n\x17GetCopysetStatusRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x13\n\x0bwith_digest\x18\x02 \x01(\x08\x12\x10\n\x08\x61t_index\x18\x03 \x01(\x04\"\xaa\x03\n\x15GetCopysetStatusReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x11\n\tleader_id\x18\x03 \x01(\x04\x12\x17\n\x0f\x63ommitted_index\x18\x04 \x01(\x04\x12\x15\n\rapplied_index\x18\x05 \x01(\x04\x12\x13\n\x0b\x66irst_index\x18\x06 \x01(\x04\x12\x12\n\nlast_index\x18\x07 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x08 \x01(\x04\x12#\n\x05peers\x18\t \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x0e\n\x06\x64igest\x18\n \x01(\x0c\x12\x18\n\x10\x63heckpoint_index\x18\x0b \x01(\x04\x12,\n\x0eoutgoing_peers\x18\x0c \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x32\n\x08progress\x18\r \x03(\x0b\x32 .curvefs.copyset.ReplicaProgress\x12\x0f\n\x07\x64\x61maged\x18\x0e \x01(\x08\x12\x0e\n\x06\x64\x61mage\x18\x0f \x01(\t\"L\n\x0fReplicaProgress\x12\x15\n\rmetaserver_id\x18\x01 \x01(\x04\x12\x13\n\x0bmatch_index\x18\x02 \x01(\x04\x12\r\n\x05state\x18\x03 \x01(\t2\xa9\x04\n\x0e\x43opysetService\x12U\n\rCreateCopyset\x12%.curvefs.copyset.CreateCopysetRequest\x1a\x1d.curvefs.copyset.CopysetReply\x12U\n\rRemoveCopyset\x12%.curvefs.copyset.RemoveCopysetRequest\x1a\x1d.curvefs.copyset.CopysetReply\x12Q\n\x0b\x43hangePeers\x12#.curvefs.copyset.ChangePeersRequest\x1a\x1d.curvefs.copyset.CopysetReply\x12W\n\x0eTransferLeader\x12&.curvefs.copyset.TransferLeaderRequest\x1a\x1d.curvefs.copyset.CopysetReply\x12W\n\x0eRebuildReplica\x12&.curvefs.copyset.RebuildReplicaRequest\x1a\x1d.curvefs.copyset.CopysetReply\x12\x64\n\x10GetCopysetStatus\x12(.curvefs.copyset.GetCopysetStatusRequest\x1a&.curvefs.copyset.GetCopysetStatusReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63urvefs/proto/copyset.proto\x12\x0f\x63urvefs.copyset\x1a\x1a\x63urvefs/proto/common.proto\"\x8b\x01\n\x14\x43reateCopysetRequest\x12\x11\n\tmds_epoch\x18\x01 \x01(\x04\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12#\n\x05peers\x18\x03 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x1b\n\x13\x66irst_metaserver_id\x18\x04 \x01(\x04\x12\x0c\n\x04term\x18\x05 \x01(\x04\"i\n\x14RemoveCopysetRequest\x12\x11\n\tmds_epoch\x18\x01 \x01(\x04\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x03 \x01(\x04\x12\x0f\n\x07\x64\x61maged\x18\x04 \x01(\x08\"{\n\x12\x43hangePeersRequest\x12\x11\n\tmds_epoch\x18\x01 \x01(\x04\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x03 \x01(\x04\x12#\n\x05peers\x18\x04 \x03(\x0b\x32\x14.curvefs.common.Peer\"s\n\x15TransferLeaderRequest\x12\x11\n\tmds_epoch\x18\x01 \x01(\x04\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x18\n\x10to_metaserver_id\x18\x03 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x04 \x01(\x04\"p\n\x15RebuildReplicaRequest\x12\x11\n\tmds_epoch\x18\x01 \x01(\x04\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x15\n\rmetaserver_id\x18\x03 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x04 \x01(\x04\"U\n\x0c\x43opysetReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x1b\n\x13\x63onfiguration_index\x18\x02 \x01(\x04\"R\n\x17GetCopysetStatusRequest\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x13\n\x0bwith_digest\x18\x02 \x01(\x08\x12\x10\n\x08\x61t_index\x18\x03 \x01(\x04\"\xaa\x03\n\x15GetCopysetStatusReply\x12(\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x11\n\tleader_id\x18\x03 \x01(\x04\x12\x17\n\x0f\x63ommitted_index\x18\x04 \x01(\x04\x12\x15\n\rapplied_index\x18\x05 \x01(\x04\x12\x13\n\x0b\x66irst_index\x18\x06 \x01(\x04\x12\x12\n\nlast_index\x18\x07 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x08 \x01(\x04\x12#\n\x05peers\x18\t \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x0e\n\x06\x64igest\x18\n \x01(\x0c\x12\x18\n\x10\x63heckpoint_index\x18\x0b \x01(\x04\x12,\n\x0eoutgoing_peers\x18\x0c \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x32\n\x08progress\x18\r \x03(\x0b\x32 .curvefs.copyset.ReplicaProgress\x12\x0f\n\x07\x64\x61maged\x18\x0e \x01(\x08\x12\x0e\n\x06\x64\x61mage\x18\x0f \x01(\t\"L\n\x0fReplicaProgress\x12\x15\n\rmetaserver_id\x18\x01 \x01(\x04\x12\x13\n\x0bmatch_index\x18\x02 \x01(\x04\x12\r\n\x05state\x18\x03 \x01(\t2\xa9\x04\n\x0e\x43opysetService\x12U\n\rCreateCopyset\x12%.curvefs.copyset.CreateCopysetRequest\x1a\x1d.curvefs.copyset.CopysetReply\x12U\n\rRemoveCopyset\x12%.curvefs.copyset.RemoveCopysetRequest\x1a\x1d.curvefs.copyset.CopysetReply\x12Q\n\x0b\x43hangePeers\x12#.curvefs.copyset.ChangePeersRequest\x1a\x1d.curvefs.copyset.CopysetReply\x12W\n\x0eTransferLeader\x12&.curvefs.copyset.TransferLeaderRequest\x1a\x1d.curvefs.copyset.CopysetReply\x12W\n\x0eRebuildReplica\x12&.curvefs.copyset.RebuildReplicaRequest\x1a\x1d.curvefs.copyset.CopysetReply\x12\x64\n\x10GetCopysetStatus\x12(.curvefs.copyset.GetCopysetStatusRequest\x1a&.curvefs.copyset.GetCopysetStatusReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'curvefs.proto.copyset_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATECOPYSETREQUEST']._serialized_start=76
-  _globals['_CREATECOPYSETREQUEST']._serialized_end=201
-  _globals['_REMOVECOPYSETREQUEST']._serialized_start=203
-  _globals['_REMOVECOPYSETREQUEST']._serialized_end=308
-  _globals['_CHANGEPEERSREQUEST']._serialized_start=310
-  _globals['_CHANGEPEERSREQUEST']._serialized_end=433
-  _globals['_TRANSFERLEADERREQUEST']._serialized_start=435
-  _globals['_TRANSFERLEADERREQUEST']._serialized_end=550
-  _globals['_REBUILDREPLICAREQUEST']._serialized_start=552
-  _globals['_REBUILDREPLICAREQUEST']._serialized_end=664
-  _globals['_COPYSETREPLY']._serialized_start=666
-  _globals['_COPYSETREPLY']._serialized_end=751
-  _globals['_GETCOPYSETSTATUSREQUEST']._serialized_start=753
-  _globals['_GETCOPYSETSTATUSREQUEST']._serialized_end=835
-  _globals['_GETCOPYSETSTATUSREPLY']._serialized_start=838
-  _globals['_GETCOPYSETSTATUSREPLY']._serialized_end=1264
-  _globals['_REPLICAPROGRESS']._serialized_start=1266
-  _globals['_REPLICAPROGRESS']._serialized_end=1342
-  _globals['_COPYSETSERVICE']._serialized_start=1345
-  _globals['_COPYSETSERVICE']._serialized_end=1898
+  _globals['_CREATECOPYSETREQUEST']._serialized_start=77
+  _globals['_CREATECOPYSETREQUEST']._serialized_end=216
+  _globals['_REMOVECOPYSETREQUEST']._serialized_start=218
+  _globals['_REMOVECOPYSETREQUEST']._serialized_end=323
+  _globals['_CHANGEPEERSREQUEST']._serialized_start=325
+  _globals['_CHANGEPEERSREQUEST']._serialized_end=448
+  _globals['_TRANSFERLEADERREQUEST']._serialized_start=450
+  _globals['_TRANSFERLEADERREQUEST']._serialized_end=565
+  _globals['_REBUILDREPLICAREQUEST']._serialized_start=567
+  _globals['_REBUILDREPLICAREQUEST']._serialized_end=679
+  _globals['_COPYSETREPLY']._serialized_start=681
+  _globals['_COPYSETREPLY']._serialized_end=766
+  _globals['_GETCOPYSETSTATUSREQUEST']._serialized_start=768
+  _globals['_GETCOPYSETSTATUSREQUEST']._serialized_end=850
+  _globals['_GETCOPYSETSTATUSREPLY']._serialized_start=853
+  _globals['_GETCOPYSETSTATUSREPLY']._serialized_end=1279
+  _globals['_REPLICAPROGRESS']._serialized_start=1281
+  _globals['_REPLICAPROGRESS']._serialized_end=1357
+  _globals['_COPYSETSERVICE']._serialized_start=1360
+  _globals['_COPYSETSERVICE']._serialized_end=1913
 # @@protoc_insertion_point(module_scope)

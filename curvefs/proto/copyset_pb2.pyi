@@ -8,16 +8,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateCopysetRequest(_message.Message):
-    __slots__ = ("mds_epoch", "group_id", "peers", "first_metaserver_id")
+    __slots__ = ("mds_epoch", "group_id", "peers", "first_metaserver_id", "term")
     MDS_EPOCH_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
     FIRST_METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
     mds_epoch: int
     group_id: int
     peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
     first_metaserver_id: int
-    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., first_metaserver_id: _Optional[int] = ...) -> None: ...
+    term: int
+    def __init__(self, mds_epoch: _Optional[int] = ..., group_id: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., first_metaserver_id: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
 
 class RemoveCopysetRequest(_message.Message):
     __slots__ = ("mds_epoch", "group_id", "configuration_index", "damaged")

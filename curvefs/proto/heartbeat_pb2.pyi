@@ -123,12 +123,14 @@ class Order(_message.Message):
     def __init__(self, group_id: _Optional[int] = ..., configuration_index: _Optional[int] = ..., create_copyset: _Optional[_Union[CreateCopysetOrder, _Mapping]] = ..., remove_copyset: _Optional[_Union[RemoveCopysetOrder, _Mapping]] = ..., change_peers: _Optional[_Union[ChangePeersOrder, _Mapping]] = ..., transfer_leader: _Optional[_Union[TransferLeaderOrder, _Mapping]] = ..., end_session: _Optional[_Union[EndSessionOrder, _Mapping]] = ...) -> None: ...
 
 class CreateCopysetOrder(_message.Message):
-    __slots__ = ("peers", "first_metaserver_id")
+    __slots__ = ("peers", "first_metaserver_id", "term")
     PEERS_FIELD_NUMBER: _ClassVar[int]
     FIRST_METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
     peers: _containers.RepeatedCompositeFieldContainer[_common_pb2.Peer]
     first_metaserver_id: int
-    def __init__(self, peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., first_metaserver_id: _Optional[int] = ...) -> None: ...
+    term: int
+    def __init__(self, peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., first_metaserver_id: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
 
 class RemoveCopysetOrder(_message.Message):
     __slots__ = ()

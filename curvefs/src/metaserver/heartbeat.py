@@ -190,8 +190,9 @@ class MdsLink:
             try:
                 match kind:
                     case "create_copyset":
-                        first = order.create_copyset.first_metaserver_id == self.identity.metaserver_id
-                        await self._copysets.create(order.group_id, order.create_copyset.peers, first=first)
+                        create = order.create_copyset
+                        first = create.first_metaserver_id == self.identity.metaserver_id
+                        await self._copysets.create(order.group_id, create.peers, first=first, term=create.term)
                     case "end_session":
                         await end_session(self._copysets, order.group_id, order.end_session.session_id)
                     case "remove_copyset":

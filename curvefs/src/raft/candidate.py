@@ -1,6 +1,10 @@
 """A candidate: asks for votes (section 5.2), after it asked whether it would get them (pre-vote, thesis section 9.6).
 
 A server that would lose raises no term, so one that was cut off disturbs nobody when it is back.
+
+Nobody is asked for a vote before the own vote and its term are durable, and neither is the candidature won before:
+else a server that forgets them with a crash could stand for the same term again, and be elected by votes for what its
+log was, or be elected twice.
 """
 
 from .configuration import Tally
@@ -20,16 +24,13 @@ class Candidate:
             state.enter_term(state.term + 1, vote=state.id)
         term = state.term + 1 if pre else state.term
         log = state.log
+        say = state.send if pre else state.send_when_durable
         for server in log.configuration.members:
             if server != state.id and log.configuration.is_voter(server):
-                state.send(Vote(state.id, server, term, log.last_index, log.last_term, pre, forced))
+                say(Vote(state.id, server, term, log.last_index, log.last_term, pre, forced))
 
     def count(self) -> Tally:
-        """Count what has come in. A real candidature is not won before its own vote is durable.
-
-        Not by the votes of others either: after a crash it would know nothing of its term, and could win it again, with
-        other entries than those that it sent when it first led.
-        """
+        """Count what has come in; a real candidature is not won before its own vote is durable."""
         tally = self._state.log.configuration.tally({**self._votes, self._state.id: True})
         if tally is Tally.WON and not (self.pre or self._state.is_vote_durable):
             return Tally.OPEN

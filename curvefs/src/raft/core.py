@@ -72,7 +72,10 @@ class Raft:
         )
         self._state.await_leader(now)
         self._role: Follower | Candidate | Leader = Follower(self._state)
-        if log.configuration.voters == (id_,) and not log.configuration.is_joint and self.may_campaign:
+        # Alone, it stands at once; not while the leader of before may not know that this configuration is committed:
+        # that one may still lead the one before, by this server's promise.
+        alone = log.configuration.voters == (id_,) and not log.configuration.is_joint
+        if alone and log.committed >= log.configuration_index and self.may_campaign:
             self._campaign(now, pre=False)
 
     # ------------------------------------------------------------------------------------------- looking
@@ -250,8 +253,18 @@ class Raft:
         if self.may_campaign:
             self._campaign(now, pre=True)
         else:
+            self._ask_for_a_leader()
             state.await_leader(now)
         return True
+
+    def _ask_for_a_leader(self) -> None:
+        """A learner that hears nobody may be behind, and the group quiet: whoever leads it wakes when it is asked."""
+        state, log = self._state, self._state.log
+        if state.id in log.configuration.learners and not self.is_installing:
+            for voter in log.configuration.voters:
+                state.send(
+                    m.Vote(state.id, voter, state.term + 1, log.last_index, log.last_term, pre=True, forced=False)
+                )
 
     # ------------------------------------------------------------------------------------------- messages
 
@@ -402,20 +415,24 @@ class Raft:
         """Nothing of what take_write() handed out was kept."""
         self._state.not_written()
 
-    def chunk_stored(self, index: int) -> None:
+    def expects(self, chunk: m.SnapshotChunk) -> bool:
+        """Say whether a chunk that ready() handed out is still to be stored."""
+        return isinstance(self._role, Follower) and self._role.expects(chunk)
+
+    def chunk_stored(self, chunk: m.SnapshotChunk) -> None:
         """A chunk that ready() handed out is stored."""
         if isinstance(self._role, Follower):
-            self._role.chunk_stored(index)
+            self._role.chunk_stored(chunk)
 
     def installed(self, base: Base, configuration: Configuration) -> None:
         """The snapshot that was coming in has replaced the state; both it and the log's new beginning are durable."""
-        if isinstance(self._role, Follower):
-            self._role.installed(base, configuration)
+        assert isinstance(self._role, Follower), "nothing else is begun while a snapshot is being installed"
+        self._role.installed(base, configuration)
 
-    def snapshot_failed(self) -> None:
-        """The snapshot that was coming in is of no use."""
+    def snapshot_failed(self, chunk: m.SnapshotChunk) -> None:
+        """The snapshot that a chunk belongs to is of no use."""
         if isinstance(self._role, Follower):
-            self._role.snapshot_failed()
+            self._role.snapshot_failed(chunk)
 
     def snapshot_made(self, to: int, base: Base, configuration: Configuration) -> None:
         """There is a snapshot for a follower."""

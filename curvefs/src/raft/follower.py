@@ -13,7 +13,10 @@ from .state import State
 
 
 class StoreChunk(NamedTuple):
-    """Work for the shell: store a chunk; with the last, install the snapshot. Then chunk_stored(), or installed()."""
+    """Work for the shell: store a chunk; with the last, install the snapshot. Then chunk_stored(), or installed().
+
+    Only if expects() says so then: the work may have waited longer than what it is for.
+    """
 
     chunk: SnapshotChunk
 
@@ -106,17 +109,20 @@ class Follower:
         self._storing = True
         self.work.append(StoreChunk(message))
 
-    def chunk_stored(self, index: int) -> None:
+    def expects(self, chunk: SnapshotChunk) -> bool:
+        """Say whether the shell is to store this very chunk now: one of an earlier snapshot counts for nothing."""
+        return self._storing and self._receiving is chunk
+
+    def chunk_stored(self, chunk: SnapshotChunk) -> None:
         """The chunk is stored (and it was not the last)."""
-        message = self._receiving
-        if not self._storing or message is None or message.index != index:
-            return
-        self._storing = False
-        self._offset += len(message.data)
-        self._say_offset(message)
+        if self.expects(chunk):
+            self._storing = False
+            self._offset += len(chunk.data)
+            self._say_offset(chunk)
 
     def installed(self, base: Base, configuration: Configuration) -> None:
         """The snapshot has replaced the state, durably, and the log begins behind it."""
+        assert self.is_installing, "the shell has asked whether it is expected"
         message = self._receiving
         self.forget_snapshot()
         assert base.index > self._state.log.committed, "nothing is committed while a snapshot is being installed"
@@ -125,13 +131,12 @@ class Follower:
             state = self._state
             state.send_when_durable(AppendReply(state.id, message.source, state.term, base.index, message.token))
 
-    def snapshot_failed(self) -> None:
-        """It cannot be used: it was damaged on its way, or there is no room."""
-        message = self._receiving
-        self.forget_snapshot()
-        if message is not None:
+    def snapshot_failed(self, chunk: SnapshotChunk) -> None:
+        """The snapshot that the chunk belongs to cannot be used: it was damaged on its way, or there is no room."""
+        if self.expects(chunk):
+            self.forget_snapshot()
             state = self._state
-            state.send(SnapshotReply(state.id, message.source, state.term, message.index, 0, rejected=True))
+            state.send(SnapshotReply(state.id, chunk.source, state.term, chunk.index, 0, rejected=True))
 
     def forget_snapshot(self) -> None:
         """Nothing is coming in."""

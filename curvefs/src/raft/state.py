@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .log import Log
-from .messages import Entry, HardState, Message
+from .messages import AppendReply, Entry, HardState, Message
 
 # Elections are spread over this share of the election timeout when the leader is known to be gone.
 _SUSPECT_SPREAD = 0.25
@@ -116,10 +116,17 @@ class State:
         """
         if not self.needs_write(entries_too=entries_too):
             return None
-        entries = self.log.take_unwritten() if entries_too else []
-        hard_state = self.hard_state
+        entries, hard_state = [], self.hard_state
+        held, self._held = self._held, []
+        if entries_too:
+            entries = self.log.take_unwritten()
+        else:
+            # What is on disk beyond the durable end is of an older leader: it must not count as committed.
+            hard_state = hard_state.at(min(self.log.committed, self.log.durable))
+            self._held = [message for message in held if isinstance(message, AppendReply)]
+            held = [message for message in held if not isinstance(message, AppendReply)]
         self._in_flight = (hard_state, *self.log.last_taken)
-        self._held_in_flight, self._held = self._held, []
+        self._held_in_flight = held
         return Write(None if hard_state == self._durable else hard_state, entries)
 
     def written(self) -> list[Message]:

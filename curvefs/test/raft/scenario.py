@@ -13,7 +13,7 @@ a command delivers them. After every command the invariants are looked at.
     tick SECONDS        time goes on; nothing is delivered        wait SECONDS   the same, and everything is delivered
     deliver [from= to= kind= count=]     settle    drop ..   duplicate ..   reverse   hold ..   release
     ask-vote N M term=T                  a vote is asked for by one that has everything and never asked whether it may
-    cut N [M]   heal   crash N   restart N   empty N   join N
+    cut N [M]   heal   pause N (its time stands still)   crash N   restart N   empty N term=T   join N
     disk N slow|fast   write N   written N   refused N   drop-unwritten N
     shell N slow|fast   work N   spoil N
     status   log N..   lease N   progress N   show tokens|all|brief|nothing
@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from curvefs.src.common.errors import CurveFSError
 from curvefs.src.raft.configuration import Configuration
+from curvefs.src.raft.follower import StoreChunk
 from curvefs.src.raft.messages import Entry, EntryKind, HardState, Message, Vote
 from curvefs.src.raft.state import Settings
 
@@ -90,6 +91,7 @@ class Scenario:
         self._network = Network()
         self._invariants = Invariants()
         self._settings = Settings()
+        self._paused: set[int] = set()
         self._known: dict[int, tuple[str, int]] = {}
         self._lines: list[str] = []
 
@@ -130,9 +132,13 @@ class Scenario:
         """A replica that is made without peers, into a group that is there already."""
         self._add(int(n), Disk(hard_state=HardState(joining=True)))
 
-    def _do_empty(self, n: str) -> None:
-        """The replica is thrown away, and made anew under the same id."""
-        self._do_join(n)
+    def _do_empty(self, n: str, *, term_: str = "0") -> None:
+        """The replica is thrown away, and made anew under the same id. term: of who led when it was no member."""
+        self._add(int(n), Disk(hard_state=HardState(int(term_), joining=True)))
+
+    def _do_pause(self, n: str) -> None:
+        """Nothing is noticed there of the time that goes by; what arrives is taken before anything is."""
+        self._paused.add(int(n))
 
     def _do_crash(self, n: str) -> None:
         self._server(n).crash()
@@ -180,7 +186,8 @@ class Scenario:
     def _step_time(self) -> None:
         self.now = round(self.now + STEP_S, 6)
         for server in self._up():
-            server.raft.tick(self.now)
+            if server.id not in self._paused:
+                server.raft.tick(self.now)
         self._pump()
 
     # ------------------------------------------------------------------------------------------- network
@@ -260,8 +267,10 @@ class Scenario:
     def _do_spoil(self, n: str) -> None:
         """The snapshot that comes in is of no use."""
         server = self._server(n)
+        chunks = [work.chunk for work in server.work if isinstance(work, StoreChunk)]
         server.work.clear()
-        server.raft.snapshot_failed()
+        for chunk in chunks:
+            server.raft.snapshot_failed(chunk)
 
     # ------------------------------------------------------------------------------------------- looking
 

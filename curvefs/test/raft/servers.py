@@ -149,10 +149,12 @@ class Server:
         self.raft.snapshot_made(to, base, log.configuration_at(base.index))
 
     def _store(self, chunk: m.SnapshotChunk) -> None:
+        if not self.raft.expects(chunk):
+            return
         self._incoming = (self._incoming if chunk.offset else b"") + chunk.data
         assert len(self._incoming) == chunk.offset + len(chunk.data), "chunks come one after the other"
         if not chunk.last:
-            self.raft.chunk_stored(chunk.index)
+            self.raft.chunk_stored(chunk)
             return
         pairs = (part.partition(b"=") for part in self._incoming.split(b";") if part)
         self.state = [(int(index), data) for index, _, data in pairs]

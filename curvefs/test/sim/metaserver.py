@@ -13,10 +13,12 @@ from curvefs.src.metaserver.copyset.group import Group, Tools
 from curvefs.src.metaserver.metastore import reads
 from curvefs.src.metaserver.storage.checkpoint import KEPT
 from curvefs.src.metaserver.wal import recovery as wal
-from curvefs.src.metaserver.wal.format import Record, RecordType
+from curvefs.src.metaserver.wal.format import RecordType
 from curvefs.src.metaserver.wal.segments import LogSettings, SegmentFiles
 from curvefs.src.raft.configuration import Configuration
 from curvefs.src.raft.core import Raft
+from curvefs.src.raft.log import Base
+from curvefs.src.raft.messages import HardState
 from curvefs.test.sim.checkers import Violation
 from curvefs.test.sim.disk import Crashed, SimDisk
 from curvefs.test.sim.log import ProcessEnds, SimLog
@@ -69,19 +71,20 @@ class SimMetaserver(Server):
         recovery._KEPT_ENTRIES = schedule.log_keep
 
         self._note_disk(0, ())
-        self._make()
+        self._make(0)
 
-    def _make(self):
+    def _make(self, term):
         """See CopysetManager.create()."""
         settings = LogSettings(self.world.schedule.segment_bytes, _RESERVE_BYTES)
         files = SegmentFiles(
             self.disk, wal.recover(self.disk), settings, salt=lambda: self.random_disk.getrandbits(64), fatal=_fatal
         )
-        files.append([Record(RecordType.BEGIN, GROUP, 0, 0)])
+        hard_state = HardState(term, joining=not self.first.members)
+        files.append(folders.beginning(GROUP, Base(), hard_state))
         files.close()
 
-    def make_anew(self):
-        """Throw the replica away, and make an empty one in its place; perhaps on another disk."""
+    def make_anew(self, term):
+        """Throw the replica away, and make an empty one in its place; perhaps on another disk. term: the leader's."""
         self.disk_recovers()
         if self.random_disk.random() < 0.5:
             self.disk = SimDisk(self.random_disk, name=f"s{self.id}")
@@ -89,7 +92,7 @@ class SimMetaserver(Server):
         self.checkpoints = MemoryCheckpoints()
         self.first = Configuration()
         self._note_disk(0, ())
-        self._make()
+        self._make(term)
 
     # -------------------------------------------------------------------------------------------- disk
 
@@ -145,7 +148,7 @@ class SimMetaserver(Server):
                     self.start()
                     return
             found.bytes_since_checkpoint = 0
-            self.log.files.append(folders._beginning(GROUP, start.base, start.hard_state))
+            self.log.files.append(folders.beginning(GROUP, start.base, start.hard_state))
         now = self.clock.boottime_s
         self.snapshots = SimSnapshots(self)
         self.changing = False

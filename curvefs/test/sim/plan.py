@@ -279,7 +279,7 @@ class Plan:
         server = self._world.servers[self._random.choice(left)]
         if server.running:
             server.die(machine=self._random.random() < 0.5)
-        server.make_anew()
+        server.make_anew(leader.raft.term)
         self._world.events.after(self._lasts_s, self.start, server)
         return server
 

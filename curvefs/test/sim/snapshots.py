@@ -13,7 +13,6 @@ from curvefs.src.metaserver.wal.format import Record, RecordType
 from curvefs.src.raft.codec import decode_configuration, encode_hard_state
 from curvefs.src.raft.leader import MakeSnapshot, ReadChunk
 from curvefs.src.raft.log import Base
-from curvefs.src.raft.messages import HardState
 
 _QUEUE_MAX = 64
 _CHUNKS_MAX = 8
@@ -87,27 +86,31 @@ class SimSnapshots:
 
     def _store(self, chunk):
         server = self._server
+        if not server.group.raft.expects(chunk):
+            self._done()
+            return
         del self._incoming[chunk.offset :]
         if len(self._incoming) < chunk.offset or server.disk_full:
-            self._failed()
+            self._failed(chunk)
             return
         self._incoming += chunk.data
-        if not chunk.last:
-            server.group.raft.chunk_stored(chunk.index)
-            self._done()
-        elif server.changing:
-            server.later(server.disk_delay(), self._install)
+        if chunk.last:
+            self._install(chunk)
         else:
-            self._install()
+            server.later(server.disk_delay(), self._stored, chunk)
 
-    def _failed(self):
-        self._server.group.raft.snapshot_failed()
+    def _stored(self, chunk):
+        self._server.group.raft.chunk_stored(chunk)
         self._done()
 
-    def _install(self):
+    def _failed(self, chunk):
+        self._server.group.raft.snapshot_failed(chunk)
+        self._done()
+
+    def _install(self, chunk):
         server = self._server
         if server.changing:
-            server.later(server.disk_delay(), self._install)
+            server.later(server.disk_delay(), self._install, chunk)
             return
         server.changing = True
         index, term, time_ns, pairs = marshal.loads(bytes(self._incoming))
@@ -116,22 +119,22 @@ class SimSnapshots:
             digest ^= hash(pair)
         copy = (Applied(index, term, time_ns), digest, dict(pairs))
         server.checkpoints.add(copy, adopted=True)
-        server.later(server.disk_delay(), self._tell_log, copy)
+        server.later(server.disk_delay(), self._tell_log, chunk, copy)
 
-    def _tell_log(self, copy):
+    def _tell_log(self, chunk, copy):
         group = self._server.group
         applied = copy[0]
-        state = HardState(group.raft.term, group.raft.vote, applied.index)
+        state = group.raft.hard_state.at(applied.index)
         records = [
             Record(RecordType.BEGIN, group.group_id, applied.term, applied.index),
             Record(RecordType.HARD_STATE, group.group_id, state.term, 0, encode_hard_state(state)),
         ]
-        self._server.log.append(records, lambda error: self._logged(copy, error))
+        self._server.log.append(records, lambda error: self._logged(chunk, copy, error))
 
-    def _logged(self, copy, error):
+    def _logged(self, chunk, copy, error):
         if isinstance(error, NoSpace):
             self._server.changing = False
-            self._failed()
+            self._failed(chunk)
             return
         self._server.later(self._server.disk_delay(), self._replace, copy)
 

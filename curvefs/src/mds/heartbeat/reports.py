@@ -86,6 +86,11 @@ class Reports:
         """Return the metaservers that report a replica of a group."""
         return list(self._reporting.get(group_id, ()))
 
+    def term(self, group_id: int) -> int:
+        """Return the highest term that a replica of a group was in; 0 when none is reported."""
+        reporting = self._reporting.get(group_id, ())
+        return max((self._reports[one].copysets[group_id].term for one in reporting), default=0)
+
     def leader_of(self, group_id: int, since_s: float = float("-inf")) -> int:
         """Return the metaserver that leads a group: of those that say so, the one with the highest term; 0 if none.
 

@@ -162,15 +162,21 @@ class Controller:
         return (metaserver_id, group_id) in self._given_up
 
     def orders(
-        self, request: pb.HeartbeatRequest, *, has_replica: Callable[[int, int], bool], address: Callable[[int], str]
+        self,
+        request: pb.HeartbeatRequest,
+        *,
+        has_replica: Callable[[int, int], bool],
+        address: Callable[[int], str],
+        term: Callable[[int], int],
     ) -> Iterator[pb.Order]:
         """Yield what the metaserver that sent a heartbeat shall do.
 
-        has_replica: whether (metaserver, group) was reported. address: of a metaserver.
+        has_replica: whether (metaserver, group) was reported. address: of a metaserver. term: the highest reported of a
+        group, so at least that of the leader who said that the metaserver is no member.
         """
         there = {copyset.group_id for copyset in request.copysets}
         for group_id in sorted(self._to_join.get(request.metaserver_id, set()) - there):
-            yield pb.Order(group_id=group_id, create_copyset=pb.CreateCopysetOrder())
+            yield pb.Order(group_id=group_id, create_copyset=pb.CreateCopysetOrder(term=term(group_id)))
         for copyset in request.copysets:
             running = self._running.get(copyset.group_id) if copyset.leading else None
             if running is None or copyset.configuration_index != running.operator.configuration_index:

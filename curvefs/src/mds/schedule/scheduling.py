@@ -82,7 +82,9 @@ class Scheduling:
 
     def orders(self, request: pb.HeartbeatRequest) -> Iterator[pb.Order]:
         """Yield what the metaserver that sent a heartbeat shall do."""
-        yield from self.controller.orders(request, has_replica=self._has_replica, address=self._views.address)
+        yield from self.controller.orders(
+            request, has_replica=self._has_replica, address=self._views.address, term=self._reports.term
+        )
 
     def expects(self, metaserver_id: int, group_id: int) -> bool:
         """Return whether a metaserver shall have a replica of a group that its group may not know of yet."""

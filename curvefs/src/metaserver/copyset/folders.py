@@ -88,8 +88,8 @@ class GroupFolders:
             found.outline.forget(group_id)
         return found
 
-    def make(self, group_id: int, me: int, first: Configuration) -> Group:
-        """Make the folder of a new group. Raises OSError, NoSpace."""
+    def make(self, group_id: int, me: int, first: Configuration, hard_state: HardState) -> Group:
+        """Make the folder of a new group, of which the log says this hard state. Raises OSError, NoSpace."""
         folder = self._groups / str(group_id)
         if folder.exists():
             shutil.rmtree(folder)
@@ -102,7 +102,7 @@ class GroupFolders:
         }
         write_durably(folder / GROUP_FILE, json.dumps(said).encode("ascii"))
         wal_recovery.sync_folder(folder.parent)
-        return self._group(one, Start(HardState(joining=not first.members), configuration=first))
+        return self._group(one, Start(hard_state, configuration=first))
 
     def unmake(self, group: Group) -> None:
         """Remove the folder of a group that was closed. Raises OSError."""
@@ -147,7 +147,7 @@ class GroupFolders:
                 for _ in range(KEPT):
                     one.checkpoints.make(one.environment, adopted=True)  # until the log begins behind it
                 one.bytes_since_checkpoint = 0
-                found.records += _beginning(group_id, start.base, start.hard_state)
+                found.records += beginning(group_id, start.base, start.hard_state)
         except CorruptData as error:
             _log.error("a replica is damaged", group=group_id, reason=str(error))
             one.environment.close()
@@ -166,7 +166,8 @@ class GroupFolders:
         return group
 
 
-def _beginning(group_id: int, base: Base, hard_state: HardState) -> list[Record]:
+def beginning(group_id: int, base: Base, hard_state: HardState) -> list[Record]:
+    """Return what the log of a group begins with."""
     from ...raft.codec import encode_hard_state
 
     return [

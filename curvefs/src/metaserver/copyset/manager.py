@@ -32,15 +32,15 @@ from ...common.exits import ExitCode
 from ...raft import codec
 from ...raft.configuration import Configuration
 from ...raft.core import SnapshotWork
-from ...raft.messages import Message
+from ...raft.log import Base
+from ...raft.messages import HardState, Message
 from ...raft.state import Settings as RaftSettings
 from ..metastore import reads
 from ..metrics import Metrics
-from ..wal.format import Record, RecordType
 from ..wal.log import WriteAheadLog
 from ..wal.segments import LogSettings
 from .checkpointing import Checkpointing
-from .folders import GroupFolders, GroupSettings, Recovered, first_configuration
+from .folders import GroupFolders, GroupSettings, Recovered, beginning, first_configuration
 from .group import Group, Tools
 from .snapshots import Snapshots
 
@@ -156,10 +156,13 @@ class CopysetManager:
         for group in self._groups.values():
             callback(group)
 
-    async def create(self, group_id: int, peers: Sequence[common_pb2.Peer], *, first: bool = False) -> None:
+    async def create(
+        self, group_id: int, peers: Sequence[common_pb2.Peer], *, first: bool = False, term: int = 0
+    ) -> None:
         """Make a replica of a group, durably; nothing when it is here. Raises NoSpace, Unavailable.
 
         peers: the voters it begins with; none for a replica that joins. first: stand for election at once.
+        term: leaders of earlier ones may know a replica that was here before; this one must not answer for it.
         """
         if not self._me():
             raise Unavailable("this metaserver has not registered with the MDS yet")
@@ -170,10 +173,11 @@ class CopysetManager:
                 raise ResourceBusy(str(self._damaged[group_id]))
             assert self._wal is not None, "open"
             # First, so that entries of an earlier group of this id are not taken for its own.
-            await self._wal.append([Record(RecordType.BEGIN, group_id, 0, 0)])
             configuration = first_configuration([(peer.metaserver_id, peer.address) for peer in peers])
+            hard_state = HardState(term, joining=not peers)
+            await self._wal.append(beginning(group_id, Base(), hard_state))
             try:
-                group = await asyncio.to_thread(self._folders.make, group_id, self._me(), configuration)
+                group = await asyncio.to_thread(self._folders.make, group_id, self._me(), configuration, hard_state)
             except OSError as error:
                 raise NoSpace(f"group {group_id} cannot be made: {error.strerror}") from error
             self._add(group)

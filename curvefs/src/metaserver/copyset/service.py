@@ -39,7 +39,7 @@ class CopysetService(CopysetServiceServicer):
         async def work() -> None:
             self._epochs.obey(request.mds_epoch)
             first = request.first_metaserver_id == self._metaserver_id()
-            await self._copysets.create(request.group_id, request.peers, first=first)
+            await self._copysets.create(request.group_id, request.peers, first=first, term=request.term)
 
         return await answer("CreateCopyset", pb.CopysetReply, work)
 
@@ -75,7 +75,9 @@ class CopysetService(CopysetServiceServicer):
             try:
                 remove = pb.RemoveCopysetRequest(mds_epoch=request.mds_epoch, group_id=request.group_id, damaged=True)
                 await client.call(CopysetServiceStub, "RemoveCopyset", remove)
-                create = pb.CreateCopysetRequest(mds_epoch=request.mds_epoch, group_id=request.group_id)
+                # The term is asked for now: this server has led while the replica was no member.
+                term = self._copysets.get(request.group_id).raft.term
+                create = pb.CreateCopysetRequest(mds_epoch=request.mds_epoch, group_id=request.group_id, term=term)
                 await client.call(CopysetServiceStub, "CreateCopyset", create)
             finally:
                 await client.close()

@@ -71,16 +71,19 @@ class Snapshots:
         self._tasks: asyncio.TaskGroup | None = None
 
     def add(self, group: Group, work: list[SnapshotWork]) -> None:
-        """Have work done; what is too much is asked for again by raft."""
+        """Have work done; what is too much is asked for again by raft, which is told of chunks that are not stored."""
         queue = self._queues.get(group)
         if queue is None:
-            if self._tasks is None:
-                return  # not running yet, or not any more
+            if self._tasks is None:  # not running yet, or not any more
+                _give_up(group, work)
+                return
             queue = self._queues[group] = deque()
             self._tasks.create_task(self._serve(group, queue), name=f"snapshots of group {group.group_id}")
         for one in work:
             if len(queue) < _QUEUE_MAX:
                 queue.append(one)
+            else:
+                _give_up(group, [one])
 
     async def run(self) -> None:
         """Do the work, and remove files that are not used any more, until cancelled."""
@@ -106,8 +109,7 @@ class Snapshots:
                         await self._store(group, work.chunk)
             except (OSError, CurveFSError) as error:
                 _log.error("a snapshot did not get on", group=group.group_id, reason=str(error))
-                if isinstance(work, StoreChunk):
-                    group.raft.snapshot_failed()
+                _give_up(group, [work])
             group.act()
         del self._queues[group]
 
@@ -161,10 +163,12 @@ class Snapshots:
     # ----------------------------------------------------------------------------------------- receiving
 
     async def _store(self, group: Group, chunk: SnapshotChunk) -> None:
+        if not group.raft.expects(chunk):
+            return  # another snapshot is coming in by now, or none
         path = self._folders.snapshots(group.group_id) / "incoming"
         await asyncio.to_thread(_write_at, path, chunk.offset, chunk.data, last=chunk.last)
         if not chunk.last:
-            group.raft.chunk_stored(chunk.index)
+            group.raft.chunk_stored(chunk)
             return
         async with self._one_at_a_time, self._changing:
             if not self._holds(group):
@@ -201,6 +205,13 @@ class Snapshots:
             raise CorruptData(f"{path} is the snapshot of entry {header.index}, not of {wanted[0]}")
         group.checkpoints.adopt(state, header.index)
         return header
+
+
+def _give_up(group: Group, works: list[SnapshotWork]) -> None:
+    """Let raft know which chunks are not stored."""
+    for work in works:
+        if isinstance(work, StoreChunk):
+            group.raft.snapshot_failed(work.chunk)
 
 
 def _read_at(path: Path, offset: int) -> bytes:

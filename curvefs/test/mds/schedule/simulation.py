@@ -189,7 +189,9 @@ class Fleet:
         for id_, request in requests.items():
             if id_ not in self._failed:
                 orders = list(
-                    self.controller.orders(request, has_replica=self._has_replica, address=lambda one: f"host:{one}")
+                    self.controller.orders(
+                        request, has_replica=self._has_replica, address=lambda one: f"host:{one}", term=lambda _: 7
+                    )
                 )
                 for order in orders:
                     self._obey(id_, order)

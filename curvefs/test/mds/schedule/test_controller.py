@@ -46,7 +46,9 @@ class Lab:
             index = index or self.group.configuration_index
             request.copysets.add(group_id=5, leading=leading, configuration_index=index)
         return list(
-            self.controller.orders(request, has_replica=lambda *_: target_has, address=lambda one: f"host:{one}")
+            self.controller.orders(
+                request, has_replica=lambda *_: target_has, address=lambda one: f"host:{one}", term=lambda _: 7
+            )
         )
 
 
