@@ -81,8 +81,12 @@ class State:
         self.outbox.append(message)
 
     def send_when_durable(self, message: Message) -> None:
-        """Say something once everything that is so now is durable."""
+        """Say something once everything that is so now is durable. Of what a later one makes void nothing is kept.
+
+        So what waits stays bounded while nothing can be written: acknowledgements by the leader's window.
+        """
         if self._must_write:
+            self._held = [one for one in self._held if not _is_void(one, message)]
             self._held.append(message)
         elif self._in_flight is not None:
             self._held_in_flight.append(message)
@@ -201,3 +205,9 @@ class State:
 
 def _promises(hard_state: HardState) -> tuple[int, int, bool]:
     return hard_state.term, hard_state.vote, hard_state.joining
+
+
+def _is_void(held: Message, later: Message) -> bool:
+    """Say whether a message that waits is worth nothing any more: of a term before, or said again."""
+    again = type(held) is type(later) and held.to == later.to and not isinstance(held, AppendReply)
+    return held.term < later.term or again

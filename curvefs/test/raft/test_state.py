@@ -4,7 +4,7 @@ import pytest
 
 from curvefs.src.raft.configuration import Configuration
 from curvefs.src.raft.log import Base, Log
-from curvefs.src.raft.messages import Entry, EntryKind, HardState, TimeoutNow
+from curvefs.src.raft.messages import AppendReply, Entry, EntryKind, HardState, HeartbeatReply, TimeoutNow, Vote
 from curvefs.src.raft.state import Settings, State
 
 HELLO = TimeoutNow(1, 2, 3)
@@ -48,6 +48,26 @@ def test_a_promise_waits_for_the_write_that_covers_it(change):
     assert take(state) is not None
     assert state.outbox == []
     assert state.written() == [HELLO]
+
+
+def test_what_waits_while_nothing_can_be_written_stays_bounded():
+    state = state_of()
+    acknowledged = [AppendReply(1, 2, 101, index, 7) for index in (1, 2)]
+    for term in range(2, 102):
+        state.enter_term(term)
+        for to in (2, 3):
+            state.send_when_durable(Vote(1, to, term, 0, 0, pre=False, forced=False))
+        for round_ in range(5):
+            state.send_when_durable(HeartbeatReply(1, 2, term, round_, quiet=False, joining=False))
+        take(state)
+        state.not_written()
+    for one in acknowledged:
+        state.send_when_durable(one)
+    take(state)
+    said = state.written()
+    assert [one.term for one in said] == [101] * 5
+    assert said[2].round == 4
+    assert said[3:] == acknowledged
 
 
 def test_a_promise_that_the_write_under_way_covers_leaves_with_it():
