@@ -113,7 +113,7 @@ def _make_group(folder: Path, target: Path) -> None:
     folders = GroupFolders(folder, GroupSettings(SIZE, BOOT_ID, RaftSettings(), lambda: 0.5), tools)
     folders.wal.mkdir()
     (folder / "groups").mkdir()
-    folders.make(7, 1, first_configuration(MEMBERS)).environment.close()
+    folders.make(7, 1, first_configuration(MEMBERS), HardState()).environment.close()
     shutil.copyfile(folder / "groups" / "7" / "group.json", target)
 
 
