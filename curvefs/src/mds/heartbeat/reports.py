@@ -87,9 +87,9 @@ class Reports:
         return list(self._reporting.get(group_id, ()))
 
     def term(self, group_id: int) -> int:
-        """Return the highest term that a replica of a group was in; 0 when none is reported."""
-        reporting = self._reporting.get(group_id, ())
-        return max((self._reports[one].copysets[group_id].term for one in reporting), default=0)
+        """Return the highest term that somebody said to lead a group in; 0 when nobody does."""
+        said = (self._reports[one].copysets[group_id] for one in self._reporting.get(group_id, ()))
+        return max((copyset.term for copyset in said if copyset.leading), default=0)
 
     def leader_of(self, group_id: int, since_s: float = float("-inf")) -> int:
         """Return the metaserver that leads a group: of those that say so, the one with the highest term; 0 if none.

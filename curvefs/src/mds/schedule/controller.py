@@ -171,8 +171,8 @@ class Controller:
     ) -> Iterator[pb.Order]:
         """Yield what the metaserver that sent a heartbeat shall do.
 
-        has_replica: whether (metaserver, group) was reported. address: of a metaserver. term: the highest reported of a
-        group, so at least that of the leader who said that the metaserver is no member.
+        has_replica: whether (metaserver, group) was reported. address: of a metaserver. term: the highest that a
+        group was said to be led in, so at least that of the leader who said that the metaserver is no member.
         """
         there = {copyset.group_id for copyset in request.copysets}
         for group_id in sorted(self._to_join.get(request.metaserver_id, set()) - there):

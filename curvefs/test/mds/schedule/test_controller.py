@@ -64,6 +64,7 @@ def test_the_target_makes_an_empty_replica_and_then_the_leader_brings_it_in(lab)
     lab.ask(Step.REPLACE_PEER, 3, 4)
     [order] = lab.orders(4, has=False)
     assert (order.group_id, order.WhichOneof("order"), len(order.create_copyset.peers)) == (5, "create_copyset", 0)
+    assert order.create_copyset.term == 7, "as whoever leads it said"
     assert lab.controller.expects(4, 5)
     assert lab.orders(1, leading=True, target_has=False) == []
     assert lab.orders(4) == []

@@ -52,6 +52,17 @@ async def test_what_is_acknowledged_is_there_after_a_crash(tmp_path):
     await lab.stop()
 
 
+async def test_a_replica_that_joins_heeds_no_leader_of_before_not_after_a_crash_either(tmp_path):
+    lab = Lab(tmp_path)
+    lab.start()
+    await lab.manager.create(GROUP, [], term=5)
+    assert (lab.group.raft.term, lab.group.raft.hard_state.joining) == (5, True)
+    await lab.lose_power()
+    lab.start()
+    assert (lab.group.raft.term, lab.group.raft.hard_state.joining) == (5, True)
+    await lab.stop()
+
+
 async def test_entries_that_are_only_in_the_log_are_applied_after_a_crash(tmp_path):
     lab = Lab(tmp_path)
     await lab.begin()
