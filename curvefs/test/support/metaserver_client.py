@@ -12,6 +12,7 @@ from curvefs.src.rpc.lane import Lane
 
 PATIENCE_S = 30
 METASERVER_ID = 7  # what FakeMds gives
+_NOT_LED = {common_pb2.REDIRECT, common_pb2.UNAVAILABLE}
 
 
 async def call(address, method, request):
@@ -47,10 +48,15 @@ class SessionClient:
 
     @contextlib.asynccontextmanager
     async def connected(self, address):
-        """Present the session; the Welcome is in ``welcome``."""
+        """Present the session, until the group has a leader; the Welcome is in ``welcome``."""
         async with open_frames(address) as self.stream:
-            await self.send(pb.ClientFrame(hello=self.hello))
-            self.welcome = (await self.receive()).welcome
+            async with asyncio.timeout(PATIENCE_S):
+                while True:  # a metaserver that just began listens before it leads
+                    await self.send(pb.ClientFrame(hello=self.hello))
+                    self.welcome = (await self.receive()).welcome
+                    if not any(lane.failure.code in _NOT_LED for lane in self.welcome.lanes):
+                        break
+                    await asyncio.sleep(0.02)
             self.lane.rewind()
             yield self
 
@@ -108,6 +114,7 @@ class SessionClient:
         while True:
             wanted = pb.ReadDir(inode_id=1, after_hash=after_hash, after_name=after_name, limit=500)
             (page,) = await self.read({"read_dir": wanted})
+            assert not page.HasField("failure"), page.failure
             names += [entry.name.decode() for entry in page.entries]
             if page.end:
                 return names
