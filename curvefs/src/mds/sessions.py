@@ -23,6 +23,7 @@ A token expires with the lease it was issued for, so what a group accepts withou
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -309,31 +310,42 @@ class Sessions:
     async def _end(
         self, session_id: bytes, still: Callable[[_Lease | None], bool], *, end_identity: bool = False
     ) -> list[int]:
-        """Store the end of a session if ``still`` holds for its lease; return the groups to be told."""
+        """Store the end of a session if ``still`` holds for its lease; return the groups to be told.
 
-        def decide(change: Change) -> pb.MountSession | None:
+        With its identity end all sessions that had it, also those that are ending already: none of them may be retained
+        for it. But one that is open is the heir, and keeps it.
+        """
+
+        def decide(change: Change) -> list[pb.MountSession]:
             session = self._state.sessions.get(session_id)
-            if session is None or session.ending or not still(self._leases.get(session_id)):
-                return None
-            if session.retained_since_ns and not end_identity:
-                return None
+            if session is None or not still(self._leases.get(session_id)):
+                return []
+            others = self._others_of(session)
+            with_identity = end_identity and bool(session.identity) and not any(map(_is_open, others))
+            if (session.ending or session.retained_since_ns) and (session.ending_identity or not with_identity):
+                return []
             groups = sorted({partition.group_id for partition in self._state.partitions_of(session.fs_id)})
-            ending = changed(self.shown(session), ending=True, retained_since_ns=0)
-            ending.ending_identity = end_identity and bool(session.identity)
-            ending.ending_groups.extend(groups)
-            if groups:
-                change.put(self._state.sessions, session_id, ending)
-            else:
-                change.delete(self._state.sessions, session_id)
-            return ending
+            ended = []
+            for one in [session, *others] if with_identity else [session]:
+                ending = changed(self.shown(one), ending=True, retained_since_ns=0, ending_identity=with_identity)
+                ending.ClearField("ending_groups")
+                ending.ending_groups.extend(groups)
+                if groups:
+                    change.put(self._state.sessions, one.session_id, ending)
+                else:
+                    change.delete(self._state.sessions, one.session_id)
+                ended.append(ending)
+            return ended
 
-        ending = await self._state.change(decide)
-        if ending is None:
+        ended = await self._state.change(decide)
+        if not ended:
             return []
         self._leases.pop(session_id, None)
-        _log.info("a session ends", session=session_id.hex(), host=ending.host)
-        self._pursue(ending)
-        return list(ending.ending_groups)
+        _log.info(
+            "a session ends", session=session_id.hex(), host=ended[0].host, with_identity=ended[0].ending_identity
+        )
+        self._pursue(ended[0])
+        return list(ended[0].ending_groups)
 
     def _pursue(self, session: pb.MountSession) -> None:
         for group_id in session.ending_groups:
@@ -342,33 +354,37 @@ class Sessions:
     async def _tell_group(self, group_id: int) -> None:
         waiting = [session.session_id for session in self._state.sessions.values() if group_id in session.ending_groups]
         for session_id in waiting:
-            session = self._state.sessions.get(session_id)
-            # The identity last: an open session would take further ids for it.
             await self._fleet.end_session(self._views.addresses(group_id), group_id, session_id)
-            if session is not None and session.ending_identity:
+            # The identity last: an open session would take further ids for it.
+            session = self._state.sessions.get(session_id)
+            with_identity = session is not None and session.ending_identity
+            if session is not None and with_identity:
                 await self._fleet.end_session(self._views.addresses(group_id), group_id, session.identity)
-            await self._state.change(lambda change, one=session_id: self._confirm(change, one, group_id))  # type: ignore[misc] # a lambda's default
+            await self._state.change(partial(self._confirm, session_id, group_id, with_identity=with_identity))
 
-    def _confirm(self, change: Change, session_id: bytes, group_id: int) -> None:
+    def _confirm(self, session_id: bytes, group_id: int, change: Change, *, with_identity: bool) -> None:
         session = self._state.sessions.get(session_id)
         if session is None or group_id not in session.ending_groups:
             return
+        if session.ending_identity and not with_identity:
+            return  # that was decided meanwhile, and the group is to be told again
         rest = changed(session)
         rest.ending_groups.remove(group_id)
         if rest.ending_groups:
             change.put(self._state.sessions, session_id, rest)
-        elif rest.identity and not rest.ending_identity and not self._has_heir(rest):
+        elif rest.identity and not rest.ending_identity and not self._others_of(rest):
             retained = changed(rest, ending=False, retained_since_ns=self._clock.time_ns())
             change.put(self._state.sessions, session_id, retained)
         else:
             change.delete(self._state.sessions, session_id)
 
-    def _has_heir(self, session: pb.MountSession) -> bool:
-        """Say whether another session has the identity of one that is over."""
-        return any(
-            one.identity == session.identity and one.session_id != session.session_id
+    def _others_of(self, session: pb.MountSession) -> list[pb.MountSession]:
+        """Return the other sessions of its identity, if it has one."""
+        return [
+            one
             for one in self._state.sessions_of(session.fs_id)
-        )
+            if session.identity and one.identity == session.identity and one.session_id != session.session_id
+        ]
 
 
 def _check_sizes(said: pb.OpenSessionRequest | pb.MountSession) -> None:
@@ -382,6 +398,10 @@ def _check_sizes(said: pb.OpenSessionRequest | pb.MountSession) -> None:
 def _is_before(other: pb.MountSession, identity: bytes) -> bool:
     """Say whether a session is over, and only kept for an identity that a new one continues."""
     return bool(identity) and other.identity == identity and other.retained_since_ns != 0
+
+
+def _is_open(session: pb.MountSession) -> bool:
+    return not session.ending and not session.retained_since_ns
 
 
 def _told(session: pb.MountSession) -> str:

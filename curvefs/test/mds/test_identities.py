@@ -4,7 +4,9 @@ import pytest
 
 from curvefs.proto import mds_pb2 as pb
 from curvefs.src.common import tokens
-from curvefs.src.common.errors import InvalidArgument, ResourceBusy, SessionEnded
+from curvefs.src.common.errors import InvalidArgument, ResourceBusy, SessionEnded, Unavailable
+from curvefs.src.mds.fleet import Fleet
+from curvefs.src.mds.state import State
 
 from .test_sessions import ended_everywhere
 
@@ -127,3 +129,89 @@ async def test_a_retained_session_does_not_keep_its_own_mount_from_being_exclusi
     with pytest.raises(ResourceBusy):
         await mds.open(exclusive=True)
     await mds.open(exclusive=True, identity=IDENTITY, continues=True)
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """Whether no group answers: while ``away[0]``."""
+    real, away = Fleet.end_session, [True]
+
+    async def end_session(self, *args):
+        if away[0]:
+            raise Unavailable("no leader just now")
+        await real(self, *args)
+
+    monkeypatch.setattr(Fleet, "end_session", end_session)
+    return away
+
+
+async def back(mds, away):
+    away[0] = False
+    for group_id, _ in list(mds.mds.state.copysets.items()):
+        mds.mds.sessions.endings.kick(group_id)
+    await ended_everywhere(mds)
+
+
+async def test_a_session_that_is_ending_already_ends_with_its_identity(mds, metaserver, away):
+    await mds.create()
+    session = await mds.open(identity=IDENTITY)
+    assert await mds.pass_time(61) == 1
+    await mds.mds.sessions.close(session.session_id, end_identity=True)
+    await back(mds, away)
+    assert sessions(mds) == []
+    assert (1, IDENTITY) in metaserver.ended
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_no_session_is_retained_for_an_identity_that_its_heir_has_ended(mds, metaserver, away, restarted):
+    await mds.create()
+    heirs_first = set()
+    while len(heirs_first) < 2:  # after a restart the order is that of the ids, which are random
+        away[0] = True
+        first = await mds.open(identity=IDENTITY)
+        heir = await mds.open(identity=IDENTITY, continues=True)
+        heirs_first.add(heir.session_id < first.session_id)
+        await mds.mds.sessions.close(heir.session_id, end_identity=True)
+        if restarted:
+            await mds.restart()
+        await back(mds, away)
+        assert sessions(mds) == []
+        with pytest.raises(SessionEnded, match="identity is over"):
+            await mds.open(identity=IDENTITY, continues=True)
+
+
+async def test_an_identity_that_an_open_session_has_does_not_end_with_the_one_before(mds, metaserver, away):
+    await mds.create()
+    first = await mds.open(identity=IDENTITY)
+    heir = await mds.open(identity=IDENTITY, continues=True)
+    await mds.mds.sessions.close(first.session_id, end_identity=True)
+    await back(mds, away)
+    assert (1, IDENTITY) not in metaserver.ended
+    assert [one.session_id for one in sessions(mds)] == [heir.session_id]
+
+
+async def test_an_end_of_the_identity_decided_while_a_group_is_told_is_told_too(mds, metaserver, monkeypatch):
+    await mds.create()
+    session = await mds.open(identity=IDENTITY)
+    real = Fleet.end_session
+    decided = []
+
+    async def end_session(self, addresses, group_id, session_id):
+        await real(self, addresses, group_id, session_id)
+        if not decided:
+            decided.append(True)
+            monkeypatch.setattr(State, "change", slow_change)
+
+    change = State.change
+
+    async def slow_change(self, decide):
+        monkeypatch.setattr(State, "change", change)
+        await mds.mds.sessions.close(session.session_id, end_identity=True)
+        return await change(self, decide)
+
+    monkeypatch.setattr(Fleet, "end_session", end_session)
+    await mds.mds.sessions.close(session.session_id)
+    await ended_everywhere(mds)
+    assert decided
+    assert sessions(mds) == []
+    assert (1, IDENTITY) in metaserver.ended
