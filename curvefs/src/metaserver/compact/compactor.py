@@ -245,9 +245,12 @@ class Compactor:
             del self._asked[key]
 
     async def _do_all(self, group: Group, key: Key) -> Compacted:
-        """Take steps until nothing is left to be done, or something hinders it."""
+        """Take steps until nothing is left to be done, or something hinders it.
+
+        A file that is written all the time is never done: it ends when so much was merged as there was at first.
+        """
         total = files_pb2.CompactedChunk()
-        conflicts = 0
+        conflicts = saved = 0
         try:
             async with self._slots:
                 while conflicts < CONFLICTS_MAX:
@@ -258,9 +261,12 @@ class Compactor:
                     total.slices_after = merged.slices_after
                     total.read_bytes += merged.read_bytes
                     total.written_bytes += merged.written_bytes
-                    if merged.outcome in {"nothing", "gone"}:
+                    if merged.outcome == "conflict":
+                        conflicts += 1
+                        continue
+                    saved += merged.slices_before - merged.slices_after
+                    if merged.outcome != "done" or saved >= total.slices_before - 1:
                         return total, None
-                    conflicts += merged.outcome == "conflict"
             raise Unavailable("the file is written so busily that compaction always came too late")
         except CurveFSError as error:
             return total, error
@@ -297,7 +303,7 @@ class Compactor:
         if chunk is None:
             await self._run(group, chunks.look_again(*key, chunks.NEVER))
             return Merged("gone")
-        count = len(chunk.slices)
+        count = len(chunk.slices) + chunk.more
         if isinstance(plan, LaterOn):
             if chunk.is_cut and not thorough:
                 return Merged("conflict", count, count)  # what is hidden still counts: it has a turn when that is gone

@@ -1,7 +1,7 @@
 """A pass over what is due in the delete queue of one filesystem in one group.
 
 Kind by kind, page by page; what is done is forgotten by an entry. A kind that fails is left out for a growing pause
-(Pauses), the others go on. Every step may be repeated: after a crash, by another leader, or after an answer was lost.
+(Pauses), the others go on; the next pass begins where this one ended. Every step may be repeated: after a crash, by another leader, or after an answer was lost.
 
 Bounds: PAGE records in memory, one job at a time with the worker, OBJECTS_PER_S.
 """
@@ -33,7 +33,8 @@ from .pauses import Pauses
 _log = structlog.get_logger()
 
 PAGE = 1000
-PAGES_MAX = 20  # of one pass: then the MDS is asked for its time again
+PAGES_MAX = 20  # that something is done of, in one pass: then the MDS is asked for its time again
+LOOKED_MAX = 200  # also pages with nothing but what is left out; about a second of the event loop, in short steps
 BATCH = 1000  # objects of one job
 OBJECTS_PER_S = 2000
 ENTRY_DEADLINE_S = 5.0
@@ -77,19 +78,20 @@ class Pass:
             "never_published": self._look_for,
         }
 
-    async def run(self, now_ns: int, may_go_on: Callable[[], bool]) -> int:
-        """Do what is due at a time that has surely passed, as far as one pass goes; returns of how many pages.
+    async def run(self, now_ns: int, may_go_on: Callable[[], bool], after: bytes = b"") -> tuple[int, bytes]:
+        """Do what is due at a time that has surely passed, from a key on, as far as one pass goes.
 
-        Raises Redirect when another leads.
+        Returns of how many pages, and where to go on (empty: from the beginning). Raises Redirect when another leads.
         """
         upto_ns = now_ns - self._filesystem.grace_ns
-        after, done = b"", 0
-        while done < PAGES_MAX and may_go_on() and self._group.is_leader:
+        done = looked = 0
+        while done < PAGES_MAX and looked < LOOKED_MAX and may_go_on() and self._group.is_leader:
             await self._means.sleep(0)  # a page may have nothing but what is left out
             with self._group.view() as view:
                 found = page(view, self._fs_id, after, upto_ns, PAGE)
+            looked += 1
             if not found:
-                break
+                return done, b""
             by_kind: dict[str, list[Waiting]] = defaultdict(list)
             for one in found:
                 by_kind[one.record.WhichOneof("what") or ""].append(one)
@@ -99,7 +101,7 @@ class Pass:
             by_kind.pop("inode", None)
             done += sum([await self._try(kind, waiting) for kind, waiting in by_kind.items()]) > 0
             after = found[-1].key
-        return done
+        return done, after
 
     async def _try(self, kind: str, waiting: list[Waiting]) -> bool:
         """Do one kind of work unless it failed just now; say whether it is done."""

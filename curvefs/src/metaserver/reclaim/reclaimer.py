@@ -6,7 +6,7 @@ groups have their turns in the order of their numbers, so none waits for the sam
 with what it finds in the state.
 
 Shared across awaits: `_working`, the groups being worked on; `_last`, the group that was begun with last; `_told`, the
-last answer of the MDS.
+last answer of the MDS; `_after`, where the next pass over a filesystem's queue in a group begins, set by its task.
 """
 
 import asyncio
@@ -50,6 +50,7 @@ class Reclaimer:
         self._told = Told(0, {})
         self._working: set[Group] = set()
         self._last = 0
+        self._after: dict[tuple[int, int], bytes] = {}
 
     async def run(self) -> None:
         """Work off queues, and count what is in them, until cancelled."""
@@ -105,7 +106,11 @@ class Reclaimer:
                 filesystem = told.filesystems.get(fs_id)
                 if filesystem is not None:
                     one = Pass(group, fs_id, filesystem, self._means)
-                    done += await one.run(now_ns, lambda: self._copysets.may_lead)
+                    at = group.group_id, fs_id
+                    pages, after = await one.run(now_ns, lambda: self._copysets.may_lead, self._after.pop(at, b""))
+                    done += pages
+                    if after:
+                        self._after[at] = after
         except CurveFSError as error:
             _log.info("another goes on with the delete queue", group=group.group_id, reason=str(error))
         except Exception:  # noqa: BLE001  # a bug must not end the others

@@ -279,6 +279,23 @@ async def test_more_slices_than_one_step_takes_are_merged_in_several(world):
 
 
 @pytest.mark.asyncio
+async def test_a_file_that_is_written_all_the_time_is_compacted_once(world):
+    for n in range(5):
+        world.write(n * 10, 1000)
+    written = []
+
+    def write(step):
+        if step == "commit":
+            assert len(written) < 10, "it does not end"
+            written.append(step)
+            world.write(len(written) * 100, 50)
+
+    world.group.before = write
+    said = await world.on_demand()
+    assert (said.slices_before, said.slices_after) == (5, 1)
+
+
+@pytest.mark.asyncio
 async def test_a_long_list_stays_on_the_list_until_it_is_short(world):
     world.write(0, CHUNK)
     for number in range(1100):

@@ -141,6 +141,34 @@ async def test_other_kinds_go_on_while_one_fails(tmp_path, monkeypatch):
         assert sorted(one for _, some in lab.calls.released for one in some) == [one.chunk_id for one in away]
 
 
+async def test_a_pass_looks_at_so_many_pages_and_the_next_goes_on_behind_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(passing, "PAGE", 1)
+    monkeypatch.setattr(passing, "LOOKED_MAX", 3)
+    looked = []
+    page = passing.page
+    monkeypatch.setattr(passing, "page", lambda *args: looked.append(args) or page(*args))
+    async with Lab(tmp_path) as lab:
+        gone = [make_id(3, n) for n in range(5)]
+        for chunk_id in gone:  # of another partition, whose group does not answer
+            record = state_pb2.DeleteRecord(queued_ns=1, release_slice=pb.Slice(chunk_id=chunk_id))
+            with lab.groups.group.environment.write() as txn:
+                txn.put(keys.delete(FS, 1, chunk_id), record.SerializeToString())
+        await lab.file(b"gone", 100)
+        await lab.unlink(b"gone")
+        lab.calls.away = True
+        await lab.after(GRACE_S + 1)
+        assert len(looked) == 3
+        assert lab.objects
+        for _ in range(2):
+            await lab.after(60)
+        assert not lab.objects
+        assert len(lab.queue) == len(gone)
+        lab.calls.away = False
+        for _ in range(3):
+            await lab.after(60)
+        assert not lab.queue
+
+
 async def test_what_was_stored_and_never_published_is_looked_for_twice(tmp_path):
     async with Lab(tmp_path) as lab:
         await lab.file(b"kept", 100, 100)
