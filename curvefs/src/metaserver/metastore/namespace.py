@@ -358,7 +358,7 @@ def lost_a_link(
     *,
     replaced: bool = False,
 ) -> None:
-    """Say what became of an inode that lost a name: without names it is in the trash, held by the session, or purged.
+    """Say what became of an inode that lost a name: without names it is in the trash, held by sessions, or purged.
 
     name: with its directory. replaced: by a rename.
     """
@@ -368,6 +368,6 @@ def lost_a_link(
         result.held = True
     if not target.nlink and trash.takes(scope, target, replaced=replaced):
         trash.put(scope, target, *name)
-    elif not target.nlink and not is_held_here:
+    elif not target.nlink and not is_held(scope, target.inode_id):
         purge(scope, target)
     result.replaced.CopyFrom(target)

@@ -165,9 +165,23 @@ def _end_reservation(scope: Scope, _: bytes, key: bytes, value: bytes) -> int:
 
 
 def _bury(scope: Scope, near: bytes) -> None:
-    """Remove some tombstones that are older than a day; ids are random, so every place gets its turn."""
+    """Remove some tombstones that are older than a day; ids are random, so every place gets its turn.
+
+    Not of a session that a prepared transaction would have hold an inode: it must be known then that it is over.
+    """
     end = keys.after_prefix(keys.SESSION)
-    for key, value in list(scope.txn.scan(keys.session(near) + b"\0", end, 16)):
+    old = []
+    for key, value in scope.txn.scan(keys.session(near) + b"\0", end, 16):
         record = state_pb2.SessionRecord.FromString(value)
         if record.ended_ns and record.ended_ns + TOMBSTONE_NS < scope.time_ns:
+            old.append(key)
+    if not old:
+        return
+    awaited = {
+        keys.session(part.drop_link.session_id)
+        for _, value in scope.txn.scan(keys.PREPARED, keys.after_prefix(keys.PREPARED))
+        for part in state_pb2.TransactionRecord.FromString(value).parts
+    }
+    for key in old:
+        if key not in awaited:
             scope.txn.delete(key)

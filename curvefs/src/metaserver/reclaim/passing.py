@@ -1,7 +1,8 @@
 """A pass over what is due in the delete queue of one filesystem in one group.
 
 Kind by kind, page by page; what is done is forgotten by an entry. A kind that fails is left out for a growing pause
-(Pauses), the others go on; the next pass begins where this one ended. Every step may be repeated: after a crash, by another leader, or after an answer was lost.
+(Pauses), the others go on; the next pass begins where this one ended. Every step may be repeated: after a crash, by
+another leader, or after an answer was lost.
 
 Bounds: PAGE records in memory, one job at a time with the worker, OBJECTS_PER_S.
 """

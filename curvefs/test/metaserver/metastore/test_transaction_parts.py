@@ -9,6 +9,7 @@ from curvefs.proto import metaserver_pb2 as pb
 from curvefs.proto import state_pb2
 from curvefs.proto import transaction_pb2 as t
 from curvefs.src.common.ids import make_id
+from curvefs.src.metaserver.metastore import sessions
 from curvefs.src.metaserver.metastore.scope import LINK_COUNT_MAX
 from curvefs.src.metaserver.storage import keys
 
@@ -228,6 +229,20 @@ def test_drop_link_purges_what_an_ended_session_held(lab):
     finish(lab, 1, commit=True)
     assert lab.inode(file) is None
     assert not lab.table(keys.WAITER) + lab.table(keys.HOLDING)
+
+
+def test_the_end_of_a_session_is_remembered_while_a_prepared_part_names_it(lab):
+    file, other, opener = lab.create(ROOT, b"f"), b"\xff" * 16, b"\x01" * 16
+    lab.open(other)
+    prepare(lab, 1, drop_link(file, session_id=other, held=True))
+    lab.end(other)
+    lab.time_ns += sessions.TOMBSTONE_NS + 1
+    lab.open(opener)
+    finish(lab, 1, commit=True)
+    assert lab.inode(file) is None
+    assert not lab.table(keys.WAITER) + lab.table(keys.HOLDING)
+    lab.end(opener)
+    assert lab.state.get(keys.session(other)) is None
 
 
 def test_drop_link_removes_an_empty_directory(lab):

@@ -171,6 +171,22 @@ def test_the_last_close_does_not_purge_what_is_in_the_trash(lab):
     assert lab.inode(inode_id).trashed_ns
 
 
+def test_what_was_restored_and_is_replaced_lives_while_another_session_holds_it(lab):
+    held, other = lab.create(ROOT, b"f"), b"o" * 16
+    lab.ok(unlink=pb.Unlink(parent=ROOT, name=b"f", held_inode=held))
+    lab.open(other)
+    lab.create(ROOT, b"g")
+    rename = pb.Rename(parent=ROOT, name=b"g", new_parent=ROOT, new_name=b"f")
+    for number, operation in enumerate(
+        (pb.Operation(restore=restore(held, b"f")), pb.Operation(rename=rename)), start=1
+    ):
+        applied = lab.batch(number, [operation], session=other, acknowledged=number - 1)
+        assert applied.results.results[0].status == c.OK
+    assert lab.inode(held).nlink == 0
+    lab.ok(release_inode=pb.ReleaseInode(inode_id=held))
+    assert lab.inode(held) is None
+
+
 def test_one_can_be_purged_at_once_and_held_open(lab):
     one, other = lab.create(ROOT, b"f"), lab.create(ROOT, b"g")
     lab.refused(c.NOT_FOUND, purge_trashed=pb.PurgeTrashed(inode_id=one))
