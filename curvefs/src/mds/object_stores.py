@@ -18,13 +18,13 @@ _BATCH = 1000
 class ObjectStores:
     """The object stores of all filesystems.
 
-    open_store: from a URL; raises InvalidArgument for one that cannot be read. check_store: a real put, get and
+    open_store: object/url.py's; raises InvalidArgument for a URL that cannot be read. check_store: a real put, get and
     delete. objects_per_s: bounds the rate of removal, of one filesystem.
     """
 
     def __init__(
         self,
-        open_store: Callable[[str], ObjectStore],
+        open_store: Callable[..., ObjectStore],
         check_store: Callable[[ObjectStore], None],
         *,
         check_deadline_s: float = 20.0,
@@ -46,7 +46,7 @@ class ObjectStores:
         """
 
         def work() -> None:
-            store = self._open_store(url)
+            store = self._open_store(url, make=True)
             try:
                 self._check_store(store)
             finally:

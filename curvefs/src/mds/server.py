@@ -53,7 +53,7 @@ class World:
     """What an MDS takes from outside, so that tests can give it another one."""
 
     clock: Clock
-    open_store: Callable[[str], ObjectStore]
+    open_store: Callable[..., ObjectStore]
     check_store: Callable[[ObjectStore], None]
     random_bytes: Callable[[int], bytes] = os.urandom
     random: Callable[[], float] = random_module.random

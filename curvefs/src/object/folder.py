@@ -32,19 +32,24 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class FolderStore:
-    """Objects as files below a folder, which is made if missing.
+    """Objects as files below a folder.
 
-    Raises StoreUnavailable when the folder vanishes later (an unmounted disk): it is never made a second time.
+    make: the folder, if it is missing; else it must be one that was made so. A disk that is not mounted, or a folder
+    that this machine does not share with the others, would swallow what is stored, and have nothing to delete.
+    Raises StoreUnavailable then, and when the folder vanishes later: it is never made a second time.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, make: bool = True) -> None:
         self._folder = folder
         self._incoming = folder / _INCOMING
         self._names = (f"{token}.{n}" for token in [secrets.token_hex(8)] for n in itertools.count())
         self._durable: set[Path] = set()
         self._lock = threading.Lock()  # over _names and _durable
         with self._translated():
-            folder.mkdir(parents=True, exist_ok=True)
+            if make:
+                folder.mkdir(parents=True, exist_ok=True)
+            elif not folder.is_dir() or not any(folder.iterdir()):
+                raise StoreUnavailable(f"{folder} is missing or empty: is it mounted, and shared by all machines?")
             self._incoming.mkdir(exist_ok=True)
             self._sweep()
 

@@ -98,15 +98,16 @@ def _check_endpoint(endpoint: str) -> None:
         raise InvalidArgument(f"'{endpoint.partition('?')[0]}' is no endpoint: http://HOST:PORT is expected")
 
 
-def open_store(url: str, *, profile: str = "", connections: int = 32) -> ObjectStore:
+def open_store(url: str, *, profile: str = "", connections: int = 32, make: bool = False) -> ObjectStore:
     """Return the store a URL names.
 
     profile: of the AWS configuration files. connections: kept open to S3, so at most that many calls at once are fast.
-    Raises InvalidArgument, StoreRefused (no such profile), and what making a folder raises. No server is asked.
+    make: a folder that is missing. Raises InvalidArgument, StoreRefused (no such profile), and what opening a folder
+    raises. No server is asked.
     """
     match parse_store_url(url):
         case FolderLocation(folder):
-            return FolderStore(folder)
+            return FolderStore(folder, make=make)
         case S3Location(bucket, prefix, endpoint, region):
             from .s3 import S3Store  # boto3 takes a third of a second to load
 

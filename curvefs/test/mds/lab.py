@@ -267,5 +267,5 @@ class MdsLab:
         page = await self.kv.range(prefix or b"\0", b"\xff")
         return [item.key for item in page.items if not item.key.startswith((b"counter/", b"cluster/", b"election/"))]
 
-    def _open_store(self, url: str) -> ObjectStore:
+    def _open_store(self, url: str, *, make: bool = False) -> ObjectStore:
         return self.object_store

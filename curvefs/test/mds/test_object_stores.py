@@ -11,13 +11,14 @@ from curvefs.src.object.check import check_store
 from curvefs.src.object.fault import Fault, FaultStore
 from curvefs.src.object.memory import MemoryStore
 from curvefs.src.object.protocol import StoreFull, StoreRefused, StoreUnavailable
+from curvefs.src.object.url import open_store
 
 pytestmark = pytest.mark.asyncio
 URL = "s3://bucket"
 
 
 def stores_over(store: FaultStore, **limits: float) -> ObjectStores:
-    return ObjectStores(lambda _: store, check_store, objects_per_s=1e9, **limits)
+    return ObjectStores(lambda _, **__: store, check_store, objects_per_s=1e9, **limits)
 
 
 async def test_store_that_hangs_is_given_up_at_the_deadline():
@@ -93,3 +94,13 @@ async def test_threads_return_and_raise_and_bound():
     finally:
         gate.set()
     assert await threads.run(lambda: 6, 10) == 6
+
+
+async def test_only_the_check_makes_a_folder(tmp_path):
+    stores = ObjectStores(open_store, check_store)
+    url = f"file://{tmp_path}/objects"
+    with pytest.raises(ObjectStoreUnavailable, match="is it mounted"):
+        await stores.remove_all(url, "")
+    assert not (tmp_path / "objects").exists()
+    await stores.check(url)
+    assert await stores.remove_all(url, "") == 0

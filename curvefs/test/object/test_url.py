@@ -99,10 +99,22 @@ def test_what_may_be_a_secret_is_refused_and_not_repeated(url):
 
 
 def test_folder_url_opens_a_folder(tmp_path):
-    store = open_store(f"file://{tmp_path}/objects")
+    store = open_store(f"file://{tmp_path}/objects", make=True)
     assert isinstance(store, FolderStore)
     store.put("k", b"x")
     assert (tmp_path / "objects" / "k").read_bytes() == b"x"
+    assert open_store(f"file://{tmp_path}/objects").get("k") == b"x"
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_a_folder_that_was_not_made_as_a_store_is_not_taken_for_one(tmp_path, mounted):
+    folder = tmp_path / "objects"
+    if mounted:
+        folder.mkdir()
+    with pytest.raises(StoreUnavailable, match="shared by all machines"):
+        open_store(f"file://{folder}")
+    assert folder.exists() == mounted
+    assert not mounted or not any(folder.iterdir())
 
 
 def test_s3_url_opens_a_bucket_and_asks_no_server(monkeypatch):
