@@ -12,6 +12,8 @@ import pytest
 
 from curvefs.src.client.options import MountConfig
 from curvefs.src.common.exits import ExitCode
+from curvefs.src.mds.config import MdsConfig
+from curvefs.src.metaserver.config import MetaserverConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,6 +73,19 @@ def test_the_readme_lists_every_mount_option():
     text = (ROOT / "README.md").read_text()
     options = [one.name for one in fields(MountConfig) if "help" in one.metadata]
     assert [name for name in options if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("config", [MdsConfig, MetaserverConfig])
+def test_the_readme_lists_every_key_of_a_configuration(config):
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in config.model_fields if f"`{name}`" not in text] == []
+
+
+def test_every_rule_that_is_cited_is_there():
+    rules = re.findall(r"^(\d+)\. \*\*", (ROOT / "RULES.md").read_text(), re.MULTILINE)
+    assert [int(rule) for rule in rules] == list(range(1, 30))
+    text = "".join(path.read_text() for path in (ROOT / "curvefs").rglob("*.py"))
+    assert set(re.findall(r"\b[Rr]ule (\d+)", text)) <= set(rules)
 
 
 def test_the_readme_opens_with_the_two_commands():
