@@ -22,7 +22,7 @@ CHUNKS_PER_SEARCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """A file as it was known before the first try."""
+    """A file as it was known before the first try; what was tried together for the first time has the same one."""
 
     change: int
     length: int
@@ -49,8 +49,9 @@ class Outcome(Enum):
 def trying(batch: Sequence[Tried], lists: SliceLists) -> Iterator[None]:
     """Remember what the file is like before a publication is tried; a first try that is refused leaves no doubt."""
     first = [one for one in batch if one.before is None]
+    before = Before(lists.change, lists.length)
     for one in first:
-        one.before = Before(lists.change, lists.length)
+        one.before = before
     try:
         yield
     except IdRefused:

@@ -2,6 +2,8 @@
 
 A run is published only when all its blocks are in the object store, and only together with or after every older run.
 What fails for now keeps its bytes and is tried again; what fails for good loses them, and says so once per handle.
+A publication of unknown outcome is tried again under the same ids and with nothing else in it: were it published anew,
+under other ids, it would come back over what another mount wrote or cut since.
 When the session ended in between, the chunk ids are void: the bytes are stored again under new ones. An append that may
 have been done before is not done again: when the file does not tell, it counts as lost.
 
@@ -114,10 +116,15 @@ class Publisher:
             self._note_success()
 
     def _next_batch(self, upto: int) -> list[Run]:
-        """Return the oldest runs that can be published by one operation."""
+        """Return the oldest runs that can be published by one operation.
+
+        What was tried together is tried again by itself: so all of it was published before, or nothing.
+        """
         batch: list[Run] = []
         for run in self._dirty.runs:
-            if run.number > upto or len(batch) == RUNS_PER_PUBLICATION or (batch and run.at_end):
+            if run.number > upto or len(batch) == RUNS_PER_PUBLICATION:
+                break
+            if batch and (run.at_end or run.before is not batch[0].before):
                 break
             batch.append(run)
             if run.at_end:

@@ -272,6 +272,36 @@ async def test_an_unknown_outcome_followed_by_more_writes_ends_well(autojump_clo
         await check(this, b"a" * 5 + b"b" * 10)
 
 
+async def _another_mount(this, act):
+    """Let another mount of the same filesystem do something to the file."""
+    async with lab(objects=this.objects, metadata=this.metadata) as other:
+        file = other.open()
+        await act(file)
+        await file.flush()
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("how", ["overwritten", "cut"])
+async def test_what_another_mount_did_to_bytes_of_unknown_outcome_stays(autojump_clock, how, more):
+    """They were published: trying them again, beside later writes or not, must not bring them back."""
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"a" * 10)
+        await file.write(50, b"b" * 10)
+        this.metadata.fail("append_slices", IOFailure("no answer"), applied=True)
+        with pytest.raises(IOFailure):
+            await file.flush()
+        if how == "cut":
+            await _another_mount(this, lambda other: other.truncate(0))
+        else:
+            await _another_mount(this, lambda other: other.write(0, b"c" * 100))
+        if more:
+            await file.write(200, b"d" * 10)
+        await file.flush()
+        kept = b"c" * 100 if how == "overwritten" else b""
+        assert this.metadata.content() == (kept.ljust(200, b"\0") + b"d" * 10 if more else kept)
+
+
 @pytest.mark.parametrize("applied", [False, True])
 async def test_after_a_session_the_data_is_published_under_new_ids(autojump_clock, applied):
     async with lab() as this:
