@@ -146,7 +146,7 @@ class FileData:
     @property
     def draining(self) -> bool:
         """True while somebody stores and publishes."""
-        return self._publisher.lock.locked()
+        return self._publisher.turns.taken
 
     @property
     def error_count(self) -> int:
@@ -219,20 +219,27 @@ class FileData:
 
     async def flush(self) -> None:
         """Have everything written so far stored and published. Raises IOFailure, NoSpace; the bytes stay dirty."""
-        if self._runs:
-            await self._publisher.drain(self._runs.last_number, self._deadline())
-            if self.staged:
-                self._services.start(self._publish_quietly)
+        await self._flush(self._deadline())
 
     async def publish(self) -> None:
         """Have everything written so far published, also with write-back. Raises as flush()."""
-        await self.flush()
-        await self.publish_staged()
+        deadline = self._deadline()
+        await self._flush(deadline)
+        await self._publish_staged(deadline)
 
     async def publish_staged(self) -> None:
         """Have what is staged stored and published. Raises as flush(); it stays staged."""
+        await self._publish_staged(self._deadline())
+
+    async def _flush(self, deadline: float) -> None:
+        if self._runs:
+            await self._publisher.drain(self._runs.last_number, deadline)
+            if self.staged:
+                self._services.start(self._publish_quietly)
+
+    async def _publish_staged(self, deadline: float) -> None:
         if self._staged is not None:
-            await self._staged.publish(self._deadline())
+            await self._staged.publish(deadline)
 
     def adopt(self, number: int, record: staging_pb2.StagedSlice) -> None:
         """Take what a mount before this one has staged."""
@@ -244,13 +251,14 @@ class FileData:
         """Set the length. What was written past it after everything before it is dropped, when the length is set."""
         if length > LENGTH_MAX:
             raise FileTooLarge
-        async with self._publisher.lock:
+        deadline = self._deadline()
+        async with self._publisher.turns.take(deadline):
             upto = max((run.number for run in self._runs.runs if run.start < length), default=0)
             past = [run for run in self._runs.runs if run.number > upto]
             for run in past:
                 run.sealed = True  # what is written from now on comes after the cut
-            await self._publisher.drain_locked(upto, self._deadline())
-            await self.publish_staged()
+            await self._publisher.drain_now(upto, deadline)
+            await self._publish_staged(deadline)
             inode = await self._set_length(length)
             self._lists.revalidate(inode)
             self._drop(past)

@@ -10,7 +10,7 @@ have been done before is not done again: when the file does not tell, it counts 
 With write-back a batch is staged on the cache disk instead and belongs to staged.py from then on; only when the disk
 does not take it, it is stored and published here, behind what is staged of the file.
 
-Shared across awaits: the file's runs. ``lock`` admits one drain (or truncate) of a file at a time; writes go on beside
+Shared across awaits: the file's runs. ``turns`` admit one drain (or truncate) of a file at a time; writes go on beside
 it, into runs that are not sealed. discard() may take runs away at any await.
 """
 
@@ -42,6 +42,7 @@ from .outcomes import Outcome, find, trying
 from .slice_lists import SliceLists
 from .staged import StagedSlices
 from .store_calls import StoreCalls
+from .turns import Turns
 from .write_back import WriteBack
 
 log = structlog.get_logger()
@@ -75,7 +76,7 @@ class Publisher:
         staged: StagedSlices | None = None,
         write_back: WriteBack | None = None,
     ) -> None:
-        self.lock = trio.Lock()
+        self.turns = Turns()
         self.error_count = 0
         self.last_error: CurveFSError | None = None
         self._inode_id = inode_id
@@ -100,11 +101,11 @@ class Publisher:
 
     async def drain(self, upto: int, deadline: float) -> None:
         """Store and publish all runs up to a number. Raises what may pass, e.g. IOFailure; what is left stays dirty."""
-        async with self.lock:
-            await self.drain_locked(upto, deadline)
+        async with self.turns.take(deadline):
+            await self.drain_now(upto, deadline)
 
-    async def drain_locked(self, upto: int, deadline: float) -> None:
-        """Do the same, holding the lock."""
+    async def drain_now(self, upto: int, deadline: float) -> None:
+        """Do the same, having a turn."""
         while batch := self._next_batch(upto):
             for run in batch:
                 run.sealed = True

@@ -4,10 +4,11 @@ They are read over the published ones, and published in the background.
 They lie between the two other kinds: every one is newer than what is published, and older than what is dirty. Where a
 slice for the end of the file lies is known when it is published; until then it is read where this mount assumes it.
 
-Shared across awaits: the entries. They are added at the end by whoever flushes, and taken away by whoever holds the
-lock, in the same step in which the slice lists change.
+Shared across awaits: the entries. They are added at the end by whoever flushes, and taken away by whoever has the
+turn, in the same step in which the slice lists change.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ from .growth import Growth
 from .interfaces import SliceMetadata
 from .outcomes import TRIED_BY_ANOTHER_MOUNT, Before, Outcome, find, trying
 from .slice_lists import SliceLists
+from .turns import Turns
 from .write_back import WriteBack
 
 log = structlog.get_logger()
@@ -88,7 +90,7 @@ class StagedSlices:
         self._shifted = shifted
         self._trim = trim
         self._entries: list[_Entry] = []
-        self._lock = trio.Lock()
+        self._turns = Turns()
         self._failing = False
 
     def __bool__(self) -> bool:
@@ -97,7 +99,7 @@ class StagedSlices:
     @property
     def busy(self) -> bool:
         """True while somebody publishes."""
-        return self._lock.locked()
+        return self._turns.taken
 
     @property
     def end(self) -> int:
@@ -146,7 +148,7 @@ class StagedSlices:
 
     async def publish(self, deadline: float) -> None:
         """Store and publish everything that is staged now. Raises IOFailure, NoSpace, ...: it is staged still."""
-        async with self._lock:
+        async with self._turns.take(deadline):
             last = self._entries[-1].number if self._entries else 0
             while self._entries and self._entries[0].number <= last:
                 try:
@@ -158,7 +160,7 @@ class StagedSlices:
 
     async def discard(self) -> None:
         """Drop everything: nobody can reach the file any more."""
-        async with self._lock:
+        async with self._turns.take(math.inf):
             await self._finish(list(self._entries), published=False)
 
     async def _publish_some(self, deadline: float) -> None:

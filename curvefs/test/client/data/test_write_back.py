@@ -268,6 +268,22 @@ async def test_publishing_that_waits_for_the_store_leaves_other_files_their_turn
         assert not any(file.dirty for file in files)
 
 
+async def test_many_that_wait_for_what_is_staged_learn_in_time_that_nobody_answers(tmp_path, autojump_clock):
+    async with mount(tmp_path, store_timeout_s=60.0) as made:
+        file = await write(made, (0, DATA))
+        made.metadata.delay_s = 50.0
+        made.metadata.fail("append_slices", IOFailure("no answer"), times=1000)
+        with trio.fail_after(60 + 2 * 50 + 1):  # the background tries as well
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(_fails_to_publish, file)
+
+
+async def _fails_to_publish(file):
+    with pytest.raises(IOFailure, match="no answer"):
+        await file.publish()
+
+
 async def test_what_is_staged_of_a_file_that_is_gone_is_forgotten(tmp_path, autojump_clock):
     async with mount(tmp_path) as before:
         before.store.go_down()

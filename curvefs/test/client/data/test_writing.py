@@ -1,5 +1,7 @@
 """Writing: what is stored when, what is published in which order, and what happens when something fails."""
 
+from functools import partial
+
 import pytest
 import trio
 from structlog.testing import capture_logs
@@ -337,6 +339,52 @@ async def test_a_failing_metaserver_is_not_asked_without_pause(autojump_clock):
         this.metadata.failures.clear()
         await file.flush()
         await check(this, b"data")
+
+
+@pytest.mark.parametrize("act", ["flush", "truncate"])
+async def test_many_that_wait_for_a_metaserver_learn_in_time_that_it_does_not_answer(autojump_clock, act):
+    async with lab(store_timeout_s=60) as this:
+        this.metadata.delay_s = 50.0  # until nobody answered in time
+        for method in ("take_chunk_id", "append_slices", "set_length"):
+            this.metadata.fail(method, IOFailure("no answer"), times=1000)
+        file = this.open()
+        await file.write(0, b"kept")
+        with trio.fail_after(60 + 50 + 1):
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(_fails, file.flush if act == "flush" else partial(file.truncate, 0))
+        this.metadata.failures.clear()
+        await file.flush()
+        await check(this, b"kept")
+
+
+async def _fails(call):
+    with pytest.raises(IOFailure, match="no answer"):
+        await call()
+
+
+async def test_without_any_time_whoever_waits_for_nobody_tries(autojump_clock):
+    async with lab(store_timeout_s=0) as this:
+        file = this.open()
+        await file.write(0, b"kept")
+        this.metadata.fail("append_slices", IOFailure("no answer"))
+        with pytest.raises(IOFailure):
+            await file.flush()
+        await file.flush()
+        await check(this, b"kept")
+
+
+async def test_who_waits_for_others_that_are_slow_does_not_fail(autojump_clock):
+    async with lab(store_delay_s=20, uploads_max=1, store_timeout_s=60) as this:
+        file = this.open()
+        await file.write(0, pattern(4000))
+        async with trio.open_nursery() as nursery:
+            for n in range(5):
+                nursery.start_soon(file.flush)
+                await trio.sleep(1)
+                await file.write(TINY.chunk_size * (n + 1), b"x")
+        assert trio.current_time() > 120
+        assert this.metadata.content()[:4000] == pattern(4000)
 
 
 async def test_already_done_counts_as_published(autojump_clock):
