@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+PIECES_PER_PUBLICATION = 500  # at most, by pieces(): so much one entry of the log may touch
 SMALL_FILE_MAX = 128 << 10  # read as a whole by whoever opens it, as a rule: so it is fetched by then
 
 
@@ -27,6 +28,11 @@ class BlockRange(NamedTuple):
     offset: int  # in the block
     length: int
     block_length: int  # of the whole block: shorter for the last of the run
+
+
+def pieces(length: int, chunk_size: int) -> int:
+    """Return for how many pieces a slice of so many bytes counts in a publication: it may be split at chunk borders."""
+    return length // chunk_size + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from typing import TypeVar
 import trio
 
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import AlreadyDone, CurveFSError, IdRefused, NotFound, QuotaExceeded
+from curvefs.src.common.errors import AlreadyDone, CurveFSError, IdRefused, InvalidArgument, NotFound, QuotaExceeded
 from curvefs.src.object.protocol import ObjectStore
 from curvefs.src.slices.codec import BlockCodec
-from curvefs.src.slices.geometry import Geometry
+from curvefs.src.slices.geometry import PIECES_PER_PUBLICATION, Geometry, pieces
 from curvefs.src.slices.names import block_name
 from curvefs.src.slices.overlay import overlay
 
@@ -93,6 +93,8 @@ class FakeSliceMetadata:
             self.room_used += reserved.bytes
         lost = await self._begin("append_slices")
         inode = self._inode(inode_id)
+        if sum(pieces(one.length, self.geometry.chunk_size) for one in slices) > PIECES_PER_PUBLICATION:
+            raise InvalidArgument
         ids = {one.chunk_id for one in slices}
         done = ids & self._published
         if done == ids:

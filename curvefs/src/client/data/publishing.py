@@ -31,7 +31,7 @@ from ...common.errors import (
     NoSpace,
     SessionEnded,
 )
-from ...slices.geometry import Geometry
+from ...slices.geometry import PIECES_PER_PUBLICATION, Geometry, pieces
 from ...slices.names import block_name
 from ..cache.staging import StagingFailed
 from .budget import MemoryBudget
@@ -47,7 +47,6 @@ from .write_back import WriteBack
 
 log = structlog.get_logger()
 
-RUNS_PER_PUBLICATION = 256
 NEW_SESSIONS_MAX = 3
 
 Shifted = Callable[[int], None]
@@ -122,8 +121,10 @@ class Publisher:
         What was tried together is tried again by itself: so all of it was published before, or nothing.
         """
         batch: list[Run] = []
+        room = PIECES_PER_PUBLICATION
         for run in self._dirty.runs:
-            if run.number > upto or len(batch) == RUNS_PER_PUBLICATION:
+            room -= pieces(run.length, self._geometry.chunk_size)
+            if run.number > upto or room < 0:
                 break
             if batch and (run.at_end or run.before is not batch[0].before):
                 break

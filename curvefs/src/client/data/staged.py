@@ -42,7 +42,7 @@ from .write_back import WriteBack
 
 log = structlog.get_logger()
 
-SLICES_PER_PUBLICATION = 64
+SLICES_PER_PUBLICATION = 64  # none is longer than a chunk: at most 128 pieces
 SESSIONS_TRIED = 3
 _KEPT = (IOFailure, SessionEnded, NoSpace, QuotaExceeded, ClusterError)
 

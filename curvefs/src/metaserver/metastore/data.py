@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
+from ...slices.geometry import PIECES_PER_PUBLICATION, pieces
 from ..storage import keys
 from . import ids, quotas, references
 from .scope import Refusal, Scope
@@ -66,8 +67,7 @@ def _check_slices(request: pb.AppendSlices, chunk_size: int) -> None:
     What lay past the length would come to light when the file grows. A slice at the end may be longer than a chunk: it
     is split where its place is known.
     """
-    pieces = sum(one.length // chunk_size + 1 for one in request.slices)
-    if pieces > SLICES_PER_ENTRY_MAX:
+    if sum(pieces(one.length, chunk_size) for one in request.slices) > PIECES_PER_PUBLICATION:
         raise Refusal(common_pb2.INVALID_ARGUMENT, "too many slices for one operation")
     for one in request.slices:
         if not one.length or (one.offset + one.length > chunk_size and not request.at_end):

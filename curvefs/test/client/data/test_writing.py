@@ -1,5 +1,6 @@
 """Writing: what is stored when, what is published in which order, and what happens when something fails."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -144,6 +145,20 @@ async def test_very_many_runs_of_a_file_are_published_in_the_background(autojump
         await file.flush()
         assert len(this.metadata.publications) > 1
         assert this.metadata.content() == b"x\0" * 1999 + b"x"
+
+
+async def test_very_many_full_chunks_are_published(autojump_clock):
+    """A slice as long as a chunk counts for two: fewer of them go into one publication."""
+    async with lab(replace(TINY, chunk_size=TINY.block_size), store_timeout_s=1) as this:
+        file = this.open()
+        data = pattern(300 * TINY.block_size)
+        this.store.go_down()
+        await file.write(0, data)
+        await trio.sleep(20)
+        this.store.come_up()
+        await file.flush()
+        assert file.error_count == 0
+        assert this.metadata.content() == data
 
 
 # ---------------------------------------------------------------------------------------------- failures
