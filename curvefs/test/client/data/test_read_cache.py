@@ -1,10 +1,14 @@
 """Blocks and pieces in memory."""
 
+import gc
+import tracemalloc
+from contextlib import contextmanager
+
 import pytest
 import trio
 
 from curvefs.src.client.data.budget import MemoryBudget
-from curvefs.src.client.data.read_cache import ReadCache
+from curvefs.src.client.data.read_cache import BLOCK_OVERHEAD, REQUEST_OVERHEAD, ReadCache
 from curvefs.src.client.data.store_calls import StoreCalls
 from curvefs.src.object.fault import Fault, FaultStore
 from curvefs.src.object.memory import MemoryStore
@@ -17,6 +21,8 @@ pytestmark = pytest.mark.trio
 
 BLOCK = MIB + 100
 DATA = pattern(BLOCK)
+KEPT = BLOCK + BLOCK_OVERHEAD
+ON_ITS_WAY = BLOCK + REQUEST_OVERHEAD
 
 
 @pytest.fixture
@@ -50,7 +56,7 @@ async def test_every_range_reads_right_from_pieces_and_from_whole_blocks():
             this = Cache(10 * MIB)
             for offset, size in (*ranges, again):
                 assert await this.read("a", offset, size, whole=whole) == DATA[offset : offset + size]
-            assert this.budget.cached == BLOCK
+            assert this.budget.cached == KEPT
 
 
 async def test_neighbouring_pieces_read_together_without_a_request():
@@ -59,7 +65,7 @@ async def test_neighbouring_pieces_read_together_without_a_request():
     this.store.counts.clear()
     assert await this.read("a", 1000, 200 * KIB) == DATA[1000 : 1000 + 200 * KIB]
     assert this.store.counts == {}
-    assert this.budget.cached == 256 * KIB
+    assert this.budget.cached == 256 * KIB + BLOCK_OVERHEAD
 
 
 async def test_a_block_of_which_a_piece_is_here_follows_whole(autojump_clock, in_the_loop):
@@ -72,7 +78,7 @@ async def test_a_block_of_which_a_piece_is_here_follows_whole(autojump_clock, in
     await trio.sleep(1)
     assert this.cache.has_whole("a")
     assert this.store.counts == {"get": 3}
-    assert this.budget.cached == BLOCK
+    assert this.budget.cached == KEPT
 
 
 async def test_few_blocks_follow_at_a_time(autojump_clock, in_the_loop, monkeypatch):
@@ -110,7 +116,7 @@ async def test_who_waits_for_a_request_that_has_less_time_asks_again(autojump_cl
 
 
 async def test_the_least_recently_used_block_goes_first():
-    this = Cache(2 * BLOCK)
+    this = Cache(KEPT + ON_ITS_WAY)
     for name in ("a", "b", "a", "c"):
         await this.read(name, 0, 10, whole=True)
     this.store.counts.clear()
@@ -119,7 +125,56 @@ async def test_the_least_recently_used_block_goes_first():
     assert this.store.counts == {}
     await this.read("b", 0, 10)
     assert this.store.counts == {"get": 1}
-    assert this.budget.cached <= 2 * BLOCK
+    assert this.budget.cached <= this.budget.limit
+
+
+class TinyBlocks:
+    """Has a block of any name, in place of calls of the store."""
+
+    async def get(self, _name: str, _start: int, size: int, *_: object, **__: object) -> list[memoryview]:
+        return framing.decode(framing.encode([bytes(size)]), size)
+
+
+@contextmanager
+def memory_traced():
+    """Give a function that returns how much memory was taken since."""
+
+    def taken() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        yield taken
+    finally:
+        tracemalloc.stop()
+
+
+def tiny_name(number: int) -> str:
+    return f"01234567-89ab-cdef-0123-456789abcdef/7/{number}/{7 << 40 | number}_0_0"
+
+
+@pytest.mark.parametrize("start", [0, 128 * KIB])
+async def test_tiny_blocks_take_no_more_memory_than_is_counted(start):
+    budget = MemoryBudget(MIB)
+    cache = ReadCache(budget, TinyBlocks(), lambda _: None, lambda *_: None)
+    with memory_traced() as used:
+        for number in range(2000):
+            await cache.read(tiny_name(number), start, 9, start + 9, 9.0, block_format=framing.FORMAT, whole=not start)
+        assert MIB / 2 < used() <= budget.cached <= MIB
+
+
+async def test_requests_under_way_take_no_more_memory_than_is_counted(autojump_clock, in_the_loop):
+    this = Cache(MIB)
+    with memory_traced() as used:
+        async with trio.open_nursery() as nursery:
+            for number in range(2000):
+                request = this.cache.plan(tiny_name(number), 9, framing.FORMAT)
+                if request is not None:
+                    nursery.start_soon(this.cache.fetch_ahead, request, 9.0)
+            await trio.sleep(0.001)
+            assert MIB / 2 < used() <= this.budget.cached <= MIB
+    assert this.budget.cached == 0
 
 
 async def test_without_room_a_reader_gets_its_pieces_and_nothing_is_kept():
@@ -135,7 +190,7 @@ async def test_a_block_that_is_planned_is_waited_for():
     request = this.cache.plan("a", BLOCK, framing.FORMAT)
     assert request is not None
     assert this.cache.plan("a", BLOCK, framing.FORMAT) is None
-    assert this.budget.cached == BLOCK
+    assert this.budget.cached == ON_ITS_WAY
     async with trio.open_nursery() as nursery:
         nursery.start_soon(this.cache.fetch_ahead, request, 10.0)
         assert await this.read("a", 5, 10) == DATA[5:15]

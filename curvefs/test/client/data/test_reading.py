@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.data.file_data import FileData
+from curvefs.src.client.data.read_cache import BLOCK_OVERHEAD
 from curvefs.src.common.errors import CorruptData, IOFailure
 from curvefs.src.object.fault import Fault
 from curvefs.src.slices.block_formats import FORMATS
@@ -66,7 +67,7 @@ async def test_a_random_read_fetches_only_the_pieces_it_needs(autojump_clock):
         assert await reader.read(3 * MIB + 5, 1000) == data[3 * MIB + 5 : 3 * MIB + 1005]
         assert await reader.read(1 * MIB + 100 * KIB, 100 * KIB) == data[MIB + 100 * KIB : MIB + 200 * KIB]
         assert this.store.counts == {"get": 2}
-        assert this.data.memory[1] == 3 * 128 * KIB
+        assert this.data.memory[1] == 3 * 128 * KIB + 2 * BLOCK_OVERHEAD
 
 
 async def test_a_small_file_comes_with_one_request(autojump_clock):
