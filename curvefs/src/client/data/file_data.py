@@ -186,14 +186,17 @@ class FileData:
     # -------------------------------------------------------------------------------------------- write
 
     async def write(self, offset: int, data: bytes | memoryview) -> int:
-        """Take bytes; returns how many. Waits only when memory is short. Raises IOFailure when it stays short."""
+        """Take bytes; returns how many. Waits only when memory is short. Raises IOFailure when it stays short.
+
+        Room in the quotas is reserved for all of them first. Raises QuotaExceeded, NoSpace, and has taken nothing then.
+        """
         if offset + len(data) > LENGTH_MAX:
             raise FileTooLarge
         view = memoryview(data)
         while view:
             step = min(len(view), WRITE_STEP, self._geometry.chunk_size - offset % self._geometry.chunk_size)
             room = self._runs.room_for(step)
-            await self._admit(offset + step, room)
+            await self._admit(offset + len(view), room)
             before = self._runs.memory
             run = self._runs.write(offset, view[:step], self._services.clock.boottime_s())
             self._settle(room, before, run)
@@ -210,7 +213,7 @@ class FileData:
             step = min(len(view), WRITE_STEP, self._geometry.chunk_size)
             room = self._runs.room_for(step)
             # What was tried may lie within the length, and need room beyond it after all.
-            await self._admit(self.length + self._runs.tried_at_end + step, room)
+            await self._admit(self.length + self._runs.tried_at_end + len(view), room)
             before = self._runs.memory
             run = self._runs.append(self.length, view[:step], self._services.clock.boottime_s())
             self._settle(room, before, run)

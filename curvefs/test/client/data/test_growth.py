@@ -4,7 +4,7 @@ import pytest
 
 from curvefs.src.common.errors import QuotaExceeded, SessionEnded
 
-from .lab import KIB, lab
+from .lab import KIB, TINY, lab
 
 pytestmark = pytest.mark.trio
 
@@ -20,6 +20,22 @@ async def test_a_write_past_the_quota_is_refused_and_leaves_nothing(autojump_clo
         assert not file.dirty
         assert this.data.memory[0] == 0
         await file.write(0, b"x" * 10)
+        await file.flush()
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+async def test_a_write_over_a_chunk_border_past_the_quota_is_refused_and_leaves_nothing(autojump_clock, at_end):
+    async with lab() as this:
+        this.metadata.room = TINY.chunk_size
+        file = this.open()
+        with pytest.raises(QuotaExceeded):
+            if at_end:
+                await file.append(b"x" * (TINY.chunk_size + 500))
+            else:
+                await file.write(TINY.chunk_size - 500, b"x" * 1000)
+        assert (file.length, file.dirty) == (0, False)
+        assert this.metadata.room == TINY.chunk_size
+        await file.write(0, b"x" * TINY.chunk_size)
         await file.flush()
 
 
