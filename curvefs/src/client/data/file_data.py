@@ -247,7 +247,7 @@ class FileData:
     def adopt(self, number: int, record: staging_pb2.StagedSlice) -> None:
         """Take what a mount before this one has staged."""
         assert self._staged is not None, "with write-back"
-        self._staged.add(number, record, None)
+        self._staged.adopt(number, record)
         self.mtime_ns = max(self.mtime_ns, record.mtime_ns)
 
     async def truncate(self, length: int) -> pb.Inode:

@@ -248,7 +248,7 @@ class Publisher:
         alive = [run in self._dirty.runs for run in batch]
         for is_alive, run, number, record in zip(alive, batch, numbers, records, strict=True):
             if is_alive:
-                self._staged.add(number, record, run.start)
+                self._staged.add(number, record, run.start, run.before)
         self._forget(batch)
         for is_alive, number, record in zip(alive, numbers, records, strict=True):
             if not is_alive:  # discarded meanwhile

@@ -110,13 +110,17 @@ class StagedSlices:
         """Return what is to be read over the published slices of a chunk, older first."""
         return [piece for one in self._entries for piece in one.pieces if piece.chunk_index == chunk_index]
 
-    def add(self, number: int, record: staging_pb2.StagedSlice, start: int | None) -> None:
-        """Take a slice whose record is durable. start: where it lies, or is assumed to; None: another mount left it."""
-        before = None if start is not None else TRIED_BY_ANOTHER_MOUNT
+    def adopt(self, number: int, record: staging_pb2.StagedSlice) -> None:
+        """Take a slice that a mount before this one has left."""
+        self.add(number, record, max(self._lists.length, self.end), TRIED_BY_ANOTHER_MOUNT)
+
+    def add(self, number: int, record: staging_pb2.StagedSlice, start: int, before: Before | None) -> None:
+        """Take a slice whose record is durable. start: where it is assumed to lie. before: its publication was tried.
+
+        The record does not say so: the next mount takes all that it finds for tried.
+        """
         if not record.at_end:
             start = record.slice.chunk_index * self._geometry.chunk_size + record.slice.offset
-        elif start is None:
-            start = max(self._lists.length, self.end)
         self._entries.append(_Entry(number, record, start, self._placed(record.slice, start), before))
 
     def place_appends(self) -> None:

@@ -58,6 +58,27 @@ async def test_a_staged_append_is_in_doubt_though_the_try_after_it_was_refused(t
         assert isinstance(file.error_since(0)[0], IOFailure)
 
 
+async def test_an_append_that_was_tried_before_it_was_staged_is_in_doubt(tmp_path, monkeypatch, autojump_clock):
+    monkeypatch.setattr("curvefs.src.client.data.write_back.PAUSE_S", 0.1)
+    async with mount(tmp_path) as made:
+        file = made.open()
+        await file.append(b"a" * 100)
+        with monkeypatch.context() as full:
+            full.setattr(made.staging, "commit", lambda _: (_ for _ in ()).throw(staging.StagingFailed("full")))
+            made.metadata.fail("append_slices", IOFailure("no answer"), applied=True)
+            with pytest.raises(IOFailure):
+                await file.flush()
+        made.metadata.slices[2][0].chunk_id += 10**6  # compacted
+        made.metadata._leased.clear()  # and the identity is over
+        made.metadata._published.clear()
+        await trio.sleep(0.2)
+        await file.flush()
+        assert made.data.holds_staged
+        await trio.sleep(30)
+        assert made.metadata.inode().length == 100
+        assert isinstance(file.error_since(0)[0], IOFailure)
+
+
 async def test_what_goes_to_the_store_directly_keeps_its_ids_when_the_session_ends(
     tmp_path, monkeypatch, autojump_clock
 ):
