@@ -13,7 +13,7 @@ from curvefs.src.common.errors import (
 )
 from curvefs.src.slices.names import block_name
 
-from .lab import TINY, Lab, check, lab
+from .lab import MIB, MIDDLE, TINY, Lab, check, lab, pattern
 
 pytestmark = pytest.mark.trio
 
@@ -68,6 +68,24 @@ async def test_small_appends_become_one_slice(autojump_clock):
         await file.flush()
         assert len(this.metadata.publications) == 1
         await check(this, b"".join(bytes([n]) * 8 for n in range(100)))
+
+
+async def test_a_request_stays_together_whatever_another_mount_appends(autojump_clock):
+    """What the kernel cuts into several requests need not: the file may be flushed between two of them."""
+    async with lab(MIDDLE) as this, lab(MIDDLE, objects=this.objects, metadata=this.metadata) as that:
+        mine, other = this.open(), that.open()
+        parts = [pattern(MIB, seed) for seed in range(4)]
+        await mine.append(b"begun before")
+        await trio.sleep(4.9)
+        for part in parts:
+            await mine.append(part)
+            await trio.sleep(1.5)
+            await other.append(b"X" * 100)
+            await other.flush()
+        await mine.flush()
+        content = this.metadata.content()
+        assert all(part in content for part in parts)
+        assert content.count(b"X" * 100) == len(parts)
 
 
 @pytest.mark.parametrize("answer", [SessionEnded, Unavailable])
