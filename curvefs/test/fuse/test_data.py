@@ -1,12 +1,15 @@
 """read, write, truncate, holes, append, as on a local filesystem."""
 
 import errno
+import mmap
 import os
 import random
 import subprocess
 import sys
 
 import pytest
+
+from ..support.calls import fails
 
 
 def test_what_is_written_is_read(folder):
@@ -105,6 +108,58 @@ def test_a_shared_mapping_is_written_back(folder):
     # In a process of its own: a page that cannot be had is a signal there.
     subprocess.run([sys.executable, "-c", MAPPING, folder / "a"], check=True)
     assert (folder / "a").read_bytes() == bytes(5_000) + b"hello" + bytes(9_995) + b"end" + bytes(4_997)
+
+
+APPENDING = """
+import mmap, os, sys
+descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_APPEND | os.O_CREAT)
+os.ftruncate(descriptor, 20_000)
+try:
+    memory = mmap.mmap(descriptor, 20_000)
+except OSError as error:
+    sys.exit(error.errno)
+with memory:
+    memory[5_000:5_005] = b"hello"
+"""
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_mapping_of_a_descriptor_that_appends_is_refused_or_written_back_to_its_place(folder, is_new):
+    if not is_new:
+        (folder / "a").write_bytes(bytes(100))
+    mapped = subprocess.run([sys.executable, "-c", APPENDING, folder / "a"], check=False)
+    assert mapped.returncode in (0, errno.ENODEV)
+    content = bytes(20_000)
+    if not mapped.returncode:
+        content = content[:5_000] + b"hello" + content[5_005:]
+    assert (folder / "a").read_bytes() == content
+
+
+@pytest.mark.fuse
+def test_a_mount_refuses_a_shared_mapping_of_a_descriptor_that_appends(mounted):
+    """It could not tell what is written back from what is appended."""
+    with open(mounted.mnt / "appended", "a+b", buffering=0) as appending:
+        appending.write(b"x")
+        fails(errno.ENODEV, mmap.mmap, appending.fileno(), 1)
+
+
+def test_a_descriptor_that_appends_reads_what_is_there(folder):
+    (folder / "a").write_bytes(b"0" * 5_000)
+    with open(folder / "a", "r+b", buffering=0) as writer, open(folder / "a", "a+b", buffering=0) as appending:
+        writer.write(b"1")
+        assert appending.write(b"2" * 5_000) == 5_000
+        content = b"1" + b"0" * 4_999 + b"2" * 5_000
+        assert os.pread(appending.fileno(), 20_000, 0) == content
+        with mmap.mmap(appending.fileno(), 10_000, flags=mmap.MAP_PRIVATE) as memory:
+            assert memory[:] == content
+            memory[0:1] = b"x"
+        writer.write(b"3")
+        content = b"13" + content[2:]
+        assert os.pread(appending.fileno(), 20_000, 0) == os.pread(writer.fileno(), 20_000, 0) == content
+        os.ftruncate(appending.fileno(), 9_000)
+        appending.write(b"4")
+        assert os.pread(writer.fileno(), 20_000, 0) == content[:9_000] + b"4"
+    assert (folder / "a").read_bytes() == content[:9_000] + b"4"
 
 
 GROWING = """

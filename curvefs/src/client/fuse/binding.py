@@ -173,12 +173,12 @@ class Binding(pyfuse3.Operations):
     @_operation
     async def create(self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: Any) -> Any:
         inode, handle = await self._vfs.create(parent_inode, name, mode & ~ctx.umask, flags, _credential(ctx))
-        return pyfuse3.FileInfo(fh=handle, keep_cache=True), self._attributes(inode)
+        return pyfuse3.FileInfo(fh=handle, keep_cache=True, direct_io=_is_direct(flags)), self._attributes(inode)
 
     @_operation
     async def open(self, inode: int, flags: int, ctx: Any) -> Any:
         handle, keep_cache = await self._vfs.open(inode, flags)
-        return pyfuse3.FileInfo(fh=handle, keep_cache=keep_cache)
+        return pyfuse3.FileInfo(fh=handle, keep_cache=keep_cache, direct_io=_is_direct(flags))
 
     @_operation
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -291,6 +291,15 @@ class Binding(pyfuse3.Operations):
 def _blocks_of(inode: pb.Inode) -> int:
     """Return st_blocks of what has no slices: directories as one block, everything else none."""
     return BLOCK_SIZE // 512 if stat.S_ISDIR(inode.mode) else 0
+
+
+def _is_direct(flags: int) -> bool:
+    """Say whether reads and writes of a handle are to pass the kernel's page cache by.
+
+    What was written into a shared mapping comes as a WRITE of the handle that it was made with, and with O_APPEND no
+    WRITE says whether its offset means anything. With direct I/O the kernel refuses such a mapping (ENODEV).
+    """
+    return flags & os.O_ACCMODE == os.O_RDWR and bool(flags & os.O_APPEND)
 
 
 def _credential(ctx: Any) -> pb.Credential:
