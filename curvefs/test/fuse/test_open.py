@@ -4,6 +4,8 @@ import errno
 import fcntl
 import mmap
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from ..support.calls import fails
 
@@ -83,6 +85,27 @@ def test_many_unlinked_files_stay_apart(folder):
         assert os.pread(descriptor, 1000, 0) == b"%d" % number * 100
         os.close(descriptor)
     assert os.listdir(folder) == []
+
+
+def test_what_is_opened_while_it_is_replaced_stays_usable(folder):
+    path, ended = folder / "a", threading.Event()
+    path.write_text("x" * 100)
+
+    def use():
+        while not ended.is_set():
+            descriptor = os.open(path, os.O_RDWR)
+            os.pwrite(descriptor, b"y", 5)
+            os.fsync(descriptor)
+            assert os.pread(descriptor, 100, 0) == b"xxxxxy" + b"x" * 94
+            os.close(descriptor)
+
+    with ThreadPoolExecutor() as threads:
+        users = [threads.submit(use) for _ in range(2)]
+        for _ in range(200):
+            (folder / "b").write_text("x" * 100)
+            os.replace(folder / "b", path)
+        ended.set()
+    assert [user.exception() for user in users] == [None, None]
 
 
 def test_a_removed_directory_that_is_open_is_empty_and_takes_no_names(folder):

@@ -35,6 +35,7 @@ from .files import FileHandle, may_write
 from .handles import OpenHandles
 from .kernel_pages import KernelPages
 from .kernel_view import KernelView
+from .removals import Removals
 from .trash import TRASH_INODE, Trash
 from .trash_listing import TrashHandle
 
@@ -71,6 +72,7 @@ class Vfs:
         self.pages = pages
         self._files: OpenHandles[FileHandle] = OpenHandles()
         self._directories: OpenHandles[DirectoryHandle | TrashHandle] = OpenHandles()
+        self._removals = Removals(metadata, view, self._files, self._directories)
         self._trash = Trash(filesystem, metadata)
 
     # --------------------------------------------------------------------------------------- attributes
@@ -80,17 +82,20 @@ class Vfs:
         if self._trash.is_top(parent, name) or await self._trash.covers(parent):
             return await self._trash.lookup(parent, name)
         _check_name(name)
-        return self._with_unpublished(await self._metadata.reads.lookup(parent, name))
+        inode = await self._metadata.reads.lookup(parent, name)
+        if await self._removals.over(inode.inode_id):
+            inode = await self._metadata.reads.lookup(parent, name)
+        return self._with_unpublished(inode)
 
     async def getattr(self, inode_id: int) -> pb.Inode:
         """Return attributes, as fstat(2)."""
-        if not self._is_orphan(inode_id) and await self._trash.covers(inode_id):
+        if not self._removals.is_orphan(inode_id) and await self._trash.covers(inode_id):
             return await self._trash.attributes(inode_id)
         return self._with_unpublished(await self._metadata.reads.get_attr(inode_id))
 
     async def setattr(self, changes: pb.SetAttr) -> pb.Inode:
         """Change mode, owner, times, length: chmod, chown, utimensat, truncate."""
-        if not self._is_orphan(changes.inode_id):
+        if not self._removals.is_orphan(changes.inode_id):
             await self._refuse_in_trash(changes.inode_id)
         if not changes.HasField("length"):
             return self._with_unpublished(await self._setattr(changes))
@@ -168,8 +173,8 @@ class Vfs:
             await self._purge(parent, name, uid)
             return
         _check_name(name)
-        held = await self._held(parent, name)
-        await self._note_orphan(await self._metadata.names.unlink(parent, name, held), held)
+        with self._removals.under_way(await self._removals.named(parent, name)) as held:
+            await self._removals.note(await self._metadata.names.unlink(parent, name, held), held)
 
     async def rmdir(self, parent: int, name: bytes, uid: int = 0) -> None:
         """Remove an empty directory; one that is open stays there, empty, until its last close. uid: the caller's."""
@@ -179,8 +184,8 @@ class Vfs:
             await self._purge(parent, name, uid)
             return
         _check_name(name)
-        held = await self._held(parent, name)
-        await self._note_orphan(await self._metadata.names.rmdir(parent, name, held), held)
+        with self._removals.under_way(await self._removals.named(parent, name)) as held:
+            await self._removals.note(await self._metadata.names.rmdir(parent, name, held), held)
 
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, *, uid: int = 0
@@ -199,18 +204,13 @@ class Vfs:
         _check_name(new_name)
         if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
             raise InvalidArgument(f"rename flags {flags:#x}")
-        held = await self._held(new_parent, new_name) if not flags else 0
-        result = await self._metadata.names.rename(
-            parent,
-            name,
-            new_parent,
-            new_name,
-            no_replace=flags == RENAME_NOREPLACE,
-            exchange=flags == RENAME_EXCHANGE,
-            held_inode=held,
-        )
-        if not flags:
-            await self._note_orphan(result, held)
+        names = (parent, name, new_parent, new_name)
+        if flags:  # nothing is replaced
+            no_replace, exchange = flags == RENAME_NOREPLACE, flags == RENAME_EXCHANGE
+            await self._metadata.names.rename(*names, no_replace=no_replace, exchange=exchange)
+            return
+        with self._removals.under_way(await self._removals.named(new_parent, new_name)) as held:
+            await self._removals.note(await self._metadata.names.rename(*names, held_inode=held), held)
 
     # ------------------------------------------------------------------------------------------- files
 
@@ -234,19 +234,10 @@ class Vfs:
     async def open(self, inode_id: int, flags: int) -> tuple[int, bool]:
         """Open a regular file as it is now. Returns the handle, and whether the kernel may keep its pages."""
         self._expect(inode_id, flags)
-        try:
-            inode, slices = await self._metadata.reads.get_attr_and_slices(inode_id)
-        except NotFound:
-            raise StaleHandle from None
-        if not inode.nlink and not self._files.is_open(inode_id):
-            if not await self._trash.covers(inode_id):
-                raise StaleHandle
-            if may_write(flags):
-                raise NotPermitted
-        if stat.S_ISDIR(inode.mode):
-            raise IsADirectory
-        opening = self.view.opened(inode_id, inode.change)
-        number = self._open(inode, flags, slices)
+        async with self._removals.opening(self._files, inode_id):
+            inode, slices = await self._openable(inode_id, flags)
+            opening = self.view.opened(inode_id, inode.change)
+            number = self._open(inode, flags, slices)
         handle = self._files.get(number)
         try:
             if handle.writes or not opening.keep:
@@ -257,16 +248,29 @@ class Vfs:
             if flags & os.O_TRUNC and (handle.file.length or inode.length):
                 await handle.file.truncate(0)
         except BaseException:
-            _, last_of_orphan = self._close(number)
-            if last_of_orphan:
+            if self._close(number):
                 with contextlib.suppress(CurveFSError):
-                    await self._metadata.release(inode_id)
-                self.view.forget(inode_id)
+                    await self._removals.let_go(inode_id)
             raise
         handle.opening = opening
         if slices and not handle.writes and not opening.keep:
             handle.reader.expect()
         return number, opening.keep and not flags & os.O_TRUNC
+
+    async def _openable(self, inode_id: int, flags: int) -> tuple[pb.Inode, list[pb.Slice] | None]:
+        """Return a regular file that may be opened, and its slices if they are few."""
+        try:
+            inode, slices = await self._metadata.reads.get_attr_and_slices(inode_id)
+        except NotFound:
+            raise StaleHandle from None
+        if self._is_gone(inode):
+            if not await self._trash.covers(inode_id):
+                raise StaleHandle
+            if may_write(flags):
+                raise NotPermitted
+        if stat.S_ISDIR(inode.mode):
+            raise IsADirectory
+        return inode, slices
 
     def _expect(self, inode_id: int, flags: int) -> None:
         """Begin to fetch a small file whose place was told with its name, beside asking whether that still holds."""
@@ -305,19 +309,29 @@ class Vfs:
 
     async def release(self, number: int) -> None:
         """The last reference to a handle is gone."""
-        self._used(number)
-        handle, last_of_orphan = self._close(number)
-        if last_of_orphan:
-            await self._metadata.release(handle.inode_id)
-            self.view.forget(handle.inode_id)
+        handle = self._used(number)
+        if self._close(number):
+            await self._removals.let_go(handle.inode_id)
 
     # -------------------------------------------------------------------------------------- directories
 
     async def opendir(self, inode_id: int, uid: int) -> int:
         """Open a directory for reading. uid: whose request it is."""
-        if await self._trash.covers(inode_id):
-            return self._directories.add(TrashHandle(inode_id, uid))
-        return self._directories.add(DirectoryHandle(inode_id))
+        async with self._removals.opening(self._directories, inode_id) as waited:
+            if await self._trash.covers(inode_id):
+                return self._directories.add(TrashHandle(inode_id, uid))
+            if waited:
+                await self._require_there(inode_id)
+            return self._directories.add(DirectoryHandle(inode_id))
+
+    async def _require_there(self, inode_id: int) -> None:
+        """Raise StaleHandle for what was removed."""
+        try:
+            inode = await self._metadata.reads.get_attr(inode_id, fresh=True)
+        except NotFound:
+            raise StaleHandle from None
+        if self._is_gone(inode):
+            raise StaleHandle
 
     async def readdir(self, number: int, cursor: int) -> list[pb.DirectoryEntry]:
         """Return entries with attributes after a cursor (0: the beginning); an empty list is the end.
@@ -333,7 +347,7 @@ class Vfs:
         """Close a directory."""
         handle, last_of_orphan = self._directories.remove(number)
         if last_of_orphan:
-            await self._metadata.release(handle.inode_id)
+            await self._removals.let_go(handle.inode_id)
 
     # ---------------------------------------------------------------------------------------- attributes
 
@@ -385,9 +399,12 @@ class Vfs:
                 inode.mtime_ns = inode.ctime_ns = file.mtime_ns
         return inode
 
-    def _is_orphan(self, inode_id: int) -> bool:
-        """Say whether this mount has it open since before it lost its last name."""
-        return self._files.is_orphan(inode_id) or self._directories.is_orphan(inode_id)
+    def _is_gone(self, inode: pb.Inode) -> bool:
+        """Say whether an inode has no names, and nobody here has it open."""
+        inode_id = inode.inode_id
+        if inode.nlink or self._removals.is_orphan(inode_id):
+            return False
+        return not (self._files.has_handle(inode_id) or self._directories.has_handle(inode_id))
 
     async def _refuse_in_trash(self, *inodes: int) -> None:
         """Raise NotPermitted when one of these is in the trash."""
@@ -410,10 +427,10 @@ class Vfs:
             await self._trash.require_empty((await self._trash.lookup(parent, name)).inode_id)
             return  # without anything in it an hour is not shown any more
         inode = await self._trash.find_own(parent, name, uid)
-        held = self._files.is_open(inode.inode_id)
-        await self._trash.purge(inode, held=held)
-        if held:
-            self._files.orphaned(inode.inode_id, doomed=True)
+        with self._removals.under_way(inode.inode_id) as held:
+            await self._trash.purge(inode, held=bool(held))
+            if held:
+                self._removals.orphaned(held, doomed=True)
 
     def _open(self, inode: pb.Inode, flags: int, slices: list[pb.Slice] | None = None) -> int:
         file = self._data.open_file(inode)
@@ -433,7 +450,8 @@ class Vfs:
             handle.opening = None
         return handle
 
-    def _close(self, number: int) -> tuple[FileHandle, bool]:
+    def _close(self, number: int) -> bool:
+        """Forget a handle; says whether an orphan is open no more."""
         was_doomed = self._files.is_doomed(self._files.get(number).inode_id)
         handle, last_of_orphan = self._files.remove(number)
         if handle.writes:
@@ -441,45 +459,13 @@ class Vfs:
         if last_of_orphan and was_doomed:
             handle.file.discard()
         self._data.close_file(handle.file)
-        return handle, last_of_orphan
+        return last_of_orphan
 
     async def _flush(self, handle: FileHandle) -> None:
         await handle.file.flush()
         error, handle.errors_seen = handle.file.error_since(handle.errors_seen)
         if error is not None:
             raise error
-
-    async def _held(self, parent: int, name: bytes) -> int:
-        """Return the inode under a name if this mount has it open, else 0."""
-        inode_id = self._metadata.cache.last_known(parent, name)
-        if not inode_id and (self._files.numbers() or self._directories.numbers()):
-            try:
-                inode_id = (await self._metadata.reads.lookup(parent, name)).inode_id
-            except CurveFSError:
-                return 0  # the operation itself will say what is wrong
-        return inode_id if self._files.is_open(inode_id) or self._directories.is_open(inode_id) else 0
-
-    async def _note_orphan(self, result: pb.OperationResult, held: int) -> None:
-        """Note what lost its last name and is open here. held: what the operation said is open here."""
-        if not result.HasField("replaced") or result.replaced.nlink:
-            return
-        inode_id, is_held, kept = result.replaced.inode_id, result.held, result.replaced.trashed_ns > 0
-        if not result.replaced.change:  # it lies in another group, which knows whether that was its last name
-            if inode_id != held:
-                return
-            try:
-                inode = await self._metadata.reads.get_attr(inode_id, fresh=True)
-                is_held, kept = not inode.nlink, inode.trashed_ns > 0
-            except CurveFSError:
-                # Letting go what has names left does nothing; not letting go keeps it for as long as this session.
-                is_held = kept = True
-            if not is_held:
-                return
-        for handles in (self._files, self._directories):
-            if is_held and handles.is_open(inode_id):
-                handles.orphaned(inode_id, doomed=not kept)
-                return
-        self.view.forget(inode_id)
 
 
 def _check_name(name: bytes) -> None:

@@ -1,6 +1,8 @@
 """Open handles, and inodes that are held open though their last name is gone (rule 10): of files and of directories.
 
-Shared across awaits: the table of handles and the counts of opens per inode; both change between awaits only.
+An inode is open from when an open of it begins, until its last handle is gone and no open of it is under way.
+
+Shared across awaits: the table of handles and the counts of users per inode; both change between awaits only.
 """
 
 from typing import Generic, Protocol, TypeVar
@@ -25,7 +27,7 @@ class OpenHandles(Generic[H]):
 
     def __init__(self) -> None:
         self._handles: dict[int, H] = {}
-        self._opens: dict[int, int] = {}  # inode -> handles
+        self._users: dict[int, int] = {}  # inode -> handles, and opens under way
         self._orphans: dict[int, bool] = {}  # inode -> whether its content is lost with the last handle
         self._last = 0
 
@@ -33,7 +35,7 @@ class OpenHandles(Generic[H]):
         """Register a handle and return its number."""
         self._last += 1
         self._handles[self._last] = handle
-        self._opens[handle.inode_id] = self._opens.get(handle.inode_id, 0) + 1
+        self.enter(handle.inode_id)
         return self._last
 
     def get(self, number: int) -> H:
@@ -44,28 +46,37 @@ class OpenHandles(Generic[H]):
             raise InvalidArgument(f"handle {number} is not open") from None
 
     def remove(self, number: int) -> tuple[H, bool]:
-        """Forget a handle; also says whether it was the last one of an orphan."""
+        """Forget a handle; also says whether an orphan is open no more."""
         handle = self._handles.pop(number)
-        left = self._opens[handle.inode_id] - 1
+        return handle, self.leave(handle.inode_id)
+
+    def enter(self, inode_id: int) -> None:
+        """Count an inode as open."""
+        self._users[inode_id] = self._users.get(inode_id, 0) + 1
+
+    def leave(self, inode_id: int) -> bool:
+        """Take one enter() back; says whether an orphan is open no more."""
+        left = self._users[inode_id] - 1
         if left:
-            self._opens[handle.inode_id] = left
-            return handle, False
-        del self._opens[handle.inode_id]
-        if handle.inode_id in self._orphans:
-            del self._orphans[handle.inode_id]
-            return handle, True
-        return handle, False
+            self._users[inode_id] = left
+            return False
+        del self._users[inode_id]
+        return self._orphans.pop(inode_id, None) is not None
 
     def is_open(self, inode_id: int) -> bool:
-        """True when some handle of this mount has the inode open."""
-        return inode_id in self._opens
+        """True when some handle of this mount has the inode open, or an open is under way."""
+        return inode_id in self._users
+
+    def has_handle(self, inode_id: int) -> bool:
+        """True when some handle has it open. Takes as long as there are handles."""
+        return any(handle.inode_id == inode_id for handle in self._handles.values())
 
     def orphaned(self, inode_id: int, *, doomed: bool) -> None:
         """The last name of an open inode is gone; the server keeps it for this session.
 
         doomed: it is not in the trash.
         """
-        assert inode_id in self._opens, "held, but not open"
+        assert inode_id in self._users, "held, but not open"
         self._orphans[inode_id] = doomed
 
     def is_orphan(self, inode_id: int) -> bool:

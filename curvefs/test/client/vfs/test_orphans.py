@@ -10,7 +10,7 @@ from curvefs.src.client.vfs.filesystem import Vfs
 from curvefs.src.client.vfs.kernel_pages import KernelPages
 from curvefs.src.common.errors import Unavailable
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.trio
 INODE = 7 << 40 | 1
 
 
@@ -21,6 +21,7 @@ class Metadata:
         self.inode = inode
         self.released = []
         self.names = self.reads = self.trash = self
+        self.cache = SimpleNamespace(last_known=lambda *_: INODE)
 
     async def lookup(self, parent, name):
         return pb.Inode(inode_id=INODE, nlink=1)
@@ -52,6 +53,6 @@ async def test_what_lies_in_another_group_is_let_go_unless_it_is_known_to_have_n
     filesystem = Vfs(mds_pb2.Filesystem(), metadata, data, view, KernelPages())
     file = SimpleNamespace(discard=lambda: None)
     number = filesystem._files.add(SimpleNamespace(inode_id=INODE, file=file, writes=False, opening=None))
-    await filesystem._note_orphan(await metadata.unlink(1, b"f", INODE), INODE)
+    await filesystem.unlink(1, b"f")
     await filesystem.release(number)
     assert metadata.released == released
