@@ -173,7 +173,7 @@ class Vfs:
             await self._purge(parent, name, uid)
             return
         _check_name(name)
-        with self._removals.under_way(await self._removals.named(parent, name)) as held:
+        async with self._removals.under_way(await self._removals.named(parent, name)) as held:
             await self._removals.note(await self._metadata.names.unlink(parent, name, held), held)
 
     async def rmdir(self, parent: int, name: bytes, uid: int = 0) -> None:
@@ -184,7 +184,7 @@ class Vfs:
             await self._purge(parent, name, uid)
             return
         _check_name(name)
-        with self._removals.under_way(await self._removals.named(parent, name)) as held:
+        async with self._removals.under_way(await self._removals.named(parent, name)) as held:
             await self._removals.note(await self._metadata.names.rmdir(parent, name, held), held)
 
     async def rename(
@@ -209,7 +209,7 @@ class Vfs:
             no_replace, exchange = flags == RENAME_NOREPLACE, flags == RENAME_EXCHANGE
             await self._metadata.names.rename(*names, no_replace=no_replace, exchange=exchange)
             return
-        with self._removals.under_way(await self._removals.named(new_parent, new_name)) as held:
+        async with self._removals.under_way(await self._removals.named(new_parent, new_name)) as held:
             await self._removals.note(await self._metadata.names.rename(*names, held_inode=held), held)
 
     # ------------------------------------------------------------------------------------------- files
@@ -427,10 +427,10 @@ class Vfs:
             await self._trash.require_empty((await self._trash.lookup(parent, name)).inode_id)
             return  # without anything in it an hour is not shown any more
         inode = await self._trash.find_own(parent, name, uid)
-        with self._removals.under_way(inode.inode_id) as held:
+        async with self._removals.under_way(inode.inode_id) as held:
             await self._trash.purge(inode, held=bool(held))
             if held:
-                self._removals.orphaned(held, doomed=True)
+                await self._removals.orphaned(held, doomed=True)
 
     def _open(self, inode: pb.Inode, flags: int, slices: list[pb.Slice] | None = None) -> int:
         file = self._data.open_file(inode)

@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from ....proto import metaserver_pb2 as pb
-from ...common.errors import CurveFSError
+from ...common.errors import ClusterError, CurveFSError, IOFailure
 from ..metadata.client import MetadataClient
 from .handles import OpenHandles
 from .kernel_view import KernelView
@@ -54,16 +54,24 @@ class Removals:
             await over.wait()
         return bool(under_way)
 
+    @asynccontextmanager
+    async def under_way(self, inode_id: int) -> AsyncIterator[int]:
+        """Have others wait while an operation takes a name from an inode; yields it if it is open here, else 0."""
+        held = inode_id if any(handles.is_open(inode_id) for handles in self._kinds) else 0
+        try:
+            with self._awaited(inode_id):
+                yield held
+        except (IOFailure, ClusterError):  # perhaps it is done, or will be
+            if held:
+                await self.orphaned(held, doomed=False)
+            raise
+
     @contextmanager
-    def under_way(self, inode_id: int) -> Iterator[int]:
-        """Have opens of an inode wait while an operation takes a name from it; yields it if it is open, else 0."""
-        if not inode_id:
-            yield 0
-            return
+    def _awaited(self, inode_id: int) -> Iterator[None]:
         over = trio.Event()
         self._under_way.setdefault(inode_id, []).append(over)
         try:
-            yield inode_id if any(handles.is_open(inode_id) for handles in self._kinds) else 0
+            yield
         finally:
             self._under_way[inode_id].remove(over)
             if not self._under_way[inode_id]:
@@ -97,23 +105,23 @@ class Removals:
             if not is_held:
                 return
         if is_held:
-            self.orphaned(inode_id, doomed=not kept)
+            await self.orphaned(inode_id, doomed=not kept)
         else:
             self._view.forget(inode_id)
 
-    def orphaned(self, inode_id: int, *, doomed: bool) -> None:
-        """The last name of an open inode is gone, and the server keeps it. doomed: it is not in the trash."""
+    async def orphaned(self, inode_id: int, *, doomed: bool) -> None:
+        """The last name of what was open is gone, and the server keeps it. doomed: it is not in the trash."""
         for handles in self._kinds:
             if handles.is_open(inode_id):
                 handles.orphaned(inode_id, doomed=doomed)
                 return
-        self._view.forget(inode_id)
+        await self.let_go(inode_id)  # it was closed meanwhile
 
     def is_orphan(self, inode_id: int) -> bool:
         """Say whether this mount has it open since before it lost its last name."""
         return any(handles.is_orphan(inode_id) for handles in self._kinds)
 
     async def let_go(self, inode_id: int) -> None:
-        """The last handle of an orphan is gone."""
+        """An orphan is open no more."""
         await self._metadata.release(inode_id)
         self._view.forget(inode_id)

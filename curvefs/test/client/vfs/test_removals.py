@@ -10,8 +10,8 @@ from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.vfs.filesystem import RENAME_EXCHANGE, Vfs
 from curvefs.src.client.vfs.kernel_pages import KernelPages
 from curvefs.src.client.vfs.kernel_view import KernelView
-from curvefs.src.common.errors import NotFound, StaleHandle
-from curvefs.src.common.ids import ROOT_INODE
+from curvefs.src.common.errors import IOFailure, NotFound, StaleHandle
+from curvefs.src.common.ids import ROOT_INODE, TRASH_PARTITION, make_id
 
 pytestmark = pytest.mark.trio
 
@@ -59,7 +59,7 @@ class Metadata:
         self.cache = SimpleNamespace(last_known=lambda _, name: self.known.get(name, 0))
         self.known = dict(self.group.names)
         self.hints = SimpleNamespace(take=lambda _: None)
-        self.names = self.reads = self
+        self.names = self.reads = self.trash = self
 
     async def ask(self, call, *arguments):
         await trio.sleep(WAY_S)
@@ -99,6 +99,15 @@ class Metadata:
 
         return await self.ask(moved)
 
+    async def purge_trashed(self, inode_id, *, held):
+        await self.ask(self.group.remove, b"file", inode_id if held else 0)
+
+    def listing(self, place, name):
+        async def following(_):
+            return [pb.DirectoryEntry(name=name, inode=self.copy_of(FILE))]
+
+        return SimpleNamespace(next=following)
+
     async def release(self, inode_id):
         await self.ask(self.group.release, inode_id)
 
@@ -136,7 +145,7 @@ class Lab:
             await trio.sleep(milliseconds / 1000)
             try:
                 self.outcomes[what] = await call(*arguments)
-            except (StaleHandle, NotFound) as error:
+            except (StaleHandle, NotFound, IOFailure) as error:
                 self.outcomes[what] = type(error)
 
         self._nursery.start_soon(later)
@@ -159,6 +168,9 @@ class Lab:
     async def replace(self, flags=0):
         await self.vfs.rename(ROOT_INODE, b"other", ROOT_INODE, b"file", flags)
 
+    async def purge(self):
+        await self.vfs.unlink(make_id(TRASH_PARTITION, 1), b"file")
+
     async def settle(self):
         await trio.sleep(1)
         return self.outcomes
@@ -170,6 +182,7 @@ async def lab(nursery):
 
 
 TAKING = [Lab.unlink, Lab.replace]
+PURGING = [*TAKING, Lab.purge]
 
 
 @pytest.mark.parametrize("begun_ms", [1, 3, 6, 9, 12, 14])
@@ -268,6 +281,38 @@ async def test_a_directory_that_was_opened_before_stays_until_it_is_closed(lab, 
     assert lab.group.held == {DIRECTORY}
     await lab.vfs.releasedir(number)
     assert lab.group.purged == {DIRECTORY}
+
+
+@pytest.mark.parametrize("take", PURGING)
+async def test_what_is_closed_before_its_removal_is_answered_is_let_go(lab, autojump_clock, take):
+    number = await lab.open()
+    lab.at(0, "taken", take, lab)
+    lab.at(1, "closed", lab.vfs.release, number)
+    assert await lab.settle() == {"taken": None, "closed": None}
+    assert lab.group.purged == {FILE}
+
+
+async def test_a_directory_that_is_closed_before_its_removal_is_answered_is_let_go(lab, autojump_clock):
+    number = await lab.open_directory()
+    lab.at(0, "removed", lab.remove_directory)
+    lab.at(1, "closed", lab.vfs.releasedir, number)
+    assert await lab.settle() == {"removed": None, "closed": None}
+    assert lab.group.purged == {DIRECTORY}
+
+
+@pytest.mark.parametrize("closed_ms", [1, 100])
+async def test_what_is_held_by_an_operation_without_an_answer_is_let_go(lab, autojump_clock, closed_ms):
+    number, unlink = await lab.open(), lab.metadata.unlink
+
+    async def lost(*arguments):
+        await unlink(*arguments)
+        raise IOFailure("no answer")
+
+    lab.metadata.unlink = lost
+    lab.at(0, "taken", lab.unlink)
+    lab.at(closed_ms, "closed", lab.vfs.release, number)
+    assert await lab.settle() == {"taken": IOFailure, "closed": None}
+    assert lab.group.purged == {FILE}
 
 
 async def test_who_waits_for_an_operation_goes_on_when_it_fails(lab, autojump_clock):
