@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from .metadata.cache import MetadataCache
+from .metadata.releases import Releases
 
 _BUCKETS_S = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300)
 
@@ -66,4 +67,19 @@ class CacheCollector(Collector):
         )
         yield GaugeMetricFamily(
             "curvefs_client_metadata_cache_entries", "Entries in the metadata cache", value=len(self._cache)
+        )
+
+
+class ReleasesCollector(Collector):
+    """What is held by groups though it is not open here any more."""
+
+    def __init__(self, releases: Releases) -> None:
+        self._releases = releases
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the present value."""
+        yield GaugeMetricFamily(
+            "curvefs_client_releases_waiting",
+            "Removed files and directories that were closed here, which their groups have not heard yet",
+            value=len(self._releases),
         )

@@ -44,7 +44,7 @@ from .metadata.ids import IdRanges
 from .metadata.router import Router
 from .metadata.session import MountSession
 from .metadata.slices import SliceCalls
-from .metrics import CacheCollector, ClientMetrics
+from .metrics import CacheCollector, ClientMetrics, ReleasesCollector
 from .options import MountConfig
 from .vfs.filesystem import Vfs
 from .vfs.kernel_pages import KernelPages
@@ -257,6 +257,7 @@ def _wire(config: MountConfig, session: MountSession, ground: _Ground) -> _Parts
 
     router = Router(session, timeout_s=config.metadata_timeout, on_new_session=on_new_session)
     metadata = MetadataClient(router, cache, ids, lambda inode: view.own_change(inode.inode_id, inode.change))
+    registry.register(ReleasesCollector(metadata.releases))
     data = DataPath(
         DataConfig(
             memory_budget=config.memory,
@@ -297,6 +298,7 @@ async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) 
         await background.start(parts.data.run)
         background.start_soon(parts.metadata.reservations.run)
         background.start_soon(parts.metadata.given_up.run)
+        background.start_soon(parts.metadata.releases.run)
         await _check_metadata(parts)
         if parts.staging is not None:
             await parts.data.adopt_staged()

@@ -155,6 +155,9 @@ class MemoryNamespace:
     def _give_up_ids(self, *_):
         pass
 
+    def _release_inode(self, *_):
+        pass
+
     def _noop(self, *_):
         pass
 

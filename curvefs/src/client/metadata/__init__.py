@@ -5,6 +5,7 @@ listings.py   when a directory is known as a whole, and when it is worth to be
 hints.py      where the bytes of small files lie, as told with their names (pure)
 ids.py        the session's ranges of inode numbers and chunk ids (pure)
 given_up.py   telling groups of chunk ids that are not used
+releases.py   telling groups what is not open any more, until they have heard it
 placement.py  which partition a new directory goes to (pure)
 leaders.py    whom to ask for a group's leader (pure)
 session.py    the mount's session with the MDS

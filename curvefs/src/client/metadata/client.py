@@ -15,6 +15,7 @@ from .given_up import GivenUpIds
 from .ids import IdRanges
 from .names import Names
 from .reads import Reads
+from .releases import Releases
 from .reservations import Reservations
 from .router import Router
 from .trash import TrashReads
@@ -33,6 +34,7 @@ class MetadataClient:
         self._router = router
         self.reservations = Reservations(router.operate, self._is_limited)
         self.given_up = GivenUpIds(router.operate)
+        self.releases = Releases(self._release)
         self._changes.on_limited = self.reservations.heard
         self._allocating = trio.Lock()
 
@@ -71,7 +73,10 @@ class MetadataClient:
         await self._change(inode_id, operation)
 
     async def release(self, inode_id: int) -> None:
-        """Say that this session no longer holds an unlinked inode open."""
+        """Say that this session no longer holds an unlinked inode open: now, or in the background."""
+        await self.releases.tell(inode_id)
+
+    async def _release(self, inode_id: int) -> None:
         operation = pb.Operation(release_inode=pb.ReleaseInode(inode_id=inode_id))
         await self._changes.in_lane(inode_id, operation, lambda _: None)
         self.cache.forget_attributes(inode_id)

@@ -7,7 +7,6 @@ Permission checks are the kernel's (default_permissions); the caller's uid and g
 Shared across awaits: the open files and directories, and the kernel view; each changes between awaits only.
 """
 
-import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from functools import partial
 from ....proto import mds_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.errors import (
-    CurveFSError,
     InvalidArgument,
     IsADirectory,
     NameTooLong,
@@ -249,8 +247,7 @@ class Vfs:
                 await handle.file.truncate(0)
         except BaseException:
             if self._close(number):
-                with contextlib.suppress(CurveFSError):
-                    await self._removals.let_go(inode_id)
+                await self._removals.let_go(inode_id)
             raise
         handle.opening = opening
         if slices and not handle.writes and not opening.keep:

@@ -58,6 +58,8 @@ class Removals:
     async def under_way(self, inode_id: int) -> AsyncIterator[int]:
         """Have others wait while an operation takes a name from an inode; yields it if it is open here, else 0."""
         held = inode_id if any(handles.is_open(inode_id) for handles in self._kinds) else 0
+        if held:
+            self._metadata.releases.forget(held)
         try:
             with self._awaited(inode_id):
                 yield held

@@ -21,6 +21,7 @@ class Metadata:
         self.inode = inode
         self.released = []
         self.names = self.reads = self.trash = self
+        self.releases = SimpleNamespace(forget=lambda _: None)
         self.cache = SimpleNamespace(last_known=lambda *_: INODE)
 
     async def lookup(self, parent, name):

@@ -7,6 +7,7 @@ import trio
 
 from curvefs.proto import mds_pb2
 from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.client.metadata.releases import Releases
 from curvefs.src.client.vfs.filesystem import RENAME_EXCHANGE, Vfs
 from curvefs.src.client.vfs.kernel_pages import KernelPages
 from curvefs.src.client.vfs.kernel_view import KernelView
@@ -58,8 +59,10 @@ class Metadata:
         self.group = Group()
         self.cache = SimpleNamespace(last_known=lambda _, name: self.known.get(name, 0))
         self.known = dict(self.group.names)
+        self.is_away = False
         self.hints = SimpleNamespace(take=lambda _: None)
         self.names = self.reads = self.trash = self
+        self.releases = Releases(self.release_once)
 
     async def ask(self, call, *arguments):
         await trio.sleep(WAY_S)
@@ -109,6 +112,11 @@ class Metadata:
         return SimpleNamespace(next=following)
 
     async def release(self, inode_id):
+        await self.releases.tell(inode_id)
+
+    async def release_once(self, inode_id):
+        if self.is_away:
+            raise IOFailure("no metaserver answered")
         await self.ask(self.group.release, inode_id)
 
 
@@ -312,6 +320,39 @@ async def test_what_is_held_by_an_operation_without_an_answer_is_let_go(lab, aut
     lab.at(0, "taken", lab.unlink)
     lab.at(closed_ms, "closed", lab.vfs.release, number)
     assert await lab.settle() == {"taken": IOFailure, "closed": None}
+    assert lab.group.purged == {FILE}
+
+
+@pytest.mark.parametrize("is_directory", [False, True])
+async def test_what_was_closed_while_nobody_heard_it_is_let_go_later(lab, autojump_clock, nursery, is_directory):
+    nursery.start_soon(lab.metadata.releases.run)
+    number = await (lab.open_directory() if is_directory else lab.open())
+    await (lab.remove_directory() if is_directory else lab.unlink())
+    lab.metadata.is_away = True
+    await (lab.vfs.releasedir(number) if is_directory else lab.vfs.release(number))
+    await trio.sleep(60)
+    assert lab.group.held
+    lab.metadata.is_away = False
+    await trio.sleep(60)
+    assert lab.group.purged == {DIRECTORY if is_directory else FILE}
+
+
+async def test_what_came_back_and_is_removed_again_is_not_let_go_for_what_was_closed_before(
+    lab, autojump_clock, nursery
+):
+    nursery.start_soon(lab.metadata.releases.run)
+    lab.metadata.is_away = True
+    number = await lab.open()
+    await lab.unlink()
+    await lab.vfs.release(number)
+    lab.group.names[b"file"] = FILE  # out of the trash
+    lab.group.inodes[FILE].nlink = 1
+    number = await lab.open()
+    await lab.unlink()
+    lab.metadata.is_away = False
+    await trio.sleep(60)
+    assert lab.group.held == {FILE}
+    await lab.vfs.release(number)
     assert lab.group.purged == {FILE}
 
 
