@@ -43,6 +43,15 @@ def test_which_times_change(folder):
     assert path.stat().st_mtime_ns > 10**18
 
 
+@pytest.mark.parametrize("content", ["", "x"])
+def test_o_trunc_changes_the_times_of_a_file_whatever_its_length(folder, content):
+    path = folder / "a"
+    path.write_text(content)
+    os.utime(path, ns=(10**18, 10**18))
+    os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+    assert path.stat().st_ctime_ns == path.stat().st_mtime_ns > 10**18
+
+
 def test_extended_attributes(folder):
     path = folder / "a"
     path.touch()

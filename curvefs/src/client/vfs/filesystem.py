@@ -243,7 +243,7 @@ class Vfs:
             if opening.stale:
                 await self.pages.drop_inode(inode_id)
                 self.view.told_attributes(inode_id, inode.change)
-            if flags & os.O_TRUNC and (handle.file.length or inode.length):
+            if flags & os.O_TRUNC:  # an empty file gets new times
                 await handle.file.truncate(0)
         except BaseException:
             if self._close(number):
