@@ -129,15 +129,18 @@ class DirtyRuns:
         self.memory += last.put(last.end, data)
         return last
 
-    def place_appends(self, end: int) -> None:
-        """Assume anew where appends will lie: ``end`` is the end of all that comes before the runs.
+    def place_appends(self, end: int) -> bool:
+        """Assume anew where appends will lie: ``end`` is the end of all that comes before the runs. True if one moved.
 
         One whose publication was tried stays where it is if the file has grown to its end: it was probably done.
         """
+        moved = False
         for run in self.runs:
             if run.at_end and (run.before is None or end < run.end):
+                moved = moved or run.start != end
                 run.start = end
             end = max(end, run.end)
+        return moved
 
     def remove(self, runs: list[Run]) -> int:
         """Forget runs that are still here; returns the memory they held."""

@@ -166,17 +166,20 @@ class FileData:
         self._place_appends()
         self._services.shifted(inode_id)
 
-    def _place_appends(self) -> None:
-        if self._staged is not None:
-            self._staged.place_appends()
-        self._runs.place_appends(max(self._lists.length, self._staged.end if self._staged is not None else 0))
+    def _place_appends(self) -> bool:
+        """Assume anew where appends will lie. True if one moved."""
+        moved = self._staged is not None and self._staged.place_appends()
+        end = max(self._lists.length, self._staged.end if self._staged is not None else 0)
+        return self._runs.place_appends(end) or moved
 
     def revalidate(self, inode: pb.Inode) -> None:
-        """Take fresh attributes: if somebody else changed the file, its slice lists are read again."""
+        """Take attributes: if somebody else changed the file, its slice lists are read again. Old ones say nothing."""
+        if inode.change < self._lists.change:
+            return
         length = self._lists.length
         self._lists.revalidate(inode)
-        if self._lists.length != length:
-            self._place_appends()
+        if self._lists.length != length and self._place_appends():
+            self._services.shifted(self.inode_id)
         self._growth.quotas = tuple(inode.quotas)
 
     def offer_slices(self, inode: pb.Inode, slices: list[pb.Slice]) -> None:

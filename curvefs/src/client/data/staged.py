@@ -123,18 +123,22 @@ class StagedSlices:
             start = record.slice.chunk_index * self._geometry.chunk_size + record.slice.offset
         self._entries.append(_Entry(number, record, start, self._placed(record.slice, start), before))
 
-    def place_appends(self) -> None:
+    def place_appends(self) -> bool:
         """Assume anew where slices for the end of the file will lie: one before them lies elsewhere than assumed.
+
+        True if one moved.
 
         One whose publication was tried stays where it is if the file has grown to its end: it was probably done.
         """
-        end = self._lists.length
+        end, moved = self._lists.length, False
         for one in self._entries:
             tried_here = one.before not in (None, TRIED_BY_ANOTHER_MOUNT)
             if one.record.at_end and not (tried_here and end >= one.end):
+                moved = moved or one.start != end
                 one.start = end
                 one.pieces = self._placed(one.record.slice, end)
             end = max(end, one.end)
+        return moved
 
     def _placed(self, one: pb.Slice, start: int) -> list[pb.Slice]:
         pieces = []

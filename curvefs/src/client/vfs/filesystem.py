@@ -391,6 +391,7 @@ class Vfs:
         """Put on top what this mount has written and not yet published."""
         file = self._data.file(inode.inode_id)
         if file is not None and file.unpublished:
+            file.revalidate(inode)
             inode.length = file.length
             if file.mtime_ns > inode.mtime_ns:
                 inode.mtime_ns = inode.ctime_ns = file.mtime_ns
