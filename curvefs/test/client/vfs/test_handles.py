@@ -40,3 +40,18 @@ def test_only_the_last_handle_of_an_orphan_lets_it_go():
     assert handles.is_orphan(7)
     assert handles.remove(second) == (Handle(7), True)
     assert not handles.is_orphan(7)
+
+
+def test_an_open_under_way_counts_but_is_no_handle():
+    handles = OpenHandles()
+    handles.enter(7)
+    assert handles.is_open(7)
+    assert not handles.has_handle(7)
+    number = handles.add(Handle(7))
+    assert not handles.leave(7)
+    assert handles.has_handle(7)
+    handles.enter(7)
+    handles.orphaned(7, doomed=False)
+    assert handles.remove(number) == (Handle(7), False)
+    assert handles.leave(7), "the last one of an orphan"
+    assert not handles.is_open(7)
