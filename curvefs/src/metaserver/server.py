@@ -46,6 +46,7 @@ from .peers.peers import Peers
 from .peers.settings import PeerSettings
 from .reclaim.reclaimer import Reclaimer
 from .reclaim.service import ReclaimService
+from .scans import Scans
 from .service import MetaServerService
 from .session_port import SessionPort
 from .transactions.transactions import Transactions
@@ -116,7 +117,8 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
     Raises StartupError when it cannot begin.
     """
     async with contextlib.AsyncExitStack() as stack:
-        parts = _put_together(config, world, stack)
+        scans = Scans()
+        parts = _put_together(config, world, scans, stack)
         page = MetricsPage(parts.metrics.registry, config.metrics_listen)
         stack.callback(page.close)
         if config.set_damaged_log_aside:
@@ -140,7 +142,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.transactions.quota_servicer,
             partial(add_FilesServiceServicer_to_server, FilesService(parts.transactions.calls)),
             parts.peers.servicer,
-            partial(add_ReclaimServiceServicer_to_server, ReclaimService(parts.copysets)),
+            partial(add_ReclaimServiceServicer_to_server, ReclaimService(parts.copysets, scans)),
         ]
         address = parts.folder.address_to_listen(config.listen)
         server = await start_server(address, services)
@@ -168,7 +170,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
         await parts.copysets.drain(_GRACE_S)
 
 
-def _put_together(config: MetaserverConfig, world: World, stack: contextlib.AsyncExitStack) -> _Parts:
+def _put_together(config: MetaserverConfig, world: World, scans: Scans, stack: contextlib.AsyncExitStack) -> _Parts:
     """Make the parts; they are closed with the stack. They ask one another for what is known later only."""
     folder = DataFolder(config.data)
     stack.callback(folder.close)
@@ -215,6 +217,7 @@ def _put_together(config: MetaserverConfig, world: World, stack: contextlib.Asyn
         copysets,
         mds,
         lambda: parts.link.identity.session_secret,
+        scans=scans,
         clock=world.clock,
         mds_deadline_s=config.mds_deadline_s,
     )

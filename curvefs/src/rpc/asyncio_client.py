@@ -34,9 +34,13 @@ class AsyncClient:
         request: Any,
         *,
         deadline_s: float | None = None,
+        try_s: float | None = None,
         elsewhere: tuple[type[CurveFSError], ...] = (),
     ) -> Any:
         """Call ``method`` of a generated stub class and return its reply.
+
+        try_s: how long the answer may take, for what takes long; the deadline is then for finding who answers. Without,
+        a silent address costs a few seconds when there are others.
 
         elsewhere: errors that another address may not answer with, or not later; the next one is tried. Unavailable is
         tried so until the deadline, any other until all addresses have answered with it.
@@ -44,13 +48,13 @@ class AsyncClient:
         Every method called this way may be sent again after an unknown outcome. Raises Unreachable when nobody
         answered before the deadline, else the error the reply carries.
         """
-        limit_s = self._deadline_s if deadline_s is None else deadline_s
-        end = time.monotonic() + limit_s
+        begin = time.monotonic()
+        end = begin + (self._deadline_s if deadline_s is None else deadline_s)
         last: Exception = Unreachable()
         refusing: set[str] = set()
         while (left := end - time.monotonic()) > 0:
             address = self._failover.current()
-            patience = left if len(self._failover.addresses) == 1 else min(left, _TRY_S_MAX)
+            patience = try_s or (left if len(self._failover.addresses) == 1 else min(left, _TRY_S_MAX))
             try:
                 reply = await getattr(stub(self._channel(address)), method)(request, timeout=patience)
             except grpc.RpcError as error:
@@ -75,7 +79,7 @@ class AsyncClient:
                         raise failure
             await asyncio.sleep(min(_PAUSE_S, max(0.0, end - time.monotonic())))
         raise Unreachable(
-            f"no answer from {', '.join(self._failover.addresses)} within {limit_s:.0f} s: {last}"
+            f"no answer from {', '.join(self._failover.addresses)} within {time.monotonic() - begin:.0f} s: {last}"
         ) from last
 
     async def close(self) -> None:

@@ -29,21 +29,33 @@ class BlockingClient:
         """Return the addresses this client was given."""
         return self._failover.addresses
 
-    def call(self, stub: type[Any], method: str, request: Any, *, deadline_s: float | None = None) -> Any:
+    def call(
+        self,
+        stub: type[Any],
+        method: str,
+        request: Any,
+        *,
+        deadline_s: float | None = None,
+        try_s: float | None = None,
+    ) -> Any:
         """Call ``method`` of a generated stub class and return its reply.
+
+        try_s: how long the answer may take, for what takes long; the deadline is then for finding who answers. Without,
+        a silent address costs a few seconds when there are others.
 
         Every method called this way may be sent again after an unknown outcome. Raises Unreachable when nobody
         answered before the deadline, else the error the reply carries.
         """
-        limit_s = self._deadline_s if deadline_s is None else deadline_s
-        end = time.monotonic() + limit_s
+        begin = time.monotonic()
+        end = begin + (self._deadline_s if deadline_s is None else deadline_s)
         last: Exception = Unreachable()
         while (left := end - time.monotonic()) > 0:
             with self._lock:
                 address = self._failover.current()
                 channel = self._channel(address)
-            # With a single address there is nobody else to ask: give it all the time there is.
-            patience = left if len(self._failover.addresses) == 1 else min(left, _TRY_S_MAX)
+            # With a single address there is nobody else to ask: give it all the time there is. One that cannot be
+            # connected to fails sooner (CHANNEL_OPTIONS).
+            patience = try_s or (left if len(self._failover.addresses) == 1 else min(left, _TRY_S_MAX))
             try:
                 reply = getattr(stub(channel), method)(request, timeout=patience)
             except grpc.RpcError as error:
@@ -62,7 +74,7 @@ class BlockingClient:
                         self._failover.redirected(address, failure.leader)
             time.sleep(min(_PAUSE_S, max(0.0, end - time.monotonic())))
         raise Unreachable(
-            f"no answer from {', '.join(self._failover.addresses)} within {limit_s:.0f} s: {last}"
+            f"no answer from {', '.join(self._failover.addresses)} within {time.monotonic() - begin:.0f} s: {last}"
         ) from last
 
     def close(self) -> None:

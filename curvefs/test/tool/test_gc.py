@@ -3,8 +3,10 @@
 import uuid
 
 import pytest
+from curvefs_tool.gc import groups
 from curvefs_tool.gc.survey import Survey
 
+from curvefs.proto import mds_pb2
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.proto import reclaim_pb2 as rpb
 from curvefs.src.common.ids import make_id
@@ -102,3 +104,28 @@ def test_what_is_deleted_while_it_looks_is_not_missing(lab):
     lab.refer(0)
     lab.known.of[id_(0)] = rpb.QUEUED
     assert not lab.look()[1].missing
+
+
+def test_a_leader_has_time_to_read_all_slices_of_its_group(monkeypatch):
+    class Client:
+        """Answers every check, when there are minutes for it."""
+
+        def __init__(self, addresses):
+            assert addresses == ["leader:1", "another:1"]
+
+        def call(self, stub, method, request, *, deadline_s, try_s):
+            assert method == "CheckChunks"
+            assert try_s >= 300
+            return rpb.CheckChunksReply(states=[rpb.OPEN] * len(request.chunk_ids))
+
+        def close(self):
+            pass
+
+    known = mds_pb2.FilesystemReply()
+    partition = known.partitions.add(partition_id=P, group_id=4, leader="leader:1")
+    for address in ("another:1", "leader:1"):
+        partition.peers.add(address=address)
+    monkeypatch.setattr(groups, "filesystem_of", lambda mds, name: known)
+    monkeypatch.setattr(groups, "BlockingClient", Client)
+    with groups.Groups(["mds:1"], "fs") as one:
+        assert one.states(P, [id_(1), id_(2)]) == {id_(1): rpb.OPEN, id_(2): rpb.OPEN}

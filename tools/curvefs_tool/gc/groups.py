@@ -10,7 +10,8 @@ from curvefs.src.rpc.blocking import BlockingClient
 from ..filesystems import filesystem_of
 
 CHUNKS_PER_CALL = 50_000
-_DEADLINE_S = 300.0  # a check reads all slices of a group
+_DEADLINE_S = 300.0  # until a leader is found
+_CHECK_S = 300.0  # a check reads all slices of a group
 
 
 class Groups:
@@ -40,7 +41,9 @@ class Groups:
         states: dict[int, reclaim_pb2.ChunkState] = {}
         for first in range(0, len(chunk_ids), CHUNKS_PER_CALL):
             some = chunk_ids[first : first + CHUNKS_PER_CALL]
-            reply = self._call("CheckChunks", partition_id, reclaim_pb2.CheckChunksRequest(chunk_ids=some))
+            reply = self._call(
+                "CheckChunks", partition_id, reclaim_pb2.CheckChunksRequest(chunk_ids=some), try_s=_CHECK_S
+            )
             states |= zip(some, reply.states, strict=True)
         return states
 
@@ -54,7 +57,7 @@ class Groups:
             if not cursor:
                 return
 
-    def _call(self, method: str, partition_id: int, request: Any) -> Any:
+    def _call(self, method: str, partition_id: int, request: Any, *, try_s: float | None = None) -> Any:
         partition = self._partitions[partition_id]
         request.group_id, request.fs_id = partition.group_id, self.filesystem.fs_id
         request.partition_id = partition_id
@@ -64,4 +67,5 @@ class Groups:
             if not addresses:
                 raise Unavailable(f"nobody is known to have partition {partition_id}")
             client = self._clients[partition.group_id] = BlockingClient(addresses)
-        return client.call(reclaim_pb2_grpc.ReclaimServiceStub, method, request, deadline_s=_DEADLINE_S)
+        stub = reclaim_pb2_grpc.ReclaimServiceStub
+        return client.call(stub, method, request, deadline_s=_DEADLINE_S, try_s=try_s)

@@ -22,6 +22,7 @@ STATES = {
     transaction_pb2.QuotaStatus.ACTIVE: "active",
     transaction_pb2.QuotaStatus.DELETING: "deleting",
 }
+_DEADLINE_S = 20.0
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -77,10 +78,11 @@ class Quotas:
         filesystem, self._client = any_metaserver(mds, fs)
         self.fs_id = filesystem.fs_id
 
-    def call(self, method: str, request: Any, *, deadline_s: float = 20.0) -> Any:
-        """Call QuotaService."""
+    def call(self, method: str, request: Any, *, try_s: float | None = None) -> Any:
+        """Call QuotaService. try_s: how long the answer may take, for what takes long."""
         request.fs_id = self.fs_id
-        return self._client.call(quota_pb2_grpc.QuotaServiceStub, method, request, deadline_s=deadline_s)
+        stub = quota_pb2_grpc.QuotaServiceStub
+        return self._client.call(stub, method, request, deadline_s=_DEADLINE_S, try_s=try_s)
 
     def of(self, path: bytes) -> quota_pb2.DirectoryQuota:
         """Return a directory's quota. Raises NotFound."""

@@ -12,7 +12,7 @@ from curvefs.src.common.exits import ExitCode
 from ..cluster import cluster_options, command, mds_addresses, print_json
 from .access import Quotas
 
-_DEADLINE_S = 900.0
+_COUNTING_S = 900.0
 
 
 @click.command("check")
@@ -26,7 +26,7 @@ def check(fs: str, *, mds: str | None, data: Path | None, json: bool) -> None:
     of its directory holds when no quota is being counted or removed and no rename is under way.
     """
     quotas = Quotas(mds_addresses(mds, data), fs)
-    reply = quotas.call("CheckQuotas", quota_pb2.ListQuotasRequest(), deadline_s=_DEADLINE_S)
+    reply = quotas.call("CheckQuotas", quota_pb2.ListQuotasRequest(), try_s=_COUNTING_S)
     differing = [one for one in reply.quotas if one.counted != one.stored]
     if json:
         rows = [

@@ -40,6 +40,7 @@ from ..metastore.applied import Applied
 from ..metastore.quota_owner import Status
 from ..metastore.quotas import FILESYSTEM
 from ..metastore.scope import Refusal, read_partition
+from ..scans import Scans
 from ..storage.transaction import StateReader
 from ..transactions.calls import Calls
 from .counting import Counting
@@ -118,9 +119,10 @@ class GroupPort:
 class QuotaOwner:
     """See the module. run() it."""
 
-    def __init__(self, copysets: CopysetManager, calls: Calls) -> None:
+    def __init__(self, copysets: CopysetManager, calls: Calls, scans: Scans) -> None:
         self._copysets = copysets
         self._calls = calls
+        self._scans = scans
         self._locks: WeakValueDictionary[tuple[int, int], asyncio.Lock] = WeakValueDictionary()
         self._refused: dict[tuple[int, int, int], tuple[float, common_pb2.QuotaAmount]] = {}
         self._asking = 0
@@ -332,16 +334,12 @@ class QuotaOwner:
 
     async def recount(self, request: transaction_pb2.RecountRequest) -> transaction_pb2.RecountReply:
         """Count a partition's inodes, in one view of it, beside the event loop. Raises CurveFSError."""
-        group = self._copysets.get(request.group_id)
-        if not group.is_leader:
-            raise group.redirect()
-        await awaiting.read_barrier(group, ENTRY_DEADLINE_S)
 
-        def count() -> transaction_pb2.RecountReply:
-            with group.environment.read_at_length() as view, as_errors():
+        def count(view: StateReader) -> transaction_pb2.RecountReply:
+            with as_errors():
                 return recount(view, request.fs_id, request.partition_id)
 
-        return await asyncio.to_thread(count)
+        return await self._scans.run(self._copysets.get(request.group_id), count)
 
     async def _run(self, group_id: int, entry: state_pb2.Entry) -> Applied:
         applied = await awaiting.run(self._copysets.get(group_id), entry, ENTRY_DEADLINE_S)

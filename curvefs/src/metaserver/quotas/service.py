@@ -129,7 +129,7 @@ class QuotaService(QuotaServiceServicer):
                 request = transaction_pb2.RecountRequest(
                     group_id=place.group_id, fs_id=fs_id, partition_id=partition_id
                 )
-                reply = await self._calls.call("Recount", request, fs_id, RECOUNT_DEADLINE_S)
+                reply = await self._calls.call("Recount", request, fs_id, RECOUNT_DEADLINE_S, is_long=True)
                 if not isinstance(reply, transaction_pb2.RecountReply):
                     raise InternalError("another answer than was asked for")
                 return reply

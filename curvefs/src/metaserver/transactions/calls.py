@@ -89,8 +89,10 @@ class Calls:
             self._places.pop(next(iter(self._places)))
         self._places[fs_id] = places
 
-    async def call(self, method: str, request: Any, fs_id: int, deadline_s: float) -> Any:
+    async def call(self, method: str, request: Any, fs_id: int, deadline_s: float, *, is_long: bool = False) -> Any:
         """Call the leader of request.group_id and return its reply.
+
+        is_long: the answer takes long; the leader, once found, has all the time until the deadline.
 
         Raises what the leader says, Unavailable when nobody leads in time.
         """
@@ -98,7 +100,7 @@ class Calls:
             async with asyncio.timeout(deadline_s):
                 while True:
                     try:
-                        return await self._try(method, request, deadline_s)
+                        return await self._try(method, request, deadline_s, is_long=is_long)
                     except (Redirect, Unreachable, WrongPartition):
                         await asyncio.sleep(_PAUSE_S)
                         await self._find(request.group_id, fs_id)
@@ -119,7 +121,7 @@ class Calls:
             peers = sorted(copyset.peers, key=lambda peer: peer.metaserver_id != copyset.leader_id)
             self._addresses[copyset.group_id] = tuple(peer.address for peer in peers if peer.address)
 
-    async def _try(self, method: str, request: Any, deadline_s: float) -> Any:
+    async def _try(self, method: str, request: Any, deadline_s: float, *, is_long: bool) -> Any:
         if self.local is not None and self.local.leads(request.group_id):
             return await self.local.answer(method, request)
         addresses = self._addresses.get(request.group_id)
@@ -134,6 +136,7 @@ class Calls:
             method,
             request,
             deadline_s=deadline_s if method == "Prepare" else min(deadline_s, _TRY_S),
+            try_s=deadline_s if is_long else None,
         )
 
     async def close(self) -> None:

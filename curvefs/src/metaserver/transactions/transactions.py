@@ -13,6 +13,7 @@ from ..copyset.manager import CopysetManager
 from ..quotas.owner import QuotaOwner
 from ..quotas.service import QuotaService
 from ..reclaim.home import Home
+from ..scans import Scans
 from .calls import Calls
 from .coordinator import Coordinator
 from .participant import Participant
@@ -31,12 +32,13 @@ class Transactions:
         mds: AsyncClient,
         secret: Callable[[], bytes],
         *,
+        scans: Scans,
         clock: Clock,
         mds_deadline_s: float,
     ) -> None:
         """secret: the cluster's, once it is known."""
         self.calls = Calls(mds, secret, mds_deadline_s=mds_deadline_s)
-        self._quotas = QuotaOwner(copysets, self.calls)
+        self._quotas = QuotaOwner(copysets, self.calls, scans)
         self._coordinator = Coordinator(copysets, self.calls, clock=clock, ask=self._quotas.ask)
         self._participant = Participant(copysets, self.calls)
         answers = TransactionCalls(copysets, self._coordinator, self._participant, self._quotas, Home(copysets))

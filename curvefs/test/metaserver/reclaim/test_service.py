@@ -6,6 +6,7 @@ from curvefs.proto import common_pb2 as c
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.proto import reclaim_pb2 as rpb
 from curvefs.src.metaserver.reclaim.service import ReclaimService
+from curvefs.src.metaserver.scans import Scans
 
 from .lab import FS, GROUP, Lab
 
@@ -18,7 +19,7 @@ def check(*chunk_ids, group_id=GROUP):
 
 async def test_slices_are_listed_and_their_chunks_are_referenced(tmp_path):
     async with Lab(tmp_path) as lab:
-        service = ReclaimService(lab.groups.manager)
+        service = ReclaimService(lab.groups.manager, Scans())
         inode_id = await lab.file(b"f", 10, 20)
         listed = await service.ListSlices(rpb.ListSlicesRequest(group_id=GROUP, fs_id=FS), None)
         assert [(one.inode_id, one.slice.length) for one in listed.slices] == [(inode_id, 10), (inode_id, 20)]
@@ -31,13 +32,13 @@ async def test_slices_are_listed_and_their_chunks_are_referenced(tmp_path):
 
 async def test_who_does_not_have_the_group_says_so(tmp_path):
     async with Lab(tmp_path) as lab:
-        service = ReclaimService(lab.groups.manager)
+        service = ReclaimService(lab.groups.manager, Scans())
         assert (await service.CheckChunks(check(group_id=99), None)).failure.code == c.WRONG_PARTITION
 
 
 async def test_reading_gives_way_when_the_state_is_closed(tmp_path):
     async with Lab(tmp_path) as lab:
-        service = ReclaimService(lab.groups.manager)
+        service = ReclaimService(lab.groups.manager, Scans())
         await lab.file(b"f", 10)
         environment = lab.groups.group.environment
         lend = environment.read_at_length
