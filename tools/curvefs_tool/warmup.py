@@ -3,6 +3,7 @@
 The tool walks the tree, on the mount; the client of the mount does what is asked for each file (control.py).
 """
 
+import contextlib
 import json as json_module
 import os
 import socket
@@ -76,9 +77,19 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, int, str]]:
         if not path.is_dir():
             yield from _regular(path, mountpoint)
             continue
-        for folder, _, names in os.walk(path):
-            for name in sorted(names):
-                yield from _regular(Path(folder, name), mountpoint)
+        for one in _below(path):
+            yield from _regular(one, mountpoint)
+
+
+def _below(top: Path) -> Iterator[Path]:
+    """Yield all below a folder but folders; os.walk() cannot go deeper than calls can be nested."""
+    left = [top]
+    while left:
+        found: list[os.DirEntry[str]] = []
+        with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:
+            found = sorted(entries, key=lambda one: one.name)
+        left += [Path(one) for one in reversed(found) if one.is_dir(follow_symlinks=False)]
+        yield from (Path(one) for one in found if not one.is_dir(follow_symlinks=False))
 
 
 def _regular(path: Path, mountpoint: str) -> Iterator[tuple[Path, int, str]]:

@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 from curvefs_tool.gc import groups
+from curvefs_tool.gc import survey as survey_module
 from curvefs_tool.gc.survey import Survey
 
 from curvefs.proto import mds_pb2
@@ -27,10 +28,12 @@ class Known:
 
     def __init__(self):
         self.of = {}
+        self.calls = []
         self.held = []
         self.between = lambda: None
 
     def states(self, partition_id, chunk_ids):
+        self.calls.append((partition_id, len(chunk_ids)))
         return {one: self.of.get(one, rpb.UNREFERENCED) for one in chunk_ids}
 
     def slices(self, partition_id):
@@ -104,6 +107,18 @@ def test_what_is_deleted_while_it_looks_is_not_missing(lab):
     lab.refer(0)
     lab.known.of[id_(0)] = rpb.QUEUED
     assert not lab.look()[1].missing
+
+
+def test_a_group_is_asked_for_many_missing_objects_at_once(lab, monkeypatch):
+    monkeypatch.setattr(survey_module, "ASKED_AT_ONCE", 4)
+    for n in range(10):
+        lab.refer(n)
+    elsewhere = make_id(P + 1, 1)  # the home of an appended piece
+    lab.known.of[elsewhere] = rpb.REFERENCED
+    one = pb.Slice(chunk_id=elsewhere, size=1, length=1, object=pb.ObjectLocation(block_format=1))
+    lab.known.held.append(rpb.HeldSlice(inode_id=1, slice=one))
+    assert len(lab.look()[1].missing) == 11
+    assert lab.known.calls == [(P, 0), (P, 4), (P, 4), (P, 2), (P + 1, 1)]
 
 
 def test_a_leader_has_time_to_read_all_slices_of_its_group(monkeypatch):

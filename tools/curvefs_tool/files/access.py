@@ -35,12 +35,21 @@ class Files:
     def regular_files(self, inode: pb.Inode, path: bytes) -> Iterator[tuple[bytes, pb.Inode]]:
         """Yield the regular files below an inode, or itself, with their paths; what goes away meanwhile is left out.
 
-        Memory: a page of names for each level of the tree.
+        Memory: a page of names for each level of the tree. A tree may be deeper than calls can be nested.
         """
-        if stat.S_ISREG(inode.mode):
-            yield path, inode
-        if not stat.S_ISDIR(inode.mode):
-            return
+        levels = [iter([(path, inode)])]
+        while levels:
+            if (found := next(levels[-1], None)) is None:
+                levels.pop()
+                continue
+            path, inode = found
+            if stat.S_ISREG(inode.mode):
+                yield path, inode
+            elif stat.S_ISDIR(inode.mode):
+                levels.append(self._children(inode, path))
+
+    def _children(self, inode: pb.Inode, path: bytes) -> Iterator[tuple[bytes, pb.Inode]]:
+        """Yield the regular files and directories in a directory."""
         wanted = pb.ReadDir(inode_id=inode.inode_id, with_attributes=True)
         while True:
             try:
@@ -54,7 +63,7 @@ class Files:
                     child = entry.inode if entry.HasField("inode") else self._attributes(entry.inode_id)
                 except NotFound:
                     continue
-                yield from self.regular_files(child, os.path.join(path, entry.name))  # noqa: PTH118  # bytes
+                yield os.path.join(path, entry.name), child  # noqa: PTH118  # bytes
             if page.end or not page.entries:
                 return
             wanted.after_hash, wanted.after_name = page.entries[-1].hash, page.entries[-1].name

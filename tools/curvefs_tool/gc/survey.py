@@ -4,7 +4,8 @@ Garbage: the objects are listed first, then the groups are asked. An id that was
 published any more, so what nobody referred to stays so. Young objects are left out besides.
 
 Missing: the objects are listed first, then the slices. What a slice needs and was not listed is looked up by itself,
-and if it is not there, the group is asked whether the id is still referred to: objects are deleted only afterwards.
+and if it is not there, the group is asked whether the id is still referred to: objects are deleted only afterwards. It
+is asked for many ids at once, since it reads all its slices each time.
 
 In memory is the listing of one partition.
 """
@@ -22,6 +23,7 @@ from curvefs.src.object.protocol import ObjectInfo, ObjectStore
 from curvefs.src.slices.names import block_name, filesystem_prefix, parse_block_name
 
 PAGE = 1000
+ASKED_AT_ONCE = 50_000  # chunk ids
 
 
 class Known(Protocol):
@@ -116,23 +118,38 @@ class Survey:
 
     def _look_for_missing(self, found: Found, listed: dict[int, list[ObjectInfo]]) -> None:
         names = {one.key for objects in listed.values() for one in objects}
+        absent: dict[int, list[Missing]] = defaultdict(list)  # by chunk ids that are to be asked for
         for held in self._known.slices(found.partition_id):
             one = held.slice
             if one.WhichOneof("location") != "object":
                 continue
-            absent = [name for name in self._blocks(one) if name not in names]
-            if absent and (absent := self._really_absent(one, absent)):
-                names.update(absent)  # said once, also when several slices need it
-                found.missing += [Missing(name, held.inode_id, one.chunk_index) for name in absent]
+            lacking = [name for name in self._blocks(one) if name not in names]
+            if lacking and (lacking := self._not_there(one, lacking)):
+                names.update(lacking)  # said once, also when several slices need it
+                absent[one.chunk_id] += [Missing(name, held.inode_id, one.chunk_index) for name in lacking]
+            if len(absent) >= ASKED_AT_ONCE:
+                found.missing += self._still_needed(absent)
+                absent.clear()
+        found.missing += self._still_needed(absent)
 
-    def _really_absent(self, one: metaserver_pb2.Slice, absent: list[str]) -> list[str]:
+    def _not_there(self, one: metaserver_pb2.Slice, names: list[str]) -> list[str]:
+        """Return which objects of a slice are not in the store now."""
         common = block_name(self._uuid, one.chunk_id, one.compaction, 0).removesuffix("0")
         there = {info.key for info in self._list(common)}
-        absent = [name for name in absent if name not in there]
-        if not absent:
-            return []
-        state = self._known.states(partition_of(one.chunk_id), [one.chunk_id])[one.chunk_id]
-        return absent if state == reclaim_pb2.REFERENCED else []
+        return [name for name in names if name not in there]
+
+    def _still_needed(self, absent: dict[int, list[Missing]]) -> list[Missing]:
+        """Return what is absent of the chunk ids that are referred to."""
+        homes: dict[int, list[int]] = defaultdict(list)
+        for chunk_id in absent:
+            homes[partition_of(chunk_id)].append(chunk_id)
+        needed: list[Missing] = []
+        for partition_id, chunk_ids in homes.items():
+            states = self._known.states(partition_id, chunk_ids)
+            for chunk_id in chunk_ids:
+                if states[chunk_id] == reclaim_pb2.REFERENCED:
+                    needed += absent[chunk_id]
+        return needed
 
     def _blocks(self, one: metaserver_pb2.Slice) -> list[str]:
         count = -(-one.size // self._block_size)
