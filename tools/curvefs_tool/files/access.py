@@ -72,11 +72,18 @@ class Files:
         """Yield the slice list of each chunk of a file that has one. Raises NotFound."""
         count = -(-inode.length // self.filesystem.chunk_size)
         for first in range(0, count, CHUNKS_PER_READ):
-            wanted = pb.GetSlices(inode_id=inode.inode_id, first_chunk=first, count=min(CHUNKS_PER_READ, count - first))
-            lists: dict[int, list[pb.Slice]] = {}
-            for one in self._read(inode.inode_id, pb.Read(get_slices=wanted)).slices:
-                lists.setdefault(one.chunk_index, []).append(one)
-            yield from sorted(lists.items())
+            yield from sorted(self._lists(inode.inode_id, first, min(CHUNKS_PER_READ, count - first)).items())
+
+    def slices_of(self, inode_id: int, chunk_index: int) -> list[pb.Slice]:
+        """Return the slice list of a chunk. Raises NotFound."""
+        return self._lists(inode_id, chunk_index, 1).get(chunk_index, [])
+
+    def _lists(self, inode_id: int, first: int, count: int) -> dict[int, list[pb.Slice]]:
+        wanted = pb.GetSlices(inode_id=inode_id, first_chunk=first, count=count)
+        lists: dict[int, list[pb.Slice]] = {}
+        for one in self._read(inode_id, pb.Read(get_slices=wanted)).slices:
+            lists.setdefault(one.chunk_index, []).append(one)
+        return lists
 
     def _attributes(self, inode_id: int) -> pb.Inode:
         return self._read(inode_id, pb.Read(get_attr=pb.GetAttr(inode_id=inode_id))).inode

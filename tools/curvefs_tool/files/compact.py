@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -26,9 +25,18 @@ _PAUSE_S = 0.2
 _ERRORS_MAX = 20
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of a chunk, and its slices as they are then. Neither compacted nor an error: the deadline passed."""
+
+    slices: list[pb.Slice]
+    compacted: files_pb2.CompactedChunk | None = None
+    error: str = ""
+
+
 @dataclass(slots=True)
 class _Totals:
-    """What was found and done so far. Slices and bytes before: as listed; after: as compaction left them."""
+    """What was found and done so far. Slices and bytes before and after: as listed, in the store's sizes."""
 
     files: int = 0
     chunks: int = 0
@@ -41,6 +49,30 @@ class _Totals:
     failed: int = 0
     late: bool = False
     errors: list[str] = field(default_factory=list)
+
+    def found(self, slices: list[pb.Slice]) -> None:
+        """Count a chunk as it is."""
+        self.chunks += 1
+        self.slices_before += len(slices)
+        self.bytes_before += _stored(slices)
+
+    def left(self, slices: list[pb.Slice]) -> None:
+        """Count a chunk as it stays."""
+        self.slices_after += len(slices)
+        self.bytes_after += _stored(slices)
+
+    def add(self, outcome: _Outcome, slices_before: int) -> None:
+        """Count what came of a chunk."""
+        self.left(outcome.slices)
+        if outcome.error:
+            self.failed += 1
+            if len(self.errors) < _ERRORS_MAX:
+                self.errors.append(outcome.error)
+        elif outcome.compacted is None:
+            self.late = True
+        else:
+            self.compacted += outcome.compacted.slices_after < slices_before
+            self.written_bytes += outcome.compacted.written_bytes
 
     def line(self) -> str:
         return (
@@ -105,37 +137,32 @@ def _run(
     progress: _Progress,
 ) -> None:
     """Ask for each chunk, _AT_ONCE at the same time."""
-    lock = threading.Lock()
-    waiting: set[Future[None]] = set()
+    waiting: dict[Future[_Outcome], int] = {}
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         for path, inode in found:
             totals.files += 1
             for chunk_index, slices in _chunks(files, inode):
-                with lock:
-                    totals.chunks += 1
-                    totals.slices_before += len(slices)
-                    totals.bytes_before += _stored(slices)
-                    if len(slices) < 2:
-                        totals.slices_after += len(slices)
-                        totals.bytes_after += _stored(slices)
-                if len(slices) >= 2:
-                    one = _Chunk(files, path, inode.inode_id, chunk_index, slices)
-                    waiting.add(threads.submit(one.compact, totals, lock, ends_at))
+                totals.found(slices)
+                if len(slices) < 2:
+                    totals.left(slices)
+                    continue
+                one = _Chunk(files, path, inode.inode_id, chunk_index, slices)
+                waiting[threads.submit(one.compact, ends_at)] = len(slices)
                 while len(waiting) >= 2 * _AT_ONCE:
-                    waiting = _some_done(waiting, progress)
+                    _count_some(waiting, totals, progress)
             if ends_at is not None and time.monotonic() >= ends_at:
                 totals.late = True
                 break
         while waiting:
-            waiting = _some_done(waiting, progress)
+            _count_some(waiting, totals, progress)
 
 
-def _some_done(waiting: set[Future[None]], progress: _Progress) -> set[Future[None]]:
-    done, left = wait(waiting, timeout=_PROGRESS_S, return_when=FIRST_COMPLETED)
+def _count_some(waiting: dict[Future[_Outcome], int], totals: _Totals, progress: _Progress) -> None:
+    """Wait for a chunk, or a moment. waiting: with how many slices each had."""
+    done, _ = wait(waiting, timeout=_PROGRESS_S, return_when=FIRST_COMPLETED)
     for one in done:
-        one.result()
+        totals.add(one.result(), waiting.pop(one))
     progress.show()
-    return left
 
 
 def _chunks(files: Files, inode: pb.Inode) -> Iterator[tuple[int, list[pb.Slice]]]:
@@ -155,41 +182,37 @@ class _Chunk:
     index: int
     slices: list[pb.Slice]
 
-    def compact(self, totals: _Totals, lock: threading.Lock, ends_at: float | None) -> None:
-        """Ask until it is done, has failed, or the deadline has passed."""
+    def compact(self, ends_at: float | None) -> _Outcome:
+        """Ask until it is done, has failed, or the deadline has passed; then look at what is there."""
+        compacted, said = None, ""
+        try:
+            compacted = self._ask(ends_at)
+        except Unavailable:
+            raise
+        except CurveFSError as error:
+            said = f"{os.fsdecode(self.path)}, chunk {self.index}: {error}"
+        return _Outcome(self._look(), compacted, said)
+
+    def _ask(self, ends_at: float | None) -> files_pb2.CompactedChunk | None:
         request = files_pb2.CompactChunkRequest(inode_id=self.inode_id, chunk_index=self.index)
-        while True:
-            if ends_at is not None and time.monotonic() >= ends_at:
-                with lock:
-                    totals.late = True
-                    self._left_as_it_was(totals)
-                return
+        while ends_at is None or time.monotonic() < ends_at:
             try:
                 reply = self.files.call("CompactChunk", request)
             except Unavailable:
+                if ends_at is None:
+                    raise
                 time.sleep(_PAUSE_S)
-                if ends_at is not None:
-                    continue
-                raise
-            except CurveFSError as error:
-                with lock:
-                    totals.failed += 1
-                    self._left_as_it_was(totals)
-                    if len(totals.errors) < _ERRORS_MAX:
-                        totals.errors.append(f"{os.fsdecode(self.path)}, chunk {self.index}: {error}")
-                return
+                continue
             if not reply.pending:
-                break
-        compacted = reply.compacted
-        with lock:
-            totals.compacted += compacted.slices_after < len(self.slices)
-            totals.slices_after += compacted.slices_after
-            totals.bytes_after += compacted.written_bytes or _stored(self.slices)
-            totals.written_bytes += compacted.written_bytes
+                compacted: files_pb2.CompactedChunk = reply.compacted
+                return compacted
+        return None
 
-    def _left_as_it_was(self, totals: _Totals) -> None:
-        totals.slices_after += len(self.slices)
-        totals.bytes_after += _stored(self.slices)
+    def _look(self) -> list[pb.Slice]:
+        try:
+            return self.files.slices_of(self.inode_id, self.index)
+        except NotFound:
+            return []  # it was removed meanwhile
 
 
 def _stored(slices: list[pb.Slice]) -> int:
