@@ -9,6 +9,7 @@ from curvefs_tool.files import compact as module
 
 from curvefs.proto import files_pb2
 from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.common.errors import Unavailable
 from curvefs.src.common.exits import ExitCode
 
 
@@ -24,6 +25,7 @@ class File:
         self.slices, self.after = slices(*before), slices(*after)
         self.answers = [*answers, files_pb2.CompactChunkReply(compacted={"slices_after": len(after)})]
         self.asked = 0
+        self.is_cut_off = False  # the lists of later chunks cannot be read
 
     def compact(self):
         self.asked += 1
@@ -47,12 +49,17 @@ class Files:
     def find(self, path):
         return pb.Inode(mode=stat.S_IFDIR)
 
-    def regular_files(self, inode, path):
-        for number in self.files:
+    def regular_files(self, inode, path, failed):
+        for number, file in self.files.items():
+            if file is None:
+                failed(b"/d%d" % number, Unavailable("there is no leader"))
+                continue
             yield b"/f%d" % number, pb.Inode(inode_id=number, mode=stat.S_IFREG)
 
     def slices(self, inode):
         yield 0, self.files[inode.inode_id].slices
+        if self.files[inode.inode_id].is_cut_off:
+            raise Unavailable("there is no leader")
 
     def slices_of(self, inode_id, chunk_index):
         return self.files[inode_id].slices
@@ -90,3 +97,24 @@ def test_it_is_asked_for_until_it_is_done(run):
     file = File([7, 7], answers=[files_pb2.CompactChunkReply(pending=True)] * 3)
     assert run(file)["slices_after"] == 1
     assert file.asked == 4
+
+
+def test_what_is_unavailable_has_failed_and_the_rest_is_gone_on_with(run):
+    busy = File([7, 7], answers=[Unavailable("written so busily")])
+    busy.answers.pop()
+    cut_off = File([6, 6])
+    cut_off.is_cut_off = True
+    said = run(File([9, 9]), busy, None, cut_off, *(File([9, 9]) for _ in range(20)), code=ExitCode.FAILED)
+    assert (said["files"], said["compacted"], said["failed"], said["late"]) == (23, 22, 3, False)
+    assert (said["slices_before"], said["slices_after"], said["bytes_after"]) == (46, 24, 22 * 10 + 14)
+    assert sorted(said["errors"]) == [
+        "/d3: there is no leader",
+        "/f2, chunk 0: written so busily",
+        "/f4: there is no leader",
+    ]
+
+
+def test_after_the_deadline_nothing_is_asked_for(run):
+    file = File([7, 7])
+    said = run(file, code=ExitCode.FAILED, more=["--deadline", "1e-9"])
+    assert (said["late"], said["failed"], said["slices_after"], file.asked) == (True, 0, 2, 0)

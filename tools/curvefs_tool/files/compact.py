@@ -12,16 +12,16 @@ import click
 
 from curvefs.proto import files_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import CurveFSError, NotFound, Unavailable
+from curvefs.src.common.errors import CurveFSError, NotFound
 from curvefs.src.common.exits import ExitCode
 
 from ..cluster import cluster_options, command, mds_addresses, print_json
 from ..quota.access import path_argument, place_of, size
-from .access import Files
+from .access import Failed, Files
 
 _AT_ONCE = 4
 _PROGRESS_S = 2.0
-_PAUSE_S = 0.2
+_PATIENCE_S = 30.0  # with what is unavailable
 _ERRORS_MAX = 20
 
 
@@ -31,7 +31,7 @@ class _Outcome:
 
     slices: list[pb.Slice]
     compacted: files_pb2.CompactedChunk | None = None
-    error: str = ""
+    error: CurveFSError | None = None
 
 
 @dataclass(slots=True)
@@ -61,18 +61,22 @@ class _Totals:
         self.slices_after += len(slices)
         self.bytes_after += _stored(slices)
 
-    def add(self, outcome: _Outcome, slices_before: int) -> None:
+    def add(self, chunk: "_Chunk", outcome: _Outcome) -> None:
         """Count what came of a chunk."""
         self.left(outcome.slices)
-        if outcome.error:
-            self.failed += 1
-            if len(self.errors) < _ERRORS_MAX:
-                self.errors.append(outcome.error)
+        if outcome.error is not None:
+            self.fail(chunk.path + b", chunk %d" % chunk.index, outcome.error)
         elif outcome.compacted is None:
             self.late = True
         else:
-            self.compacted += outcome.compacted.slices_after < slices_before
+            self.compacted += outcome.compacted.slices_after < len(chunk.slices)
             self.written_bytes += outcome.compacted.written_bytes
+
+    def fail(self, what: bytes, error: CurveFSError) -> None:
+        """Count what cannot be read or compacted."""
+        self.failed += 1
+        if len(self.errors) < _ERRORS_MAX:
+            self.errors.append(f"{os.fsdecode(what)}: {error}")
 
     def line(self) -> str:
         return (
@@ -92,15 +96,16 @@ def compact(path: str, fs: str | None, deadline: float, *, mds: str | None, data
 
     Each chunk of 64 MiB that has several slices gets as few as it can: one, unless it has holes. The metaservers do it,
     no faster than they are told (compaction_bytes_per_s); files may be used meanwhile. The bytes that are no longer
-    needed leave the object store when the filesystem's delete grace is over.
+    needed leave the object store when the filesystem's delete grace is over. What fails, or stays unavailable for half
+    a minute, is left as it is, and it goes on with the rest.
     """
     place = place_of(path, fs)
-    files = Files(mds_addresses(mds, data), place.fs)
+    ends_at = time.monotonic() + deadline if deadline else None
+    files = Files(mds_addresses(mds, data), place.fs, patience_s=_PATIENCE_S, ends_at=ends_at)
     root = files.find(place.path)
     totals = _Totals()
-    ends_at = time.monotonic() + deadline if deadline else None
     progress = _Progress(totals, quiet=json)
-    _run(files, files.regular_files(root, place.path), totals, ends_at, progress)
+    _run(files, files.regular_files(root, place.path, totals.fail), totals, ends_at, progress)
     if json:
         names = ("files", "chunks", "compacted", "slices_before", "slices_after", "bytes_before", "bytes_after")
         said = {name: getattr(totals, name) for name in (*names, "written_bytes", "failed", "late")}
@@ -137,17 +142,17 @@ def _run(
     progress: _Progress,
 ) -> None:
     """Ask for each chunk, _AT_ONCE at the same time."""
-    waiting: dict[Future[_Outcome], int] = {}
+    waiting: dict[Future[_Outcome], _Chunk] = {}
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         for path, inode in found:
             totals.files += 1
-            for chunk_index, slices in _chunks(files, inode):
+            for chunk_index, slices in _chunks(files, path, inode, totals.fail):
                 totals.found(slices)
                 if len(slices) < 2:
                     totals.left(slices)
                     continue
                 one = _Chunk(files, path, inode.inode_id, chunk_index, slices)
-                waiting[threads.submit(one.compact, ends_at)] = len(slices)
+                waiting[threads.submit(one.compact, ends_at)] = one
                 while len(waiting) >= 2 * _AT_ONCE:
                     _count_some(waiting, totals, progress)
             if ends_at is not None and time.monotonic() >= ends_at:
@@ -157,19 +162,21 @@ def _run(
             _count_some(waiting, totals, progress)
 
 
-def _count_some(waiting: dict[Future[_Outcome], int], totals: _Totals, progress: _Progress) -> None:
-    """Wait for a chunk, or a moment. waiting: with how many slices each had."""
+def _count_some(waiting: "dict[Future[_Outcome], _Chunk]", totals: _Totals, progress: _Progress) -> None:
+    """Wait for a chunk, or a moment."""
     done, _ = wait(waiting, timeout=_PROGRESS_S, return_when=FIRST_COMPLETED)
     for one in done:
-        totals.add(one.result(), waiting.pop(one))
+        totals.add(waiting.pop(one), one.result())
     progress.show()
 
 
-def _chunks(files: Files, inode: pb.Inode) -> Iterator[tuple[int, list[pb.Slice]]]:
+def _chunks(files: Files, path: bytes, inode: pb.Inode, failed: Failed) -> Iterator[tuple[int, list[pb.Slice]]]:
     try:
         yield from files.slices(inode)
     except NotFound:
         return  # it was removed meanwhile
+    except CurveFSError as error:
+        failed(path, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,25 +191,18 @@ class _Chunk:
 
     def compact(self, ends_at: float | None) -> _Outcome:
         """Ask until it is done, has failed, or the deadline has passed; then look at what is there."""
-        compacted, said = None, ""
+        if ends_at is not None and time.monotonic() >= ends_at:
+            return _Outcome(self.slices)
         try:
             compacted = self._ask(ends_at)
-        except Unavailable:
-            raise
         except CurveFSError as error:
-            said = f"{os.fsdecode(self.path)}, chunk {self.index}: {error}"
-        return _Outcome(self._look(), compacted, said)
+            return _Outcome(self._look(), error=error)
+        return _Outcome(self._look(), compacted)
 
     def _ask(self, ends_at: float | None) -> files_pb2.CompactedChunk | None:
         request = files_pb2.CompactChunkRequest(inode_id=self.inode_id, chunk_index=self.index)
         while ends_at is None or time.monotonic() < ends_at:
-            try:
-                reply = self.files.call("CompactChunk", request)
-            except Unavailable:
-                if ends_at is None:
-                    raise
-                time.sleep(_PAUSE_S)
-                continue
+            reply = self.files.call("CompactChunk", request)
             if not reply.pending:
                 compacted: files_pb2.CompactedChunk = reply.compacted
                 return compacted
@@ -213,6 +213,8 @@ class _Chunk:
             return self.files.slices_of(self.inode_id, self.index)
         except NotFound:
             return []  # it was removed meanwhile
+        except CurveFSError:
+            return self.slices
 
 
 def _stored(slices: list[pb.Slice]) -> int:
