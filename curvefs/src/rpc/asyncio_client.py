@@ -13,7 +13,7 @@ import grpc.aio
 
 from ..common.errors import CurveFSError, Overloaded, Redirect, Unavailable, Unreachable
 from .failover import Failover
-from .replies import CHANNEL_OPTIONS, failure_in, unreachable
+from .replies import UNARY_OPTIONS, failure_in, unreachable
 
 _PAUSE_S = 0.1
 _TRY_S_MAX = 5.0
@@ -90,5 +90,5 @@ class AsyncClient:
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         if address not in self._channels:
-            self._channels[address] = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+            self._channels[address] = grpc.aio.insecure_channel(address, options=UNARY_OPTIONS)
         return self._channels[address]

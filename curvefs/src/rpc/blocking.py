@@ -9,7 +9,7 @@ import grpc
 
 from ..common.errors import Overloaded, Redirect, Unreachable
 from .failover import Failover
-from .replies import CHANNEL_OPTIONS, failure_in, unreachable
+from .replies import UNARY_OPTIONS, failure_in, unreachable
 
 _PAUSE_S = 0.1
 _TRY_S_MAX = 5.0
@@ -54,7 +54,7 @@ class BlockingClient:
                 address = self._failover.current()
                 channel = self._channel(address)
             # With a single address there is nobody else to ask: give it all the time there is. One that cannot be
-            # connected to fails sooner (CHANNEL_OPTIONS).
+            # connected to fails sooner (UNARY_OPTIONS).
             patience = try_s or (left if len(self._failover.addresses) == 1 else min(left, _TRY_S_MAX))
             try:
                 reply = getattr(stub(channel), method)(request, timeout=patience)
@@ -86,5 +86,5 @@ class BlockingClient:
 
     def _channel(self, address: str) -> grpc.Channel:
         if address not in self._channels:
-            self._channels[address] = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+            self._channels[address] = grpc.insecure_channel(address, options=UNARY_OPTIONS)
         return self._channels[address]

@@ -23,11 +23,22 @@ CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 
+# A call that takes minutes must not wait for a machine that went without a word. Nothing is sent between calls.
+UNARY_OPTIONS: list[tuple[str, Any]] = [
+    *CHANNEL_OPTIONS,
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # without it the one above is not heeded
+    ("grpc.http2.max_pings_without_data", 0),
+]
+
 SERVER_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", MESSAGE_SIZE_MAX),
     ("grpc.max_send_message_length", MESSAGE_SIZE_MAX),
     # Without this two servers could share a port and each get half of the connections.
     ("grpc.so_reuseport", 0),
+    # Else whoever waits for long, and asks whether we are there (UNARY_OPTIONS), is cut off.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
 
 

@@ -16,11 +16,11 @@ from curvefs.proto.reclaim_pb2_grpc import (
 )
 from curvefs.src.common.errors import Redirect
 from curvefs.src.common.status import failure_of
-from curvefs.src.rpc import asyncio_client, blocking
+from curvefs.src.rpc import asyncio_client, asyncio_server, blocking
 from curvefs.src.rpc.asyncio_client import AsyncClient
 from curvefs.src.rpc.asyncio_server import start_server
 from curvefs.src.rpc.blocking import BlockingClient
-from curvefs.src.rpc.replies import CHANNEL_OPTIONS
+from curvefs.src.rpc.replies import SERVER_OPTIONS, UNARY_OPTIONS
 
 pytestmark = pytest.mark.asyncio
 PATIENCE_S = 20.0
@@ -73,9 +73,13 @@ async def ask_async(addresses, **times):
 def ask(request, monkeypatch):
     module, ask = request.param
     monkeypatch.setattr(module, "_TRY_S_MAX", SHORT_S)
-    options = dict(CHANNEL_OPTIONS) | {"grpc.min_reconnect_backoff_ms": 200}
-    monkeypatch.setattr(module, "CHANNEL_OPTIONS", list(options.items()))
+    monkeypatch.setattr(module, "UNARY_OPTIONS", shortened(UNARY_OPTIONS))
     return ask
+
+
+def shortened(options):
+    """Options with a 50th of all times."""
+    return [(key, value // 50 if key.endswith("_ms") else value) for key, value in options]
 
 
 async def test_what_takes_long_is_not_begun_again_elsewhere(ask):
@@ -107,3 +111,56 @@ async def test_what_takes_long_follows_a_redirect(ask):
         async with listening(follower) as addresses:
             await ask([*addresses, "127.0.0.1:1"], deadline_s=PATIENCE_S, try_s=PATIENCE_S)
     assert (follower.asked, leader.asked) == (1, 1)
+
+
+class Cable:
+    """Connects to an address until it is cut: then nothing passes, and nobody is told."""
+
+    def __init__(self, address):
+        self.host, port = address.rsplit(":", 1)
+        self.port, self.is_cut, self.tasks = int(port), False, []
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def _connect(self, reader, writer):
+        there, back = await asyncio.open_connection(self.host, self.port)
+        self.tasks += [asyncio.create_task(self._pass(reader, back)), asyncio.create_task(self._pass(there, writer))]
+
+    async def _pass(self, reader, writer):
+        try:
+            while data := await reader.read(1 << 16):
+                if not self.is_cut:
+                    writer.write(data)
+        finally:
+            writer.close()
+
+
+async def test_a_machine_that_goes_without_a_word_does_not_take_the_time_of_what_takes_long(ask):
+    class Going(Server):
+        async def CheckChunks(self, request, context):
+            cable.is_cut = True
+            return await super().CheckChunks(request, context)
+
+    going, other = Going(PATIENCE_S), Server()
+    async with listening(going, other) as addresses, Cable(addresses[0]) as cable:
+        await ask([cable.address, addresses[1]], deadline_s=PATIENCE_S, try_s=PATIENCE_S)
+    assert (going.asked, other.asked) == (1, 1)
+
+
+async def test_whoever_waits_for_long_is_not_cut_off_for_asking_whether_the_server_is_there(monkeypatch):
+    monkeypatch.setattr(asyncio_client, "UNARY_OPTIONS", shortened(UNARY_OPTIONS))
+    strict = [*shortened(SERVER_OPTIONS), ("grpc.http2.max_ping_strikes", 1)]
+    monkeypatch.setattr(asyncio_server, "SERVER_OPTIONS", strict)
+    one = Server(4.5)  # grpc asks once a second at most
+    async with listening(one) as addresses:
+        await ask_async(addresses, deadline_s=PATIENCE_S, try_s=PATIENCE_S)
+    assert one.asked == 1
