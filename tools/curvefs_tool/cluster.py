@@ -47,22 +47,24 @@ def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--json", is_flag=True, help="Print JSON."),
         click.option("--data", type=click.Path(path_type=Path), help="The data folder of a cluster made by 'up'."),
-        click.option("--mds", help="MDS addresses, H:P/H:P; else CURVEFS_MDS, else --data."),
+        click.option("--mds", help="MDS addresses, H:P/H:P; else --data, else CURVEFS_MDS."),
     ):
         function = option(function)
     return function
 
 
 def mds_addresses(mds: str | None, data: Path | None) -> list[str]:
-    """Return the addresses of the MDS: --mds, else CURVEFS_MDS, else what 'up' wrote into the data folder.
+    """Return the addresses of the MDS: --mds, else what 'up' wrote into the data folder, else CURVEFS_MDS.
 
     Raises StartupError (USAGE, DATA_FOLDER).
     """
-    said = mds or os.environ.get("CURVEFS_MDS", "")
-    if said:
-        return parse_addresses(said)
+    if mds is not None:
+        return parse_addresses(mds)
     if data is None:
-        raise StartupError("which cluster? --mds H:P/H:P, CURVEFS_MDS or --data DIR", ExitCode.USAGE)
+        said = os.environ.get("CURVEFS_MDS")
+        if not said:
+            raise StartupError("which cluster? --mds H:P/H:P, --data DIR or CURVEFS_MDS", ExitCode.USAGE)
+        return parse_addresses(said)
     try:
         return load_settings(data).mds_addresses
     except (FileNotFoundError, KeyError) as error:

@@ -6,6 +6,7 @@ whether what should run does.
 
 import contextlib
 import socket
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import click
 from curvefs.proto import mds_pb2, mds_pb2_grpc, topology_pb2, topology_pb2_grpc
 from curvefs.src.client.runtime import start_time
 from curvefs.src.common.errors import CurveFSError, Unreachable
+from curvefs.src.common.exits import ExitCode
 from curvefs.src.rpc.blocking import BlockingClient
 
 from .cluster import cluster_options, command, mds_addresses, print_json, print_table
@@ -27,11 +29,17 @@ from .state import ClusterState
 @cluster_options
 @command
 def status(*, mds: str | None, data: Path | None, json: bool) -> None:
-    """Say whether the cluster is healthy, and list its processes and copysets."""
+    """Say whether the cluster is healthy, and list its processes and copysets. Ends with 1 when it is not."""
     said = collect(mds_addresses(mds, data), data)
     if json:
         print_json(said)
-        return
+    else:
+        _show(said)
+    if not said["healthy"]:
+        sys.exit(ExitCode.FAILED)
+
+
+def _show(said: dict[str, Any]) -> None:
     click.echo("healthy" if said["healthy"] else f"NOT HEALTHY: {'; '.join(said['problems'])}")
     keys = ["role", "id", "pid", "address", "leaders", "metrics"]
     print_table([key.upper() for key in keys], [[str(one[key]) for key in keys] for one in said["processes"]])

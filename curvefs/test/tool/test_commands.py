@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from curvefs_tool import cluster as cluster_module
 from curvefs_tool import filesystems, state, status
 from curvefs_tool.main import main
-from curvefs_tool.settings import settle
+from curvefs_tool.settings import save_settings, settle
 
 from curvefs.proto import common_pb2, mds_pb2, topology_pb2
 from curvefs.src.client.runtime import start_time
@@ -34,10 +34,15 @@ def run(*words):
     return CliRunner().invoke(main, [str(word) for word in words], prog_name="curvefs-tool")
 
 
-def run_json(*words):
+def run_json(*words, code=ExitCode.OK):
     done = run(*words, "--json")
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == code, done.output
     return json.loads(done.stdout)
+
+
+def unhealthy(*words):
+    """Return what the status of a cluster says that is not healthy."""
+    return run_json("status", *words, code=ExitCode.FAILED)
 
 
 def demo(**more):
@@ -78,21 +83,22 @@ def test_every_command_has_help():
 # ------------------------------------------------------------------------------------------- finding the cluster
 
 
-def test_the_mds_is_the_flags_then_the_environments_then_the_data_folders(tmp_path, monkeypatch):
-    settings = settle(tmp_path, {})
-    assert cluster_module.mds_addresses("a:1/b:2", tmp_path) == ["a:1", "b:2"]
+def test_the_mds_is_the_flags_then_the_data_folders_then_the_environments(tmp_path, monkeypatch):
+    kept = [f"127.0.0.1:{settle(tmp_path, {}).ports['mds']}"]
     monkeypatch.delenv("CURVEFS_MDS", raising=False)
-    assert cluster_module.mds_addresses(None, tmp_path) == [f"127.0.0.1:{settings.ports['mds']}"]
+    assert cluster_module.mds_addresses(None, tmp_path) == kept
     monkeypatch.setenv("CURVEFS_MDS", "c:3")
-    assert cluster_module.mds_addresses(None, tmp_path) == ["c:3"]
+    assert cluster_module.mds_addresses("a:1/b:2", tmp_path) == ["a:1", "b:2"]
+    assert cluster_module.mds_addresses(None, tmp_path) == kept
     assert cluster_module.mds_addresses("a:1", None) == ["a:1"]
+    assert cluster_module.mds_addresses(None, None) == ["c:3"]
 
 
 def test_without_a_cluster_a_command_says_how_to_name_one(monkeypatch):
     monkeypatch.delenv("CURVEFS_MDS", raising=False)
     done = run("list-fs")
     assert (done.exit_code, done.stdout) == (ExitCode.USAGE, "")
-    assert done.stderr == "curvefs-tool: which cluster? --mds H:P/H:P, CURVEFS_MDS or --data DIR\n"
+    assert done.stderr == "curvefs-tool: which cluster? --mds H:P/H:P, --data DIR or CURVEFS_MDS\n"
 
 
 def test_a_folder_that_is_no_cluster_is_named(tmp_path, monkeypatch):
@@ -300,13 +306,13 @@ def test_the_status_shows_the_copysets(cluster):
 def test_a_replica_that_is_missing_or_a_copyset_without_a_leader_is_unhealthy(cluster):
     healthy(cluster)
     cluster.copysets = [copyset(replicas=[topology_pb2.Replica(metaserver_id=7)])]
-    assert run_json("status")["problems"] == ["copyset 4: the replica on metaserver 7 was not heard of"]
+    assert unhealthy()["problems"] == ["copyset 4: the replica on metaserver 7 was not heard of"]
     cluster.copysets = [copyset(leader_id=0)]
     cluster.partitions[0].leader = ""
-    assert run_json("status")["problems"] == ["copyset 4 has no leader"]  # once, not for each partition
+    assert unhealthy()["problems"] == ["copyset 4 has no leader"]  # once, not for each partition
     cluster.metaservers[0].health = topology_pb2.OFFLINE
     cluster.copysets[0].replicas[0].heard = False
-    assert run_json("status")["problems"] == ["metaserver 7 is offline", "copyset 4 has no leader"]
+    assert unhealthy()["problems"] == ["metaserver 7 is offline", "copyset 4 has no leader"]
 
 
 @pytest.mark.parametrize(
@@ -321,9 +327,11 @@ def test_a_replica_that_is_missing_or_a_copyset_without_a_leader_is_unhealthy(cl
 def test_what_is_wrong_makes_the_cluster_unhealthy_and_is_said(cluster, hurt, problem):
     healthy(cluster)
     hurt(cluster)
-    said = run_json("status")
+    said = unhealthy()
     assert (said["healthy"], said["problems"]) == (False, [problem])
-    assert problem in run("status").stdout
+    done = run("status")
+    assert done.stdout.startswith(f"NOT HEALTHY: {problem}\n")
+    assert (done.exit_code, done.stderr) == (ExitCode.FAILED, "")
 
 
 def test_a_client_of_this_machine_that_is_gone_is_not_listed(cluster):
@@ -340,10 +348,14 @@ def test_a_client_of_this_machine_that_is_gone_is_not_listed(cluster):
     assert [one["id"] for one in run_json("status")["processes"] if one["role"] == "client"] == ["02", "03"]
 
 
-def test_with_a_data_folder_its_processes_count_too(cluster, tmp_path):
+def test_with_a_data_folder_its_processes_count_too(cluster, tmp_path, monkeypatch):
     healthy(cluster)
     (tmp_path / "run").mkdir()
-    said = run_json("status", "--data", tmp_path)
+    monkeypatch.delenv("CURVEFS_MDS")
+    settings = settle(tmp_path, {})
+    settings.ports["mds"] = int(cluster.address.rpartition(":")[2])
+    save_settings(tmp_path, settings)
+    said = unhealthy("--data", tmp_path)
     assert said["problems"] == ["the supervisor is not running"]
     kept = state.ClusterState(tmp_path)
     me = state.ProcessRecord(os.getpid(), start_time(os.getpid()))
@@ -355,7 +367,7 @@ def test_with_a_data_folder_its_processes_count_too(cluster, tmp_path):
     kept.processes["metaserver-1"] = state.ProcessRecord(os.getpid(), 1)
     kept.starting["client"] = me
     kept.save()
-    assert run_json("status", "--data", tmp_path)["problems"] == [
+    assert unhealthy("--data", tmp_path)["problems"] == [
         "metaserver-1 is not running",
         "client is starting",
     ]
@@ -366,7 +378,7 @@ def test_a_cluster_of_this_machine_that_does_not_answer_is_unhealthy_and_no_erro
     monkeypatch.setattr(status, "BlockingClient", partial(status.BlockingClient, deadline_s=0.5))
     (tmp_path / "run").mkdir()
     settle(tmp_path, {})
-    said = run_json("status", "--data", tmp_path)
+    said = unhealthy("--data", tmp_path)
     assert (said["healthy"], said["mds"], said["processes"]) == (False, "", [])
     assert "no answer from" in said["problems"][0]
 
