@@ -32,7 +32,7 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "writeback": {"writeback": True},
     "nowriteback": {"writeback": False},
 }
-_SIZE = re.compile(r"^([0-9]+)([KMGT]?)(?:i?B)?$", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 MEMORY_MIN = 32 << 20
 SIZE_MAX = 1 << 50
@@ -95,6 +95,8 @@ def parse_options(fs_name: str, mountpoint: str, text: str, *, mds_fallback: str
         match key:
             case "mds":
                 mds = value
+            case _ if equals and key in _FLAGS.keys() | _KERNEL_OPPOSITE.keys():
+                raise StartupError(f"mount option '{key}' takes no value", ExitCode.USAGE)
             case _ if key in _FLAGS:
                 config = replace(config, **_FLAGS[key])
             case "allow_root":
@@ -159,7 +161,7 @@ def _show(default: Any) -> str:
 
 def parse_size(text: str) -> int:
     """Read a size such as 300M or 1G (powers of 1024). Raises ValueError."""
-    match = _SIZE.match(text)
+    match = _SIZE.fullmatch(text)
     if not match:
         raise ValueError(text)
     return int(match[1]) * _UNITS[match[2].upper()]

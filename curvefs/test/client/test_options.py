@@ -56,6 +56,11 @@ def test_standard_options_change_nothing(text):
     assert parse(text) == parse("")
 
 
+@pytest.mark.parametrize("text", ["ro=1", "ro=0", "rw=", "writeback=1", "allow_other=no", "nodev=5", "sync=x"])
+def test_a_flag_takes_no_value(text):
+    assert refusal(f"mds=h:1,{text}") == f"mount option '{text.partition('=')[0]}' takes no value"
+
+
 def test_of_contradicting_options_the_last_one_counts():
     assert parse("ro").read_only
     assert not parse("ro,rw").read_only
