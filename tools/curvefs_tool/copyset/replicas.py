@@ -13,7 +13,7 @@ from curvefs.src.common.errors import AlreadyExists, CurveFSError, NotFound, Una
 from ..cluster import cluster_options, command, mds_addresses
 from .access import Copysets
 from .membership import rebuild as rebuild_replica
-from .options import PeerList, group_argument, on_option, tell, timeout_option, yes_option
+from .options import ID, PeerList, group_argument, on_option, tell, timeout_option, yes_option
 
 
 @click.command("create")
@@ -66,7 +66,7 @@ def remove(
 
 
 @click.command("rebuild")
-@click.argument("group_id", metavar="[ID]", type=click.IntRange(1), required=False)
+@click.argument("group_id", metavar="[ID]", type=ID, required=False)
 @click.option("--all", "everything", is_flag=True, help="Every replica there that is damaged or missing.")
 @on_option
 @yes_option
@@ -101,7 +101,11 @@ def rebuild(
 
 
 def _lost(copysets: Copysets, metaserver_id: int) -> list[int]:
-    """Return the copysets whose replica on a metaserver is damaged, or is not there although it should be."""
+    """Return the copysets whose replica on a metaserver is damaged, or is not there although it should be.
+
+    Raises NotFound for an unknown metaserver.
+    """
+    copysets.peers([metaserver_id])
     lost = []
     request = copyset_pb2.GetCopysetStatusRequest()
     for known in copysets.all():
