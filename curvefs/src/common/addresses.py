@@ -5,12 +5,12 @@ import re
 from .errors import StartupError
 from .exits import ExitCode
 
-_ADDRESS = re.compile(r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})$")
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
 
 def parse_address(text: str) -> tuple[str, int]:
     """Split ``HOST:PORT``. Raises StartupError (usage) on anything else."""
-    match = _ADDRESS.match(text.strip())
+    match = _ADDRESS.fullmatch(text.strip())
     if not match or int(match[2]) > 65535:
         raise StartupError(f"'{text}' is no address: HOST:PORT is expected", ExitCode.USAGE)
     return match[1], int(match[2])
