@@ -29,7 +29,9 @@ COMPRESSIONS = [one.value for one in Compression]
 CREATE_DEADLINE_S = 60.0
 JOIN_DEADLINE_S = 30.0  # for metaservers that have just started to register
 _PAUSE_S = 0.2
-_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
+DURATION_S_MAX = (1 << 32) - 1  # what a protobuf's field holds
+BYTES_MAX = (1 << 63) - 1
+_DURATION = re.compile(r"([0-9]{1,20})([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
 
@@ -124,7 +126,7 @@ def time_text(time_ns: int) -> str:
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # generic only in new releases
-    """A size such as 64M, for options."""
+    """A size such as 64M, 10GiB or 4096, for options."""
 
     name = "size"
 
@@ -133,9 +135,12 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic only in new re
         if isinstance(value, int):
             return value
         try:
-            return parse_size(value)
+            found = parse_size(value)
         except ValueError:
-            self.fail(f"'{value}' is no size such as 64M", param, ctx)
+            self.fail(f"'{value}' is no size such as 64M or 10GiB", param, ctx)
+        if found > BYTES_MAX:
+            self.fail(f"'{value}' is too large: at most {BYTES_MAX >> 40}T", param, ctx)
+        return found
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in new releases
@@ -150,7 +155,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
         match = _DURATION.fullmatch(value)
         if match is None:
             self.fail(f"'{value}' is no time such as 90s, 10m or 1d", param, ctx)
-        return int(match[1]) * _SECONDS[match[2]]
+        found = int(match[1]) * _SECONDS[match[2]]
+        if found > DURATION_S_MAX:
+            self.fail(f"'{value}' is too long: at most {DURATION_S_MAX // _SECONDS['d']}d", param, ctx)
+        return found
 
 
 def filesystem_of(mds: list[str], name: str) -> mds_pb2.FilesystemReply:

@@ -188,6 +188,13 @@ def test_a_refused_creation_ends_with_its_reason_and_a_code_of_its_own(cluster, 
         (("media", "--object-store", "s3://user:secret@bucket"), "must not carry credentials"),
         (("media", "--object-store", "file:///o", "--chunk-size", "big"), "'big' is no size"),
         (("media", "--object-store", "file:///o", "--delete-grace", "-1s"), "'-1s' is no time"),
+        (("media\n", "--object-store", "file:///o"), "is no filesystem name"),
+        (("media", "--object-store", "file:///o", "--chunk-size", "64M\n"), "is no size"),
+        (("media", "--object-store", "file:///o", "--chunk-size", "8388608T"), "too large: at most 8388607T"),
+        (("media", "--object-store", "file:///o", "--capacity", f"{'9' * 30}"), "too large: at most 8388607T"),
+        (("media", "--object-store", "file:///o", "--inodes", f"{'9' * 30}"), "too large: at most 8388607T"),
+        (("media", "--object-store", "file:///o", "--trash-retention", "49711d"), "too long: at most 49710d"),
+        (("media", "--object-store", "file:///o", "--delete-grace", "9" * 12), "too long: at most 49710d"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anybody_is_asked(cluster, words, reason):
@@ -237,6 +244,13 @@ def test_more_replicas_than_metaservers_are_refused_and_leave_nothing(tmp_path):
         assert done.exit_code == ExitCode.USAGE
         assert told in done.stderr
         assert not (tmp_path / "data").exists()
+
+
+def test_a_time_that_is_too_long_is_refused_before_anything_is_made(tmp_path):
+    done = run("up", tmp_path / "data", "--trash-retention", "999999999d")
+    assert done.exit_code == ExitCode.USAGE
+    assert "'999999999d' is too long: at most 49710d" in done.stderr
+    assert not (tmp_path / "data").exists()
 
 
 def test_filesystems_are_listed(cluster):

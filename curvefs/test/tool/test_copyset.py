@@ -293,7 +293,7 @@ def test_the_last_peer_is_not_removed(group):
     assert group.changes == []
 
 
-@pytest.mark.parametrize("peers", ["", "1,x", "1,1", "0", "1,,2"])
+@pytest.mark.parametrize("peers", ["", "1,x", "1,1", "0", "1,,2", f"1,{1 << 64}", "9" * 5000])
 def test_a_list_of_peers_must_be_one(peers):
     result = run("change-peers", 3, "--peers", peers)
     assert result.exit_code == ExitCode.USAGE
@@ -368,6 +368,21 @@ def test_a_replica_is_rebuilt_on_the_operators_word(group):
     [(asked, request)] = group.asked("RebuildReplica")
     assert (asked, request.metaserver_id, request.configuration_index, request.mds_epoch) == (1, 2, 10, 5)
     assert run_json("rebuild", 3, "--on", 3, "--yes")["configuration_index"] == 38
+
+
+def test_an_unknown_metaserver_has_nothing_rebuilt(group):
+    refused(run("rebuild", "--all", "--on", 7, "--yes"), ExitCode.NOT_FOUND, "no metaserver 7")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("query", 1 << 64), ("rebuild", 1 << 64, "--on", 1), ("rebuild", "--all", "--on", 1 << 64)]
+    + [("add-peer", 3, 1 << 64), ("transfer-leader", 3, 1 << 64)],
+)
+def test_an_id_that_none_can_have_is_refused(group, words):
+    result = run(*words)
+    assert result.exit_code == ExitCode.USAGE
+    assert "is not in the range 1<=x<=18446744073709551615" in result.stderr
 
 
 def test_a_rebuilding_that_takes_long_is_carried_on_and_not_begun_again(group):

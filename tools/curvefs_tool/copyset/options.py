@@ -8,10 +8,12 @@ import click
 from ..cluster import print_json
 
 CHANGE_TIMEOUT_S = 300.0
+ID_MAX = (1 << 64) - 1  # of a copyset or a metaserver, as the protobufs hold it
+ID = click.IntRange(1, ID_MAX)
 
-group_argument = click.argument("group_id", metavar="ID", type=click.IntRange(1))
+group_argument = click.argument("group_id", metavar="ID", type=ID)
 on_option = click.option(
-    "--on", "metaserver_id", metavar="METASERVER", type=click.IntRange(1), required=True, help="Whose replica."
+    "--on", "metaserver_id", metavar="METASERVER", type=ID, required=True, help="Whose replica."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -42,14 +44,18 @@ class PeerList(click.ParamType):  # type: ignore[type-arg]  # generic only in ne
         if isinstance(value, list):
             return value
         words = [word.strip() for word in value.split(",")]
-        if not all(word.isdecimal() and int(word) for word in words) or len(set(map(int, words))) < len(words):
+        if not all(map(_is_id, words)) or len(set(map(int, words))) < len(words):
             self.fail(f"'{value}' is no list of metaservers such as 1,2,4", param, ctx)
         return [int(word) for word in words]
 
 
+def _is_id(word: str) -> bool:
+    return word.isdecimal() and len(word) <= len(str(ID_MAX)) and 1 <= int(word) <= ID_MAX
+
+
 def metaserver_argument(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a metaserver's id as an argument."""
-    return click.argument(name, metavar=name.upper(), type=click.IntRange(1))
+    return click.argument(name, metavar=name.upper(), type=ID)
 
 
 def tell(said: dict[str, Any], line: str, *, json: bool) -> None:

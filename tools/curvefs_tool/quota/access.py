@@ -10,7 +10,6 @@ import click
 
 from curvefs.proto import common_pb2, quota_pb2, quota_pb2_grpc, transaction_pb2
 from curvefs.src.client import mountpoints
-from curvefs.src.client.options import parse_size
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 
@@ -24,21 +23,6 @@ STATES = {
 }
 _DEADLINE_S = 20.0
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
-
-
-class Bytes(click.ParamType):  # type: ignore[type-arg]  # generic only in new releases
-    """A size such as 10GiB, 10G or 4096."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes."""
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_size(value.removesuffix("B").removesuffix("i"))
-        except ValueError:
-            self.fail(f"'{value}' is no size such as 10GiB", param, ctx)
 
 
 @dataclass(frozen=True, slots=True)

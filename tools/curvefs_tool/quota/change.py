@@ -10,7 +10,8 @@ from curvefs.src.common.errors import NotFound, StartupError
 from curvefs.src.common.exits import ExitCode
 
 from ..cluster import cluster_options, command, mds_addresses
-from .access import Bytes, Quotas, amount, path_argument, place_of, show, state_of
+from ..filesystems import BYTES_MAX, Size
+from .access import Quotas, amount, path_argument, place_of, show, state_of
 
 _PAUSE_S = 0.1
 _WAIT_S = 3600.0
@@ -20,8 +21,8 @@ wait_option = click.option("--no-wait", is_flag=True, help="Return at once; `quo
 
 @click.command("set")
 @path_argument
-@click.option("--capacity", type=Bytes(), default=0, help="Bytes of regular files, e.g. 10GiB; none: no limit.")
-@click.option("--inodes", type=click.IntRange(1), default=None, help="Files, directories and others; none: no limit.")
+@click.option("--capacity", type=Size(), default=0, help="Bytes of regular files, e.g. 10GiB; none: no limit.")
+@click.option("--inodes", type=click.IntRange(1, BYTES_MAX), default=None, help="Files, directories and others; none: no limit.")
 @wait_option
 @cluster_options
 @command
