@@ -7,16 +7,17 @@ MDS, which `kv-migrate` changes.
 import json
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 
-from .state import FORMAT, free_ports, write_json
+from .state import FORMAT, PORT_MAX, free_ports, write_json
 
 HOST = "127.0.0.1"
+_COUNT_MAX = 16  # of servers of one kind
 REPLICAS = 3  # unless told otherwise, where there are as many metaservers
 Asked = Mapping[str, str | int | None]  # by the name of the setting; None: not said
 
@@ -72,11 +73,15 @@ class Settings:
         """Return HOST:PORT of a port."""
         return f"{HOST}:{self.ports[name]}"
 
+    @property
+    def port_names(self) -> set[str]:
+        """Return what each port that is needed is called."""
+        members = {f"{name}{what}" for name in self.etcd_names for what in ("", "-peer", "-metrics")}
+        return members | {*self.mds_names, *self.metaserver_names}
+
     def add_ports(self) -> None:
         """Choose the ports that are missing. Raises StartupError (ADDRESS_IN_USE)."""
-        members = [f"{name}{what}" for name in self.etcd_names for what in ("", "-peer", "-metrics")]
-        wanted = [*members, *self.mds_names, *self.metaserver_names]
-        missing = [name for name in wanted if name not in self.ports]
+        missing = sorted(self.port_names - self.ports.keys())
         found = free_ports(len(missing), random.SystemRandom(), taken=self.ports.values())
         self.ports |= dict(zip(missing, found, strict=True))
 
@@ -135,12 +140,30 @@ def load_settings(data: Path) -> Settings:
     """Read cluster.json. Raises FileNotFoundError, StartupError (DATA_FOLDER)."""
     try:
         said: dict[str, Any] = json.loads((data / "cluster.json").read_text())
-        said.pop("format")
-        return Settings(**said)
+        version = said.pop("format")
+        settings = Settings(**said) if version == FORMAT else None
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StartupError(f"{data / 'cluster.json'} cannot be read", ExitCode.DATA_FOLDER) from error
+    if settings is None:
+        reason = f"{data / 'cluster.json'} is of version {str(version)[:20]}; this version knows {FORMAT}"
+        raise StartupError(reason, ExitCode.DATA_FOLDER)
+    if not _is_whole(settings):
+        raise StartupError(f"{data / 'cluster.json'} is damaged", ExitCode.DATA_FOLDER)
+    return settings
+
+
+def _is_whole(settings: Settings) -> bool:
+    """True when each setting is of its type, and each server has its ports."""
+    for one in fields(settings):
+        if type(getattr(settings, one.name)) is not (dict if one.name == "ports" else one.type):
+            return False
+    return (
+        max(settings.metaservers, settings.mds, settings.etcd) <= _COUNT_MAX
+        and settings.port_names <= settings.ports.keys()
+        and all(type(port) is int and 0 < port <= PORT_MAX for port in settings.ports.values())
+    )
 
 
 def save_settings(data: Path, settings: Settings) -> None:

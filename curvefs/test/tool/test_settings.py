@@ -62,6 +62,30 @@ def test_damaged_settings_are_refused(tmp_path, text):
     assert "cluster.json" in refused(load_settings, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"metaservers": "x"}, "is damaged"),
+        ({"metaservers": 10**9}, "is damaged"),
+        ({"ports": {}}, "is damaged"),
+        ({"ports": {"mds": 20001}}, "is damaged"),
+        ({"ports": {"mds": "20001", "metaserver-1": 20002}}, "is damaged"),
+        ({"ports": {"mds": 20001, "metaserver-1": 70000}}, "is damaged"),
+        ({"ports": 5}, "is damaged"),
+        ({"fs": None}, "is damaged"),
+        ({"trash_retention": "1d"}, "is damaged"),
+        ({"format": 2}, "is of version 2; this version knows 1"),
+        ({"format": "x"}, "is of version x"),
+    ],
+)
+def test_settings_with_a_wrong_value_are_refused_by_every_command(tmp_path, changes, words):
+    settle(tmp_path, {})
+    kept = json.loads((tmp_path / "cluster.json").read_text())
+    (tmp_path / "cluster.json").write_text(json.dumps(kept | changes))
+    assert words in refused(load_settings, tmp_path)
+    assert words in refused(settle, tmp_path, {})
+
+
 def test_three_replicas_are_the_default_where_there_are_three_metaservers(tmp_path):
     for metaservers, replicas in [(1, 1), (2, 1), (3, 3), (5, 3)]:
         folder = tmp_path / str(metaservers)
