@@ -38,6 +38,8 @@ def down(data: Path, *, force: bool) -> None:
         click.echo("stopped")
         return
     if not ClusterState.load(data).any_running:
+        if not any((data / name).exists() for name in ("format", "cluster.json")):
+            raise StartupError(f"{data} is no data folder of a cluster", ExitCode.DATA_FOLDER)
         click.echo("nothing is running")
         return
     _stop_orphans(data, force=force)
