@@ -25,6 +25,7 @@ from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 
 FORMAT = 1
+_FOLDERS = ("run", "etc", "log")
 PORT_MIN, PORT_MAX = 20000, 65535
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -91,7 +92,7 @@ def prepare(data: Path) -> None:
         raise StartupError(
             f"{data} is of version {found[:20]}; this version knows up to {FORMAT}", ExitCode.DATA_FOLDER
         )
-    for folder in ("run", "etc", "log"):
+    for folder in _FOLDERS:
         (data / folder).mkdir(mode=0o700, exist_ok=True)
 
 
@@ -108,9 +109,16 @@ def lock(data: Path) -> int:
     return descriptor
 
 
-def discard(data: Path, *, folder_too: bool) -> None:
+def is_new(data: Path) -> bool:
+    """True while there are no settings in a data folder that is prepared, and no data."""
+    return {one.name for one in data.iterdir()} <= {"format", "lock", *_FOLDERS}
+
+
+def discard(data: Path, *, folder_too: bool = False, keep: Collection[str] = ()) -> None:
     """Remove what a first start that failed has made: nothing was ever stored."""
     for one in data.iterdir():
+        if one.name in keep:
+            continue
         if one.is_dir() and not one.is_symlink():
             shutil.rmtree(one, ignore_errors=True)
         else:

@@ -72,6 +72,7 @@ class Supervisor:
         tell: Callable[[str], None],
     ) -> None:
         self.mds = settings.mds_addresses
+        self.was_live = False  # once it is, there may be files
         self._data = data
         self._settings = settings
         self._mountpoint = mountpoint
@@ -137,11 +138,12 @@ class Supervisor:
                 self._client = Child("client", self._programs.client(config), log)
                 self._begin(self._client)
                 self._wait_ready([self._client])
+                self.was_live = True
             self._call(self._confirm)
         except BaseException:
             self._stop_all()
             raise
-        self._starting = False
+        self.was_live, self._starting = True, False
 
     def _interrupt(self, *_: object) -> None:
         """Be the handler of signals. The loop hears of them by the wake-up descriptor; a blocking call does not."""

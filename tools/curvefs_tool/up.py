@@ -1,7 +1,8 @@
 """``up``: a whole cluster on one machine with one command.
 
 With --detach the supervisor is a fresh process of its own, which says on a pipe that it is ready, with the summary, or
-why not, as the client does. A first start that fails because of what it was told leaves nothing behind.
+why not, as the client does. A first start that fails leaves nothing behind, or its logs, where they say more than the
+reason does; once its mount was live everything stays.
 """
 
 import os
@@ -29,7 +30,7 @@ from .mount_options import checked_options
 from .servers import Programs
 from .settings import Settings, new_settings, settle
 from .shutdown import KernelMounts, Outside
-from .state import discard, lock, prepare
+from .state import discard, is_new, lock, prepare
 from .status import collect
 from .supervisor import Supervisor
 from .topology.zones import ensure_topology, file_of
@@ -164,8 +165,8 @@ def up(
 
 def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
     """Be the supervisor until the cluster is taken down. Raises CurveFSError. status: with a parent that waits."""
-    made, first = not wanted.data.exists(), not (wanted.data / "cluster.json").exists()
-    if first:
+    made = not wanted.data.exists()
+    if not (wanted.data / "cluster.json").exists():
         new_settings(wanted.data, wanted.asked)
         if wanted.mountpoint:
             check_mountpoint(wanted.mountpoint)
@@ -173,10 +174,26 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         wanted.settings()
     prepare(wanted.data)
     held = lock(wanted.data)
-    settings = wanted.settings()
-    if status is not None:
-        _log_into(wanted.data / "log" / "supervisor.log")
-    supervisor = Supervisor(
+    first, supervisor = is_new(wanted.data), None
+    try:
+        settings = wanted.settings()
+        if status is not None:
+            _log_into(wanted.data / "log" / "supervisor.log")
+        supervisor = _supervisor(wanted, settings)
+        with supervisor, supervisor.signals():
+            supervisor.start()
+            summary = _summary(wanted, settings, supervisor.mds)
+            supervisor.run(lambda: click.echo(summary) if status is None else status.ready(summary))
+    except BaseException as error:
+        if first and (supervisor is None or not supervisor.was_live):
+            _discard(wanted.data, error, folder_too=made)
+        raise
+    finally:
+        os.close(held)
+
+
+def _supervisor(wanted: _Wanted, settings: Settings) -> Supervisor:
+    return Supervisor(
         wanted.data,
         settings,
         wanted.mountpoint,
@@ -189,16 +206,15 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         confirm=_wait_healthy,
         tell=_tell,
     )
-    with supervisor, supervisor.signals():
-        try:
-            supervisor.start()
-        except CurveFSError as error:
-            if first and exit_code_of(error) not in (ExitCode.FAILED, ExitCode.TIMEOUT):
-                discard(wanted.data, folder_too=made)
-            raise
-        summary = _summary(wanted, settings, supervisor.mds)
-        supervisor.run(lambda: click.echo(summary) if status is None else status.ready(summary))
-    os.close(held)
+
+
+def _discard(data: Path, error: BaseException, *, folder_too: bool) -> None:
+    """Remove what a first start has made; of one that failed for no reason with a code of its own, all but the logs."""
+    code = exit_code_of(error) if isinstance(error, CurveFSError) else ExitCode.FAILED
+    if code in (ExitCode.FAILED, ExitCode.TIMEOUT):
+        discard(data, keep=("format", "log"))
+    else:
+        discard(data, folder_too=folder_too)
 
 
 def _filesystem(settings: Settings) -> mds_pb2.CreateFilesystemRequest:

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 from curvefs_tool import cluster as cluster_module
 from curvefs_tool import filesystems, state, status
+from curvefs_tool import up as up_module
 from curvefs_tool.main import main
+from curvefs_tool.servers import Programs
 from curvefs_tool.settings import save_settings, settle
 
 from curvefs.proto import common_pb2, mds_pb2, topology_pb2
@@ -253,6 +255,37 @@ def test_a_time_that_is_too_long_is_refused_before_anything_is_made(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+def _fail():
+    raise ValueError("nobody expected this")
+
+
+@pytest.mark.parametrize(
+    ("programs", "left"),
+    [
+        (lambda: Programs(mds=[sys.executable, "-c", "raise SystemExit(1)"]), ["format", "log"]),
+        (lambda: Programs(mds=[sys.executable, "-c", "raise SystemExit(9)"]), []),
+        (_fail, ["format", "log"]),
+    ],
+)
+def test_a_first_start_that_fails_leaves_no_settings_and_no_data(tmp_path, monkeypatch, programs, left):
+    monkeypatch.setattr(up_module, "Programs", programs)
+    data = tmp_path / "data"
+    data.mkdir()
+    assert run("up", data, "--fs", "first").exit_code != 0
+    assert sorted(one.name for one in data.iterdir()) == left
+    assert "was made with" not in run("up", data, "--fs", "second").stderr
+
+
+def test_a_start_that_fails_where_there_are_data_removes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(up_module, "Programs", _fail)
+    state.prepare(tmp_path)
+    (tmp_path / "metaserver-1").mkdir()
+    (tmp_path / "metaserver-1" / "wal").touch()
+    assert run("up", tmp_path).exit_code != 0
+    assert (tmp_path / "metaserver-1" / "wal").exists()
+    assert (tmp_path / "cluster.json").exists()
+
+
 def test_filesystems_are_listed(cluster):
     assert run_json("list-fs") == []
     cluster.filesystems = [demo(), mds_pb2.Filesystem(name="old", state=mds_pb2.DELETING)]
@@ -407,6 +440,13 @@ def test_helpers_run_this_interpreter_by_its_full_path(tmp_path):
 
 
 def test_down_where_nothing_runs_is_no_error(tmp_path):
-    for place in (tmp_path, tmp_path / "missing"):
+    state.prepare(tmp_path)
+    done = run("down", tmp_path)
+    assert (done.exit_code, done.stdout) == (0, "nothing is running\n")
+
+
+def test_down_of_what_is_no_cluster_is_refused(tmp_path):
+    for place in (tmp_path, tmp_path / "missing", "/etc/passwd"):
         done = run("down", place)
-        assert (done.exit_code, done.stdout) == (0, "nothing is running\n")
+        assert (done.exit_code, done.stdout) == (ExitCode.DATA_FOLDER, "")
+        assert done.stderr == f"curvefs-tool: {place} is no data folder of a cluster\n"
