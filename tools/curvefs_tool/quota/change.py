@@ -14,7 +14,7 @@ from ..filesystems import BYTES_MAX, Size
 from .access import Quotas, amount, path_argument, place_of, show, state_of
 
 _PAUSE_S = 0.1
-_WAIT_S = 3600.0
+WAIT_S = 3600.0
 
 wait_option = click.option("--no-wait", is_flag=True, help="Return at once; `quota get` says when it is done.")
 
@@ -44,9 +44,9 @@ def set_quota(
     quotas = Quotas(mds_addresses(mds, data), place.fs)
     request = quota_pb2.SetQuotaRequest(path=place.path, limit=amount(capacity, inodes or 0))
     (said,) = quotas.call("SetQuota", request).quotas
-    end = time.monotonic() + _WAIT_S
-    while not no_wait and state_of(said.status) != "active" and time.monotonic() < end:
-        time.sleep(_PAUSE_S)
+    end = time.monotonic() + WAIT_S
+    while not no_wait and (now := state_of(said.status)) != "active":
+        _go_on_waiting(end, f"the quota is {now} still; it goes on, `quota get` says when it is done")
         said = quotas.of(place.path)
     show([said], json=json)
 
@@ -61,10 +61,17 @@ def delete(path: str, fs: str | None, *, no_wait: bool, mds: str | None, data: P
     place = place_of(path, fs)
     quotas = Quotas(mds_addresses(mds, data), place.fs)
     (said,) = quotas.call("DeleteQuota", quota_pb2.GetQuotaRequest(path=place.path)).quotas
-    end = time.monotonic() + _WAIT_S
-    while not no_wait and time.monotonic() < end and _is_there(quotas, said.status.quota_id):
-        time.sleep(_PAUSE_S)
+    end = time.monotonic() + WAIT_S
+    while not no_wait and _is_there(quotas, said.status.quota_id):
+        _go_on_waiting(end, "the quota is being removed still; it goes on, `quota list` says when it is done")
     show([said], json=json)
+
+
+def _go_on_waiting(end: float, reason: str) -> None:
+    """Wait a moment. Raises StartupError (TIMEOUT) at the end of the time."""
+    if time.monotonic() > end:
+        raise StartupError(reason, ExitCode.TIMEOUT)
+    time.sleep(_PAUSE_S)
 
 
 def _is_there(quotas: Quotas, quota_id: int) -> bool:
