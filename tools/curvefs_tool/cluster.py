@@ -30,7 +30,7 @@ def fail(error: CurveFSError) -> NoReturn:
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
-    """Turn the project's errors into one line and an exit code."""
+    """Turn the project's errors into one line and an exit code; so words that are not UTF-8, where they must be."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -38,6 +38,8 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             function(*args, **kwargs)
         except CurveFSError as error:
             fail(error)
+        except UnicodeEncodeError as error:
+            fail(StartupError(f"{error.object!r} is not UTF-8", ExitCode.USAGE))
 
     return wrapped
 

@@ -1,5 +1,7 @@
 """The command line: lists the commands, each from its own file."""
 
+import io
+import sys
 from typing import ClassVar
 
 import click
@@ -54,6 +56,8 @@ class _Commands(LazyGroup):
 @click.version_option(package_name="curvefs")
 def main() -> None:
     """Operate CurveFS clusters."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes
 
 
 if __name__ == "__main__":

@@ -207,6 +207,31 @@ def test_what_makes_no_sense_is_refused_before_anybody_is_asked(cluster, words, 
     assert cluster.requests == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("query-fs", "bad\udcff"),
+        ("delete-fs", "bad\udcff"),
+        ("create-fs", "bad\udcff", "--object-store", "file:///o"),
+        ("create-fs", "media", "--object-store", "file:///bad\udcff"),
+        ("quota", "set", "/", "--fs", "bad\udcff", "--inodes", "1"),
+        ("quota", "list", "bad\udcff"),
+        ("gc", "bad\udcff"),
+    ],
+)
+def test_a_word_that_is_not_utf_8_is_refused_in_one_line(cluster, words):
+    done = run(*words)
+    assert (done.exit_code, done.stdout) == (ExitCode.USAGE, "")
+    assert done.stderr_bytes.startswith(b"curvefs-tool: '")
+    assert (b"\\udcff' is not UTF-8\n" in done.stderr_bytes, done.stderr_bytes.count(b"\n")) == (True, 1)
+    assert cluster.requests == []
+
+
+def test_the_name_of_a_file_is_printed_as_the_bytes_that_it_is(tmp_path):
+    file = tmp_path / os.fsdecode(b"key\xff")
+    assert run("new-key", file).stdout_bytes.startswith(b"made " + bytes(file) + b" (check value ")
+
+
 DEMO = mds_pb2.CreateFilesystemRequest(name="demo", object_store="file:///o")
 
 
