@@ -24,7 +24,7 @@ from curvefs.src.mds.etcd_options import etcd_options
 from curvefs.src.mds.migration import copy_state, retire_store
 from curvefs.src.mds.storage.opening import open_store
 from curvefs.src.process.config import load_config
-from curvefs.src.process.data_folder import DataFolder
+from curvefs.src.process.data_folder import MDS, DataFolder
 
 from .children import Child, Ended, Stage
 from .cluster import command
@@ -72,7 +72,7 @@ def _embedded(folder: Path) -> MdsConfig:
 async def _move(folder: Path, target: MdsConfig, decide: Callable[[], None]) -> str:
     """Move the state in an MDS's folder to where a configuration says. decide: called when everything is there."""
     clock = SystemClock()
-    held = DataFolder(folder)
+    held = DataFolder(folder, MDS)
     async with AsyncExitStack() as stack:
         stack.callback(held.close)
         source = await stack.enter_async_context(open_store(_embedded(folder), folder, clock))
@@ -122,7 +122,7 @@ def _fill_etcd(data: Path, new: Settings, stack: ExitStack) -> None:
 
 async def _retire(folder: Path, settings: Settings) -> None:
     """Say once more in the old store that it is not used: the attempt that decided may have been killed before."""
-    held = DataFolder(folder)
+    held = DataFolder(folder, MDS)
     try:
         async with open_store(_embedded(folder), folder, SystemClock()) as source:
             await retire_store(source, ",".join(settings.etcd_endpoints))

@@ -85,7 +85,11 @@ def prepare(data: Path) -> None:
             if any(data.iterdir()):
                 raise StartupError(f"{data} is not empty and no data folder of a cluster", ExitCode.DATA_FOLDER)
             write_json(marker, FORMAT)
+        if (data / "id").exists():
+            raise StartupError(f"{data} is the data folder of a server, not of a cluster", ExitCode.DATA_FOLDER)
         found = marker.read_text(errors="replace").strip()
+    except FileExistsError as error:
+        raise StartupError(f"{data} is no folder", ExitCode.DATA_FOLDER) from error
     except OSError as error:
         raise StartupError(f"cannot use {data}: {error.strerror}", ExitCode.DATA_FOLDER) from error
     if not found.isdigit() or int(found) > FORMAT:

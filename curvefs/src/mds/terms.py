@@ -17,7 +17,7 @@ import structlog
 
 from ..common.errors import CurveFSError, StartupError, VersionUnsupported
 from ..common.exits import ExitCode
-from ..process.data_folder import DataFolder
+from ..process.data_folder import MDS, DataFolder
 from ..process.metrics_page import MetricsPage
 from .authority import begin_serving, check_cluster
 from .config import EMBEDDED, MdsConfig
@@ -48,7 +48,7 @@ async def serve(config: MdsConfig, world: World, stop: asyncio.Event, ready: Cal
     """
     async with contextlib.AsyncExitStack() as stack:
         alone = "several MDS need etcd as their store" if config.store == EMBEDDED else ""
-        folder = DataFolder(config.data, why_alone=alone)
+        folder = DataFolder(config.data, MDS, why_alone=alone)
         stack.callback(folder.close)
         metrics = Metrics()
         page = MetricsPage(metrics.registry, config.metrics_listen)

@@ -24,7 +24,7 @@ from ...proto.reclaim_pb2_grpc import add_ReclaimServiceServicer_to_server
 from ..common.addresses import parse_address, parse_addresses
 from ..common.clock import Clock
 from ..common.errors import StartupError
-from ..process.data_folder import DataFolder
+from ..process.data_folder import METASERVER, DataFolder
 from ..process.metrics_page import MetricsPage
 from ..raft.state import Settings as RaftSettings
 from ..rpc.asyncio_client import AsyncClient
@@ -172,7 +172,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
 
 def _put_together(config: MetaserverConfig, world: World, scans: Scans, stack: contextlib.AsyncExitStack) -> _Parts:
     """Make the parts; they are closed with the stack. They ask one another for what is known later only."""
-    folder = DataFolder(config.data)
+    folder = DataFolder(config.data, METASERVER)
     stack.callback(folder.close)
     metrics, epochs = Metrics(), Epochs(folder)
     peers = Peers(

@@ -2,6 +2,7 @@
 
     lock      held by the process that uses the folder
     format    version of the folder's layout
+    program   whose folder it is: curvefs-mds or curvefs-metaserver
     id        the server's own id, random, made once
     cluster   of an MDS: the id of the cluster it belongs to
     port      the port that was chosen when none was asked for, so that a restart has the same
@@ -19,19 +20,27 @@ from ..common.errors import StartupError
 from ..common.exits import ExitCode
 
 FORMAT = 1
+MDS, METASERVER = "curvefs-mds", "curvefs-metaserver"
+# Of folders in which the program was not kept yet, and of the one that has servers' folders in it.
+_MARKS = {MDS: ("kv", "cluster"), METASERVER: ("wal", "groups", "identity"), "curvefs-tool up": ("cluster.json",)}
+_HARMLESS = {"lost+found", "lock", "format.new"}  # of a new disk, or of a start that was cut off
 
 
 class DataFolder:
-    """A data folder in use; close() lets go of it. why_alone: what to tell who wants a second process in it.
+    """A data folder in use; close() lets go of it.
 
-    Raises StartupError: DATA_FOLDER when it is in use, of a newer version or cannot be used.
+    program: whose it must be. why_alone: what to tell who wants a second process in it.
+    Raises StartupError: DATA_FOLDER when it is in use, of a newer version, of something else or cannot be used.
     """
 
-    def __init__(self, path: Path, *, why_alone: str = "") -> None:
+    def __init__(self, path: Path, program: str, *, why_alone: str = "") -> None:
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._refuse_others_files()
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except FileExistsError as error:
+            raise StartupError(f"{path} is no folder", ExitCode.DATA_FOLDER) from error
         except OSError as error:
             raise StartupError(f"cannot use {path}: {error.strerror}", ExitCode.DATA_FOLDER) from error
         try:
@@ -42,6 +51,7 @@ class DataFolder:
                 raise StartupError(told, ExitCode.DATA_FOLDER) from error
             try:
                 self._check_format()
+                self._check_program(program)
                 self.server_id = self.remembered("id") or self.remember("id", str(uuid.uuid4()))
             except OSError as error:
                 raise StartupError(f"cannot use {path}: {error.strerror}", ExitCode.DATA_FOLDER) from error
@@ -66,6 +76,21 @@ class DataFolder:
     def close(self) -> None:
         """Let another process use the folder."""
         os.close(self._lock)
+
+    def _refuse_others_files(self) -> None:
+        names = {one.name for one in self.path.iterdir()}
+        if "format" not in names and names - _HARMLESS:
+            raise StartupError(f"{self.path} is not empty and no data folder", ExitCode.DATA_FOLDER)
+
+    def _check_program(self, program: str) -> None:
+        kept = self.remembered("program")
+        marked = [one for one, names in _MARKS.items() if any((self.path / name).exists() for name in names)]
+        found = [kept] if kept else marked or [program]
+        if program not in found:
+            reason = f"{self.path} is the data folder of {found[0][:20]}, not of {program}"
+            raise StartupError(reason, ExitCode.DATA_FOLDER)
+        if not kept:
+            self.remember("program", program)
 
     def _check_format(self) -> None:
         found = self.remembered("format") or self.remember("format", str(FORMAT))

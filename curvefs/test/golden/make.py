@@ -23,7 +23,7 @@ from curvefs.src.metaserver.wal import recovery
 from curvefs.src.metaserver.wal.disk import OsDisk
 from curvefs.src.metaserver.wal.format import Record, RecordType
 from curvefs.src.metaserver.wal.segments import LogSettings, SegmentFiles
-from curvefs.src.process.data_folder import DataFolder
+from curvefs.src.process.data_folder import METASERVER, DataFolder
 from curvefs.src.raft.codec import encode_configuration, encode_hard_state
 from curvefs.src.raft.configuration import Configuration
 from curvefs.src.raft.messages import HardState
@@ -65,7 +65,7 @@ def make(target: Path) -> None:
         _make_snapshot(scratch / "g", target)
         _make_checkpoint(scratch / "c", target / CHECKPOINT)
         _make_group(scratch / "data", target / GROUP)
-        folder = DataFolder(scratch / "identity")
+        folder = DataFolder(scratch / "identity", METASERVER)
         keep_identity(folder, IDENTITY_SAID)
         folder.close()
         shutil.copyfile(scratch / "identity" / "identity", target / IDENTITY)

@@ -11,7 +11,7 @@ from curvefs.src.metaserver.storage.checkpoint import Checkpoint, Checkpoints
 from curvefs.src.metaserver.storage.environment import Environment
 from curvefs.src.metaserver.storage.snapshot import load_snapshot
 from curvefs.src.metaserver.wal import recovery
-from curvefs.src.process.data_folder import DataFolder
+from curvefs.src.process.data_folder import METASERVER, DataFolder
 from curvefs.src.raft.codec import decode_configuration
 from curvefs.test.golden import make as golden
 
@@ -64,8 +64,8 @@ def load_mark(folder, **how):
 
 
 def load_an_identity(folder, **how):
+    data = DataFolder(folder, METASERVER)
     put(golden.IDENTITY, folder / "identity", **how)
-    data = DataFolder(folder)
     try:
         return load_identity(data)
     finally:

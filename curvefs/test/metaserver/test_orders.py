@@ -10,7 +10,7 @@ from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.errors import StaleEpoch
 from curvefs.src.metaserver.heartbeat import MdsLink
 from curvefs.src.metaserver.orders import Orders
-from curvefs.src.process.data_folder import DataFolder
+from curvefs.src.process.data_folder import METASERVER, DataFolder
 
 pytestmark = pytest.mark.asyncio
 GROUP = 3
@@ -41,7 +41,7 @@ class Groups:
     ],
 )
 async def test_a_replica_is_removed_by_what_its_group_decided_later(tmp_path, ordered_for, removed):
-    folder, groups = DataFolder(tmp_path), Groups(7)
+    folder, groups = DataFolder(tmp_path, METASERVER), Groups(7)
     try:
         link = MdsLink(
             None,

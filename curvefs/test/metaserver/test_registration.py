@@ -8,7 +8,7 @@ from curvefs.src.common.exits import ExitCode
 from curvefs.src.metaserver import heartbeat
 from curvefs.src.metaserver.epochs import Epochs
 from curvefs.src.metaserver.heartbeat import MdsLink
-from curvefs.src.process.data_folder import DataFolder
+from curvefs.src.process.data_folder import METASERVER, DataFolder
 from curvefs.test.mds.clock import FakeClock
 
 pytestmark = pytest.mark.asyncio
@@ -33,7 +33,7 @@ class Answers:
 @pytest.fixture
 def link(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "_PAUSE_S", 0.0)
-    folder = DataFolder(tmp_path)
+    folder = DataFolder(tmp_path, METASERVER)
 
     def make(*answers):
         clock = FakeClock()

@@ -12,6 +12,7 @@ from curvefs_tool import state
 from curvefs.src.client.runtime import start_time
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
+from curvefs.src.process.data_folder import MDS, DataFolder
 
 
 def refused(call, *arguments):
@@ -50,8 +51,13 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_is(tmp_path):
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    assert "File exists" in refused(state.prepare, tmp_path / "file")
+    assert refused(state.prepare, tmp_path / "file") == f"{tmp_path / 'file'} is no folder"
     assert "Not a directory" in refused(state.prepare, tmp_path / "file" / "below")
+
+
+def test_a_folder_of_a_server_is_refused(tmp_path):
+    DataFolder(tmp_path, MDS).close()
+    assert "is the data folder of a server" in refused(state.prepare, tmp_path)
 
 
 def test_one_process_at_a_time_has_the_folder(tmp_path):
