@@ -10,9 +10,12 @@ them all.
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
+
+from .exits import ExitCode
 
 VARIABLE = "CURVEFS_FAILPOINTS"
 
@@ -26,13 +29,23 @@ def _parse(text: str) -> dict[str, tuple[str, str]]:
     for word in filter(None, (one.strip() for one in text.split(","))):
         name, _, action = word.partition("=")
         kind, _, more = action.partition(":")
-        if kind not in ("kill", "pause", "stop"):
+        fits = {"kill": not more or more.isdecimal(), "pause": more.isdecimal(), "stop": bool(more)}
+        if not fits.get(kind):
             raise ValueError(f"no failpoint action: {word}")
         actions[name] = (kind, more)
     return actions
 
 
-_actions = _parse(os.environ.get(VARIABLE, ""))
+def _from_environment() -> dict[str, tuple[str, str]]:
+    """Return what the environment says; end the program if it makes no sense. Modules load this before main()."""
+    try:
+        return _parse(os.environ.get(VARIABLE, ""))
+    except ValueError as error:
+        sys.stderr.write(f"{VARIABLE}: {error}\n")
+        sys.exit(ExitCode.USAGE)
+
+
+_actions = _from_environment()
 
 
 def point(name: str) -> str:
