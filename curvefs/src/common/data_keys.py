@@ -6,16 +6,15 @@ value, which tells keys apart and says nothing about them. A key is never logged
 
 import hmac
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from .errors import InvalidArgument, NotFound
+from .private_files import check_private
 
 KEY_SIZE = 32
 CHECK_SIZE = 16
 _TEXT_SIZE_MAX = 2 * KEY_SIZE + 2
-_FOR_OTHERS = 0o077
 
 
 def new_key(path: Path, random_bytes: Callable[[int], bytes]) -> bytes:
@@ -42,9 +41,7 @@ def read_key(path: Path) -> bytes:
         raise NotFound(f"there is no key file {path}") from None
     except OSError as error:
         raise InvalidArgument(f"cannot read the key file {path}: {error.strerror}") from error
-    if mode & _FOR_OTHERS:
-        shown = f"{stat.S_IMODE(mode):04o}"
-        raise InvalidArgument(f"others may read or change the key file {path} (mode {shown}); say chmod 600")
+    check_private(mode, f"the key file {path}")
     try:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError:

@@ -1,11 +1,24 @@
 """What curvefs-mds is told, by file or flags; read by process/config.py. Unknown keys are refused."""
 
-from pathlib import Path
-from typing import Literal, Self
+import contextlib
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ..common.errors import InvalidArgument
+from ..common.private_files import check_private
+from ..process.config import Address, Place, Text, addresses
 
 EMBEDDED = "lmdb"
+
+
+def _store(value: str) -> str:
+    if value != EMBEDDED:
+        try:
+            addresses(value)
+        except ValueError:
+            raise ValueError(f"'{value}' is neither '{EMBEDDED}' nor etcd's HOST:PORT,HOST:PORT") from None
+    return value
 
 
 class MdsConfig(BaseModel):
@@ -13,9 +26,9 @@ class MdsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    listen: str = "127.0.0.1:6700"
-    data: Path
-    metrics_listen: str = "127.0.0.1:0"
+    listen: Address = "127.0.0.1:6700"
+    data: Place
+    metrics_listen: Address = "127.0.0.1:0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False
     recover: bool = False  # the store was restored from a copy: begin in recovery
@@ -43,14 +56,14 @@ class MdsConfig(BaseModel):
     kv_size_bytes_max: int = Field(4 << 30, ge=1 << 20)
 
     # lmdb: in the data folder, for one MDS. Else the endpoints of etcd, HOST:PORT,HOST:PORT, for several.
-    store: str = EMBEDDED
+    store: Annotated[str, AfterValidator(_store)] = EMBEDDED
     lease_s: int = Field(5, ge=2, le=60)  # of the leading MDS: after that the next one takes over
     etcd_prefix: str = Field("curvefs/", min_length=1, max_length=100)
-    etcd_ca: Path | None = None  # with it, TLS
-    etcd_certificate: Path | None = None
-    etcd_key: Path | None = None
-    etcd_user: str = ""
-    etcd_password_file: Path | None = None
+    etcd_ca: Place | None = None  # with it, TLS
+    etcd_certificate: Place | None = None
+    etcd_key: Place | None = None
+    etcd_user: Text = ""
+    etcd_password_file: Place | None = None
     etcd_deadline_s: float = Field(5.0, gt=0)
     etcd_start_deadline_s: float = Field(10.0, gt=0)
     etcd_history_limit: int = Field(10_000, ge=0)  # revisions kept when compacting; 0: etcd compacts by itself
@@ -72,4 +85,14 @@ class MdsConfig(BaseModel):
             raise ValueError("etcd_certificate needs etcd_ca")
         if bool(self.etcd_user) is not (self.etcd_password_file is not None):
             raise ValueError("etcd_user and etcd_password_file are given together")
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_are_their_owners_alone(self) -> Self:
+        for name, path in (("etcd_key", self.etcd_key), ("etcd_password_file", self.etcd_password_file)):
+            with contextlib.suppress(OSError):  # who reads it says what is wrong
+                try:
+                    check_private(path.stat().st_mode if path is not None else 0, f"{name} {path}")
+                except InvalidArgument as error:
+                    raise ValueError(str(error)) from None
         return self

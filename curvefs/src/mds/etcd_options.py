@@ -1,14 +1,13 @@
 """The flags that say how etcd is reached, for every program that opens the store of an MDS; they fill MdsConfig."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_FILE = click.Path(path_type=Path)
+_FILE = click.Path()
 
 
 def etcd_options(function: F) -> F:

@@ -33,10 +33,10 @@ def _ready(address: str) -> None:
     sys.stdout.flush()
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file; flags override it.")
 @click.option("--listen", help="HOST:PORT; port 0 chooses one and keeps it.")
-@click.option("--data", type=click.Path(path_type=Path), help="The data folder, made if missing.")
+@click.option("--data", type=click.Path(), help="The data folder, made if missing.")
 @click.option("--metrics-listen", help="HOST:PORT of the metrics page.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-json/--no-log-json", default=None, help="One JSON object a line.")

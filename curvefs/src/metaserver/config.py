@@ -1,9 +1,10 @@
 """What curvefs-metaserver is told, by file or flags; read by process/config.py. Unknown keys are refused."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from ..process.config import Address, Addresses, Place, Text
 
 
 class MetaserverConfig(BaseModel):
@@ -16,13 +17,13 @@ class MetaserverConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    listen: str = "127.0.0.1:0"
+    listen: Address = "127.0.0.1:0"
     session_port: int = Field(0, ge=0, le=65535)
-    data: Path
-    mds: str
-    server: str = ""
-    key_dir: Path | None = None
-    metrics_listen: str = "127.0.0.1:0"
+    data: Place
+    mds: Addresses
+    server: Text = ""
+    key_dir: Place | None = None
+    metrics_listen: Address = "127.0.0.1:0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False
 

@@ -36,14 +36,14 @@ def _ready(address: str) -> None:
     sys.stdout.flush()
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="A TOML file; flags override it.")
 @click.option("--listen", help="HOST:PORT; port 0 chooses one and keeps it.")
 @click.option("--session-port", type=int, help="Of the streams of mounts, at the same host; 0: any.")
-@click.option("--data", type=click.Path(path_type=Path), help="The data folder, made if missing.")
+@click.option("--data", type=click.Path(), help="The data folder, made if missing.")
 @click.option("--mds", help="Addresses of the MDS: HOST:PORT/HOST:PORT.")
 @click.option("--server", help="The server of the topology that this runs on; else the one with this address.")
-@click.option("--key-dir", type=click.Path(path_type=Path), help="Keys of encrypted filesystems, in files by name.")
+@click.option("--key-dir", type=click.Path(), help="Keys of encrypted filesystems, in files by name.")
 @click.option("--metrics-listen", help="HOST:PORT of the metrics page.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-json/--no-log-json", default=None, help="One JSON object a line.")

@@ -1,15 +1,60 @@
-"""Configuration of a server: a TOML file, overridden by flags. Unknown keys are refused."""
+"""Configuration of a server: a TOML file, overridden by flags. Unknown keys are refused.
+
+All that can be judged without the world is judged here, before anything on disk is touched: models say of which type
+each value is.
+"""
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
+from ..common.addresses import parse_address, parse_addresses
 from ..common.errors import StartupError
 from ..common.exits import ExitCode
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def _text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{value!r} is not UTF-8") from None
+    return value
+
+
+def _place(value: Any) -> Path:
+    if not isinstance(value, str | Path):
+        raise ValueError(f"{value!r} is no path")  # noqa: TRY004 -- what pydantic understands
+    if value == "":
+        raise ValueError("the path is empty")
+    return Path(_text(str(value)))
+
+
+def address(value: str) -> str:
+    """Return the value if it is HOST:PORT. Raises ValueError."""
+    try:
+        parse_address(value)
+    except StartupError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+def addresses(value: str) -> str:
+    """Return the value if it is a list of addresses. Raises ValueError."""
+    try:
+        parse_addresses(value)
+    except StartupError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Place = Annotated[Path, BeforeValidator(_place)]  # not '', which as a Path is the current folder
+Address = Annotated[str, AfterValidator(address)]
+Addresses = Annotated[str, AfterValidator(addresses)]
 
 
 def load_config(model: type[M], file: Path | None, flags: dict[str, Any]) -> M:
@@ -26,7 +71,14 @@ def load_config(model: type[M], file: Path | None, flags: dict[str, Any]) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        told = ": ".join(part for part in ("configuration", where, first["msg"]) if part)
-        raise StartupError(told, ExitCode.USAGE) from error
+        raise StartupError(f"configuration: {_reason(error)}", ExitCode.USAGE) from error
+
+
+def _reason(error: ValidationError) -> str:
+    """Return the first reason, for a person."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{where}'"
+    reason = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
+    return f"{where}: {reason}" if where else reason

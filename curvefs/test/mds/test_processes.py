@@ -228,6 +228,7 @@ async def test_etcd_that_refuses_or_is_not_there_is_told_in_one_line_each(tmp_pa
     wrong = ("--etcd-ca", str(made.ca), "--etcd-certificate", str(made.other_client))
     password = tmp_path / "password"
     password.write_text("guess\n")
+    password.chmod(0o600)
     with EtcdCluster(tmp_path / "etcd", certificates=made) as cluster:
         told = {
             "bad certificate": (*wrong, "--etcd-key", str(made.other_client_key)),
@@ -252,7 +253,7 @@ async def test_etcd_that_refuses_or_is_not_there_is_told_in_one_line_each(tmp_pa
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (("--store", "nowhere"), "'nowhere' is no address"),
+        (("--store", "nowhere"), "'nowhere' is neither 'lmdb' nor etcd's HOST:PORT,HOST:PORT"),
         (("--etcd-user", "u"), "etcd_user is for etcd, and the store is lmdb"),
         (("--store", "h:1", "--etcd-user", "u"), "etcd_user and etcd_password_file are given together"),
         (("--store", "h:1", "--etcd-ca", "c", "--etcd-key", "k"), "etcd_certificate and etcd_key are given together"),
