@@ -103,7 +103,11 @@ def main():
     if sys.argv[1:2] == ["--look"]:
         look(int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]))
         return 0
-    names = sys.argv[1:] or sorted(path.stem for path in FAULTS.glob("*.patch"))
+    known = sorted(path.stem for path in FAULTS.glob("*.patch"))
+    names = sys.argv[1:] or known
+    if unknown := sorted({*names} - {*known}):
+        print(f"there is no fault '{unknown[0]}'; {FAULTS.relative_to(ROOT)} has them", file=sys.stderr)
+        return 2
     print(f"{'fault':<44} {'found by':<26} {'after':>9}   what it is", flush=True)
     missed = 0
     with ThreadPoolExecutor(runner.WORKERS) as pool:

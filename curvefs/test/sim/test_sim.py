@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from curvefs.test.sim import runner
+from curvefs.test.sim import plant, runner
 from curvefs.test.sim.schedule import draw
 
 SCHEDULES = 40
@@ -45,3 +45,9 @@ def test_other_seeds_give_other_traces():
 
 def test_seeds_draw_groups_of_every_size():
     assert {draw(seed).servers for seed in range(50)} == {3, 5, 7}
+
+
+def test_a_fault_that_there_is_not_is_refused_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["plant", "nosuch"])
+    assert plant.main() == 2
+    assert capsys.readouterr().err == "there is no fault 'nosuch'; curvefs/test/sim/faults has them\n"
