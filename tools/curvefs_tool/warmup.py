@@ -3,7 +3,6 @@
 The tool walks the tree, on the mount; the client of the mount does what is asked for each file (control.py).
 """
 
-import contextlib
 import json as json_module
 import os
 import socket
@@ -11,6 +10,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -26,11 +26,12 @@ from .cluster import command, print_json
 FILES_AT_ONCE = 8
 ANSWER_S = 3600.0  # a file may be large, and the store slow
 _UNIT = 1 << 20
+_LIST = click.File(encoding="utf-8", errors="surrogateescape")  # names of files are bytes
 
 
 @click.command("warmup")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
-@click.option("-f", "list_", type=click.File(), help="Read paths from a file, one per line; '-': standard input.")
+@click.option("-f", "list_", type=_LIST, help="Read paths from a file, one per line; '-': standard input.")
 @click.option("--check", is_flag=True, help="Only say which share is cached.")
 @click.option("--evict", is_flag=True, help="Drop the files from the cache.")
 @click.option("--json", is_flag=True, help="Print JSON.")
@@ -59,7 +60,7 @@ def warmup(paths: tuple[Path, ...], list_: Iterable[str] | None, *, check: bool,
     else:
         click.echo(("\r" if sys.stderr.isatty() else "") + _line(total))
     if total["failed"]:
-        raise IOFailure(f"{total['failed']} files could not be looked at")
+        raise IOFailure(f"{total['failed']} of {total['files']} files and folders could not be looked at")
 
 
 def _line(total: dict[str, int]) -> str:
@@ -70,38 +71,54 @@ def _line(total: dict[str, int]) -> str:
     )
 
 
-def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, int, str]]:
-    """Yield (path, inode, mountpoint) of regular files; symbolic links are not followed."""
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A regular file; error: why it, or the folder that this is, could not be looked at."""
+
+    path: Path
+    mountpoint: str
+    inode: int = 0
+    error: str = ""
+
+
+def _files(paths: Iterable[Path]) -> Iterator[_File]:
+    """Yield regular files, and what cannot be looked at, as files vanish; symbolic links are not followed."""
     for path in paths:
         mountpoint = _mountpoint_of(path)
-        if not path.is_dir():
-            yield from _regular(path, mountpoint)
-            continue
-        for one in _below(path):
-            yield from _regular(one, mountpoint)
+        is_folder = os.path.isdir(path)  # noqa: PTH112  # also for what Path.is_dir() cannot look at
+        yield from _below(path, mountpoint) if is_folder else _regular(path, mountpoint)
 
 
-def _below(top: Path) -> Iterator[Path]:
-    """Yield all below a folder but folders; os.walk() cannot go deeper than calls can be nested."""
+def _below(top: Path, mountpoint: str) -> Iterator[_File]:
+    """Yield all files below a folder; os.walk() cannot go deeper than calls can be nested."""
     left = [top]
     while left:
-        found: list[os.DirEntry[str]] = []
-        with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:
-            found = sorted(entries, key=lambda one: one.name)
+        folder = left.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda one: one.name)
+        except OSError as error:
+            yield _File(folder, mountpoint, error=error.strerror or str(error))
+            continue
         left += [Path(one) for one in reversed(found) if one.is_dir(follow_symlinks=False)]
-        yield from (Path(one) for one in found if not one.is_dir(follow_symlinks=False))
+        for one in found:
+            if not one.is_dir(follow_symlinks=False):
+                yield from _regular(Path(one), mountpoint)
 
 
-def _regular(path: Path, mountpoint: str) -> Iterator[tuple[Path, int, str]]:
+def _regular(path: Path, mountpoint: str) -> Iterator[_File]:
     try:
         said = path.lstat()
     except OSError as error:
-        raise IOFailure(f"{path}: {error.strerror}") from error
+        yield _File(path, mountpoint, error=error.strerror or str(error))
+        return
     if stat.S_ISREG(said.st_mode):
-        yield path, said.st_ino, mountpoint
+        yield _File(path, mountpoint, said.st_ino)
 
 
 def _mountpoint_of(path: Path) -> str:
+    if "\0" in str(path):
+        raise StartupError(f"{str(path)!r} is no path", ExitCode.USAGE)
     real = Path(os.path.realpath(path))
     for place in (real, *real.parents):
         kind = mountpoints.mounted_type(str(place))
@@ -113,12 +130,15 @@ def _mountpoint_of(path: Path) -> str:
 
 
 def _bounded(
-    pool: ThreadPoolExecutor, asker: "_Asker", what: str, files: Iterator[tuple[Path, int, str]]
+    pool: ThreadPoolExecutor, asker: "_Asker", what: str, files: Iterator[_File]
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Ask for some files at a time, and yield answers in their order."""
     under_way: list[tuple[Path, Any]] = []
-    for path, inode, mountpoint in files:
-        under_way.append((path, pool.submit(asker.ask, mountpoint, what, inode)))
+    for file in files:
+        if file.error:
+            yield file.path, {"error": file.error}
+            continue
+        under_way.append((file.path, pool.submit(asker.ask, file.mountpoint, what, file.inode)))
         if len(under_way) > 2 * FILES_AT_ONCE:
             first, future = under_way.pop(0)
             yield first, future.result()

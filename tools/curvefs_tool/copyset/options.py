@@ -12,9 +12,7 @@ ID_MAX = (1 << 64) - 1  # of a copyset or a metaserver, as the protobufs hold it
 ID = click.IntRange(1, ID_MAX)
 
 group_argument = click.argument("group_id", metavar="ID", type=ID)
-on_option = click.option(
-    "--on", "metaserver_id", metavar="METASERVER", type=ID, required=True, help="Whose replica."
-)
+on_option = click.option("--on", "metaserver_id", metavar="METASERVER", type=ID, required=True, help="Whose replica.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 

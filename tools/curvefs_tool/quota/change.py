@@ -22,7 +22,9 @@ wait_option = click.option("--no-wait", is_flag=True, help="Return at once; `quo
 @click.command("set")
 @path_argument
 @click.option("--capacity", type=Size(), default=0, help="Bytes of regular files, e.g. 10GiB; none: no limit.")
-@click.option("--inodes", type=click.IntRange(1, BYTES_MAX), default=None, help="Files, directories and others; none: no limit.")
+@click.option(
+    "--inodes", type=click.IntRange(1, BYTES_MAX), default=None, help="Files, directories and others; none: no limit."
+)
 @wait_option
 @cluster_options
 @command
