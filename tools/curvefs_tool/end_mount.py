@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from curvefs.proto import mds_pb2, mds_pb2_grpc
-from curvefs.src.common.errors import InvalidArgument, NotFound
+from curvefs.src.common.errors import NotFound, ResourceBusy
 from curvefs.src.rpc.blocking import BlockingClient
 
 from .cluster import cluster_options, command, mds_addresses, print_json
@@ -24,9 +24,7 @@ def end_mount(session: str, *, force: bool, mds: str | None, data: Path | None, 
     if not found:
         raise NotFound(f"no session {session}; list-mounts names them")
     if not (found[0].retained_since_ns or force):
-        raise InvalidArgument(
-            f"the mount at {found[0].host}:{found[0].mountpoint} may be alive; --force ends it as well"
-        )
+        raise ResourceBusy(f"the mount at {found[0].host}:{found[0].mountpoint} may be alive; --force ends it as well")
     request = mds_pb2.CloseSessionRequest(session_id=found[0].session_id, end_identity=True)
     client.call(mds_pb2_grpc.MdsServiceStub, "CloseSession", request)
     if json:

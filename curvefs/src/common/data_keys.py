@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import InvalidArgument, NotFound
+from .errors import AlreadyExists, InvalidArgument, IOFailure, NotFound
 from .private_files import check_private
 
 KEY_SIZE = 32
@@ -18,7 +18,7 @@ _TEXT_SIZE_MAX = 2 * KEY_SIZE + 2
 
 
 def new_key(path: Path, random_bytes: Callable[[int], bytes]) -> bytes:
-    """Make a key in a new file, durably, and return it. Raises InvalidArgument when it cannot, or the file exists."""
+    """Make a key in a new file, durably, and return it. Raises AlreadyExists, IOFailure when it cannot."""
     key = random_bytes(KEY_SIZE)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -26,8 +26,10 @@ def new_key(path: Path, random_bytes: Callable[[int], bytes]) -> bytes:
             file.write(f"{key.hex()}\n")
             file.flush()
             os.fsync(descriptor)
+    except FileExistsError:
+        raise AlreadyExists(f"there is a file {path} already, and a key is never replaced") from None
     except OSError as error:
-        raise InvalidArgument(f"cannot make the key file {path}: {error.strerror}") from error
+        raise IOFailure(f"cannot make the key file {path}: {error.strerror}") from error
     return key
 
 

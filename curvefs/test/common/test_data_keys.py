@@ -5,7 +5,7 @@ import os
 import pytest
 
 from curvefs.src.common.data_keys import check_key, expand, find_key, key_check, new_key, read_key
-from curvefs.src.common.errors import InvalidArgument, NotFound
+from curvefs.src.common.errors import AlreadyExists, InvalidArgument, IOFailure, NotFound
 
 KEY = bytes(range(32))
 
@@ -24,9 +24,11 @@ def test_new_key_is_read_back_and_only_its_owner_may(file):
 
 
 def test_new_key_never_replaces_a_file(file):
-    with pytest.raises(InvalidArgument, match="exists"):
+    with pytest.raises(AlreadyExists, match="already"):
         new_key(file, os.urandom)
     assert read_key(file) == KEY
+    with pytest.raises(IOFailure, match="No such file"):
+        new_key(file.parent / "absent" / "key", os.urandom)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644, 0o666])

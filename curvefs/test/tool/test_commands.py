@@ -136,7 +136,8 @@ def test_a_key_is_made_and_only_its_check_value_is_told_to_the_mds(cluster, tmp_
     assert request.key_check.hex() in said.stdout
     assert bytes.fromhex(key.read_text()) not in request.SerializeToString()
     assert key.read_text().strip() not in said.stdout
-    assert run("new-key", str(key)).exit_code == ExitCode.USAGE
+    assert run("new-key", str(key)).exit_code == ExitCode.EXISTS
+    assert run("new-key", tmp_path / "absent" / "key").exit_code == ExitCode.FAILED
     cluster.requests.clear()
     key.chmod(0o644)
     refused = run("create-fs", "media", "--object-store", "file:///o", "--encrypt", str(key))
@@ -453,6 +454,16 @@ def test_a_cluster_of_this_machine_that_does_not_answer_is_unhealthy_and_no_erro
     said = unhealthy("--data", tmp_path)
     assert (said["healthy"], said["mds"], said["processes"]) == (False, "", [])
     assert "no answer from" in said["problems"][0]
+
+
+def test_a_mount_that_may_be_alive_is_busy_unless_forced(cluster):
+    cluster.sessions = [mds_pb2.MountSession(session_id=b"\1" * 16, host="h", mountpoint="/mnt")]
+    done = run("end-mount", "01" * 16)
+    assert (done.exit_code, done.stderr) == (
+        ExitCode.BUSY,
+        "curvefs-tool: the mount at h:/mnt may be alive; --force ends it as well\n",
+    )
+    assert [method for method, _ in cluster.requests] == ["ListSessions"]
 
 
 def test_helpers_run_this_interpreter_by_its_full_path(tmp_path):
