@@ -376,8 +376,13 @@ def test_an_unknown_metaserver_has_nothing_rebuilt(group):
 
 @pytest.mark.parametrize(
     "words",
-    [("query", 1 << 64), ("rebuild", 1 << 64, "--on", 1), ("rebuild", "--all", "--on", 1 << 64)]
-    + [("add-peer", 3, 1 << 64), ("transfer-leader", 3, 1 << 64)],
+    [
+        ("query", 1 << 64),
+        ("rebuild", 1 << 64, "--on", 1),
+        ("rebuild", "--all", "--on", 1 << 64),
+        ("add-peer", 3, 1 << 64),
+        ("transfer-leader", 3, 1 << 64),
+    ],
 )
 def test_an_id_that_none_can_have_is_refused(group, words):
     result = run(*words)
