@@ -44,11 +44,24 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
+class _Folder(click.Path):
+    """A folder; not '', which would be the current one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the Path."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _Folder(path_type=Path)
+
+
 def cluster_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options by which a command finds its cluster, and --json."""
     for option in (
         click.option("--json", is_flag=True, help="Print JSON."),
-        click.option("--data", type=click.Path(path_type=Path), help="The data folder of a cluster made by 'up'."),
+        click.option("--data", type=FOLDER, help="The data folder of a cluster made by 'up'."),
         click.option("--mds", help="MDS addresses, H:P/H:P; else --data, else CURVEFS_MDS."),
     ):
         function = option(function)

@@ -10,7 +10,7 @@ from curvefs.src.client import runtime
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 
-from .cluster import command
+from .cluster import FOLDER, command
 from .control import ask
 from .settings import load_settings
 from .shutdown import FORCED_TIMEOUT_S, KernelMounts, Outside, stop_leftovers, unmount_all
@@ -20,7 +20,7 @@ SUPERVISOR_DEADLINE_S = 30.0
 
 
 @click.command("down")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=FOLDER)
 @click.option("--force", is_flag=True, help="Unmount even if something uses the mount.")
 @command
 def down(data: Path, *, force: bool) -> None:

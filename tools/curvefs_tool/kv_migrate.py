@@ -27,7 +27,7 @@ from curvefs.src.process.config import load_config
 from curvefs.src.process.data_folder import MDS, DataFolder
 
 from .children import Child, Ended, Stage
-from .cluster import command
+from .cluster import FOLDER, command
 from .servers import Programs, plan_etcd, store_of
 from .settings import Settings, check_settings, load_settings, save_settings
 from .shutdown import KernelMounts, Outside, stop_leftovers
@@ -37,7 +37,7 @@ _LOOK_S = 0.05
 
 
 @click.command("kv-migrate")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=FOLDER)
 @click.option("--etcd", type=click.IntRange(1, 7), help="Members of the new etcd, of a cluster made by 'up'.")
 @click.option("--mds", type=click.IntRange(1, 7), help="How many MDS it has from now on.  [default: 1]")
 @click.option("--store", help="HOST:PORT,HOST:PORT of an etcd that runs; DATA is the folder of an MDS then.")

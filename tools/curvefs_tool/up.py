@@ -24,7 +24,7 @@ from curvefs.src.common.fsname import check_fs_name
 from curvefs.src.common.status import exit_code_of
 from curvefs.src.object.url import parse_store_url
 
-from .cluster import command
+from .cluster import FOLDER, command
 from .filesystems import COMPRESSIONS, Duration, ensure_filesystem
 from .mount_options import checked_options
 from .servers import Programs
@@ -82,7 +82,7 @@ class _Wanted:
 
 
 @click.command("up")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=FOLDER)
 @click.argument("mountpoint", required=False)
 @click.option("--fs", help="Filesystem to create and mount.  [default: demo]")
 @click.option("--object-store", help="file:///DIR or s3://BUCKET[/PREFIX]?endpoint=URL.  [default: a folder in DATA]")

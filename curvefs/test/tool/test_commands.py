@@ -475,6 +475,15 @@ def test_helpers_run_this_interpreter_by_its_full_path(tmp_path):
     assert run("install-helpers", "--dir", tmp_path / "missing").exit_code == ExitCode.FAILED
 
 
+@pytest.mark.parametrize("words", [("up", ""), ("down", ""), ("kv-migrate", "", "--etcd", 1), ("status", "--data", "")])
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    done = run(*words)
+    assert done.exit_code == ExitCode.USAGE
+    assert "the path is empty" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_down_where_nothing_runs_is_no_error(tmp_path):
     state.prepare(tmp_path)
     done = run("down", tmp_path)
