@@ -126,10 +126,10 @@ class MetadataCache:
         entry = self._entries.get((parent, name))
         return entry.inode_id if isinstance(entry, _Name) else 0
 
-    def has_listing(self, parent: int, now: float) -> bool:
-        """True when all names of the directory are known."""
-        listing = self._listings.get(parent)
-        return listing is not None and listing.expires > now
+    def was_absent(self, parent: int, name: bytes) -> bool:
+        """True when there was no such name when last heard of, however long ago."""
+        entry = self._entries.get((parent, name))
+        return isinstance(entry, _Name) and not entry.inode_id
 
     def newest_change(self, inode_id: int) -> int:
         """Return the highest change counter heard of an inode, as far as it is still known; 0 when it is not."""
@@ -178,10 +178,7 @@ class MetadataCache:
         listing = self._listings.get(parent)
         if listing is not None and listing.change != parent_change:
             del self._listings[parent]
-        if self._negative_timeout_s > 0:
-            self._put((parent, name), _Name(0, now + self._negative_timeout_s, 0))
-        else:
-            self._entries.pop((parent, name), None)
+        self._put((parent, name), _Name(0, now + self._negative_timeout_s, 0))
 
     def begin_listing(self) -> int:
         """Return the generation for a listing that is about to be read."""

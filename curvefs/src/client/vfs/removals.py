@@ -81,9 +81,12 @@ class Removals:
             over.set()
 
     async def named(self, parent: int, name: bytes) -> int:
-        """Return the inode that an operation is about to take a name from; 0 if there is none."""
+        """Return the inode that an operation is about to take a name from; 0 if there is none.
+
+        What was absent when the kernel asked, just before, nobody here has opened by this name since.
+        """
         inode_id = self._metadata.cache.last_known(parent, name)
-        if inode_id:
+        if inode_id or self._metadata.cache.was_absent(parent, name):
             return inode_id
         try:
             return (await self._metadata.reads.lookup(parent, name)).inode_id

@@ -136,6 +136,18 @@ def test_last_known_outlives_the_timeout():
     cache.learn_name(1, b"a", 10, 0.0)
     assert cache.lookup(1, b"a", 9.0) is None
     assert cache.last_known(1, b"a") == 10
+    assert not cache.was_absent(1, b"a")
+
+
+def test_that_a_name_was_absent_is_remembered_and_answers_no_lookup():
+    cache = make()
+    assert not cache.was_absent(1, b"a")
+    cache.learn_absent(1, b"a", 7, 0.0)
+    assert cache.was_absent(1, b"a")
+    assert cache.lookup(1, b"a", 0.0) is None
+    assert cache.last_known(1, b"a") == 0
+    cache.learn_name(1, b"a", 10, 0.0)
+    assert not cache.was_absent(1, b"a")
 
 
 NAMES = st.sampled_from([b"a", b"b", b"c", b"d"])

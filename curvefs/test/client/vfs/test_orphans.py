@@ -22,7 +22,7 @@ class Metadata:
         self.released = []
         self.names = self.reads = self.trash = self
         self.releases = SimpleNamespace(forget=lambda _: None)
-        self.cache = SimpleNamespace(last_known=lambda *_: INODE)
+        self.cache = SimpleNamespace(last_known=lambda *_: INODE, was_absent=lambda *_: False)
 
     async def lookup(self, parent, name):
         return pb.Inode(inode_id=INODE, nlink=1)

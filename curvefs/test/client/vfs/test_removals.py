@@ -57,7 +57,11 @@ class Metadata:
 
     def __init__(self):
         self.group = Group()
-        self.cache = SimpleNamespace(last_known=lambda _, name: self.known.get(name, 0))
+        self.cache = SimpleNamespace(
+            last_known=lambda _, name: self.known.get(name, 0), was_absent=lambda _, name: name in self.absent
+        )
+        self.absent = set()
+        self.lookups = 0
         self.known = dict(self.group.names)
         self.is_away = False
         self.hints = SimpleNamespace(take=lambda _: None)
@@ -77,6 +81,7 @@ class Metadata:
         return pb.Inode.FromString(self.group.inodes[inode_id].SerializeToString())
 
     async def lookup(self, parent, name):
+        self.lookups += 1
         return await self.ask(lambda: self.copy_of(self.group.names.get(name)))
 
     async def get_attr(self, inode_id, *, fresh=False):
@@ -261,6 +266,15 @@ async def test_a_name_that_is_not_known_any_more_is_looked_up_first(lab, autojum
     assert lab.group.held == {FILE}
     await lab.vfs.release(outcomes["opened"])
     assert lab.group.purged == {FILE}
+
+
+async def test_a_name_that_was_just_absent_is_not_looked_up_again(lab, autojump_clock):
+    lab.metadata.known.clear()
+    lab.metadata.absent.add(b"file")
+    await lab.replace()
+    assert not lab.metadata.lookups
+    await lab.vfs.rename(ROOT_INODE, b"file", ROOT_INODE, b"directory", 0)
+    assert lab.metadata.lookups
 
 
 async def test_an_open_that_fails_after_all_lets_the_file_go(lab, autojump_clock):
