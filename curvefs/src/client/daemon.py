@@ -134,8 +134,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _log_file(config: MountConfig) -> Path:
     if config.log:
         return Path(config.log).absolute()
-    try:
-        LOG_FOLDER.mkdir(mode=0o750, exist_ok=True)
-    except OSError:
-        return Path(os.devnull)
-    return LOG_FOLDER / f"{config.fs_name}.log" if os.access(LOG_FOLDER, os.W_OK) else Path(os.devnull)
+    folders = [LOG_FOLDER, _state_folder()]
+    for folder in filter(Path.is_absolute, folders):
+        try:
+            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder / f"{config.fs_name}.log"
+    sys.stderr.write(f"curvefs: there is no log: cannot write to {' or '.join(map(str, folders))}; say -o log=FILE\n")
+    return Path(os.devnull)
+
+
+def _state_folder() -> Path:
+    """Return where a user who may not write to LOG_FOLDER has the logs."""
+    return Path(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")) / "curvefs"  # noqa: PTH111
