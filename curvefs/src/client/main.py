@@ -5,6 +5,7 @@ mount is live, or why not, and ends with its exit code. Nothing heavy is loaded 
 at once.
 """
 
+import contextlib
 import os
 import sys
 from dataclasses import replace
@@ -67,6 +68,8 @@ def _configuration(name: str, mountpoint: str, options: str) -> MountConfig:
 
 def _serve(config: MountConfig, status: StatusPipe) -> None:
     """Be the client of a mount until it is unmounted. Raises CurveFSError."""
+    with contextlib.suppress(OSError):  # said when it is needed
+        runtime.make_folder()
     if config.log:
         _log_into(Path(config.log))
     import structlog

@@ -10,16 +10,49 @@ import json
 import os
 import select
 import signal
+import stat
 import time
 from pathlib import Path
 from typing import Any
 
+from ..common.errors import StartupError
+from ..common.exits import ExitCode
+
+TEMPORARY = Path("/tmp")  # noqa: S108 -- what is ours there is checked
+
 
 def folder() -> Path:
-    """Return the folder of the records: a system's for root, else the user's."""
+    """Return the folder of the records: a system's for root, else the user's. Raises StartupError for another's."""
     if os.geteuid() == 0:
         return Path("/run/curvefs")
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/curvefs-{os.geteuid()}") / "curvefs"  # noqa: S108
+    if given := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(given) / "curvefs"
+    _check_own(_own_temporary())
+    return _own_temporary() / "curvefs"
+
+
+def make_folder() -> None:
+    """Make it. Raises StartupError for one that is another's, OSError."""
+    place = folder()
+    if place.parent == _own_temporary():
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        _check_own(place.parent)  # who was first?
+        place.parent.chmod(0o700)
+    place.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def _own_temporary() -> Path:
+    return TEMPORARY / f"curvefs-{os.geteuid()}"
+
+
+def _check_own(path: Path) -> None:
+    """Raise StartupError for a folder that another user has made, or may change: anybody can in /tmp."""
+    try:
+        said = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(said.st_mode) or said.st_uid != os.geteuid() or said.st_mode & 0o022:
+        raise StartupError(f"{path} is not this user's alone; set XDG_RUNTIME_DIR", ExitCode.FAILED)
 
 
 def start_time(pid: int) -> int | None:
@@ -29,10 +62,10 @@ def start_time(pid: int) -> int | None:
     are still ending: those hold its files open, a mount's among them.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    state, threads, started = stat[0], int(stat[17]), int(stat[19])
+    state, threads, started = words[0], int(words[17]), int(words[19])
     return None if state in "ZX" and threads <= 1 else started
 
 
@@ -42,8 +75,8 @@ def is_running(pid: int, started: int) -> bool:
 
 
 def record(mountpoint: str) -> None:
-    """Write down that this process serves a mountpoint. Raises OSError."""
-    folder().mkdir(mode=0o755, parents=True, exist_ok=True)
+    """Write down that this process serves a mountpoint. Raises OSError, StartupError as folder()."""
+    make_folder()
     path = _path(mountpoint)
     beside = path.with_suffix(f".{os.getpid()}")
     said = {"mountpoint": mountpoint, "pid": os.getpid(), "started": start_time(os.getpid())}
@@ -103,7 +136,7 @@ def send_signal(pid: int, started: int, number: signal.Signals) -> None:
 def _read(mountpoint: str) -> dict[str, Any]:
     try:
         said: Any = json.loads(_path(mountpoint).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, StartupError):
         return {}
     return said if isinstance(said, dict) and {"pid", "started"} <= said.keys() else {}
 

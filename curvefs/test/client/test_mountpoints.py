@@ -2,8 +2,10 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -145,6 +147,44 @@ def test_a_record_of_a_process_that_is_gone_or_of_nonsense_counts_as_none(record
         assert runtime.client_of("/some/where") is None
 
 
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """What a user without a folder of the session has in /tmp."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(runtime, "TEMPORARY", tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    return tmp_path / "curvefs-4321"
+
+
+def test_records_in_tmp_are_their_users_alone(temporary):
+    make_own(temporary)
+    runtime.record("/some/where")
+    assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+    assert runtime.client_of("/some/where") is not None
+
+
+def make_own(path):
+    path.mkdir(mode=0o755)
+    os.chown(path, 4321, -1)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.mkdir(mode=0o700),
+        lambda path: path.symlink_to("/"),
+        lambda path: (make_own(path), path.chmod(0o777)),
+    ],
+    ids=["another's", "a link", "open to all"],
+)
+def test_records_in_a_folder_that_another_user_can_change_are_neither_written_nor_read(temporary, spoil):
+    spoil(temporary)
+    with pytest.raises(StartupError, match="is not this user's alone; set XDG_RUNTIME_DIR"):
+        runtime.record("/some/where")
+    assert runtime.client_of("/some/where") is None
+    runtime.forget("/some/where")
+
+
 def test_the_record_of_a_later_process_is_left_alone(records):
     runtime.record("/some/where")
     (path,) = records.iterdir()
@@ -199,6 +239,22 @@ def test_a_client_that_says_nothing_is_ended_at_the_deadline(monkeypatch, tmp_pa
 def test_a_log_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(StartupError, match="cannot write the log"):
         daemon.start_in_background(MountConfig("demo", "/mnt", ["h:1"], log=str(tmp_path / "no" / "log")))
+
+
+def test_who_may_not_write_the_systems_log_has_one_in_the_own_state_folder(monkeypatch, tmp_path, capsys):
+    config = MountConfig("demo", "/mnt", ["h:1"])
+    monkeypatch.setattr(daemon, "LOG_FOLDER", tmp_path / "system")
+    assert daemon._log_file(config) == tmp_path / "system" / "demo.log"
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(daemon, "LOG_FOLDER", tmp_path / "file" / "system")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert daemon._log_file(config) == tmp_path / "state" / "curvefs" / "demo.log"
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert daemon._log_file(config) == Path(os.devnull)
+    told = capsys.readouterr().err
+    assert told.startswith("curvefs: there is no log: cannot write to ")
+    assert told.count("\n") == 1
 
 
 def test_the_client_speaks_once_and_to_nobody_if_need_be():
