@@ -207,8 +207,11 @@ class FileData:
             offset += step
         return len(data)
 
-    async def append(self, data: bytes | memoryview) -> int:
-        """Take bytes for the end of the file, wherever that is when they are published (rule 12)."""
+    async def append(self, data: bytes | memoryview, assumed: int | None = None) -> int:
+        """Take bytes for the end of the file, wherever that is when they are published (rule 12).
+
+        assumed: where the kernel takes the end to be. If it is elsewhere, its pages are not what was written.
+        """
         if self.length + len(data) > LENGTH_MAX:
             raise FileTooLarge
         view = memoryview(data)
@@ -217,7 +220,9 @@ class FileData:
             room = self._runs.room_for(step)
             # What was tried may lie within the length, and need room beyond it after all.
             await self._admit(self.length + self._runs.tried_at_end + len(view), room)
-            before = self._runs.memory
+            if assumed is not None and assumed != self.length:
+                self._services.shifted(self.inode_id)
+            assumed, before = None, self._runs.memory
             run = self._runs.append(self.length, view[:step], self._services.clock.boottime_s())
             self._settle(room, before, run)
             view = view[step:]

@@ -287,7 +287,7 @@ class Vfs:
         """Take bytes; with O_APPEND at the end, wherever that is. Durable after fsync, close, or with O_SYNC."""
         handle = self._used(number)
         if handle.append:
-            await handle.file.append(data)
+            await handle.file.append(data, offset)
         else:
             await handle.file.write(offset, data)
         if handle.synchronous:

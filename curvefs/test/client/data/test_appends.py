@@ -37,6 +37,24 @@ async def test_appends_land_at_the_end_as_the_metadata_knows_it(autojump_clock):
         assert dropped == [2]
 
 
+async def test_pages_where_the_kernel_took_the_end_to_be_are_dropped_if_it_is_elsewhere(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        dropped: list[int] = []
+
+        async def drop(inode_id: int) -> None:
+            dropped.append(inode_id)
+
+        this.data.drop_inode = drop
+        await file.append(b"mine", 0)
+        await file.append(b"more", 4)
+        await trio.sleep(0.001)
+        assert dropped == []
+        await file.append(b"last", 3)
+        await trio.sleep(0.001)
+        assert dropped == [file.inode_id]
+
+
 @pytest.mark.parametrize("answer", [None, SessionEnded])
 async def test_own_appends_behind_one_that_lies_elsewhere_are_read_behind_it(autojump_clock, answer):
     async with lab() as this:
