@@ -4,7 +4,7 @@
         servers.start()
         group_id = servers.create_fs()
 
-`where` says how a process is run: words before its own, such as `ip netns exec NAME`, and the address it listens at.
+`where` says how a process is run: words before its own, such as `nsenter --net=FILE`, and the address it listens at.
 Everything lies in `root`, which is on every command line, so the guard ends what a killed test leaves.
 """
 
