@@ -5,9 +5,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ..common.errors import InvalidArgument
+from ..common.addresses import parse_addresses
+from ..common.errors import InvalidArgument, StartupError
 from ..common.private_files import check_private
-from ..process.config import Address, Place, Text, addresses
+from ..process.config import Address, Place, Text
 
 EMBEDDED = "lmdb"
 
@@ -15,8 +16,8 @@ EMBEDDED = "lmdb"
 def _store(value: str) -> str:
     if value != EMBEDDED:
         try:
-            addresses(value)
-        except ValueError:
+            parse_addresses(value)
+        except StartupError:
             raise ValueError(f"'{value}' is neither '{EMBEDDED}' nor etcd's HOST:PORT,HOST:PORT") from None
     return value
 

@@ -5,6 +5,7 @@ each value is.
 """
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -33,28 +34,23 @@ def _place(value: Any) -> Path:
     return Path(_text(str(value)))
 
 
-def address(value: str) -> str:
-    """Return the value if it is HOST:PORT. Raises ValueError."""
-    try:
-        parse_address(value)
-    except StartupError as error:
-        raise ValueError(str(error)) from None
-    return value
+def _read_by(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a check that a value can be read."""
 
+    def check(value: str) -> str:
+        try:
+            parse(value)
+        except StartupError as error:
+            raise ValueError(str(error)) from None
+        return value
 
-def addresses(value: str) -> str:
-    """Return the value if it is a list of addresses. Raises ValueError."""
-    try:
-        parse_addresses(value)
-    except StartupError as error:
-        raise ValueError(str(error)) from None
-    return value
+    return check
 
 
 Text = Annotated[str, AfterValidator(_text)]
 Place = Annotated[Path, BeforeValidator(_place)]  # not '', which as a Path is the current folder
-Address = Annotated[str, AfterValidator(address)]
-Addresses = Annotated[str, AfterValidator(addresses)]
+Address = Annotated[str, AfterValidator(_read_by(parse_address))]
+Addresses = Annotated[str, AfterValidator(_read_by(parse_addresses))]
 
 
 def load_config(model: type[M], file: Path | None, flags: dict[str, Any]) -> M:

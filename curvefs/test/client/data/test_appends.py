@@ -18,15 +18,20 @@ from .lab import MIB, MIDDLE, TINY, Lab, check, lab, pattern
 pytestmark = pytest.mark.trio
 
 
+def drops_of(this):
+    """Return the list in which inodes will be whose pages the kernel is told to drop."""
+    dropped: list[int] = []
+
+    async def drop(inode_id: int) -> None:
+        dropped.append(inode_id)
+
+    this.data.drop_inode = drop
+    return dropped
+
+
 async def test_appends_land_at_the_end_as_the_metadata_knows_it(autojump_clock):
     async with lab() as this:
-        file = this.open()
-        dropped: list[int] = []
-
-        async def drop(inode_id: int) -> None:
-            dropped.append(inode_id)
-
-        this.data.drop_inode = drop
+        file, dropped = this.open(), drops_of(this)
         await file.append(b"mine")
         this.metadata.inodes[2].length = 100  # another mount was faster
         this.metadata.inodes[2].change += 1
@@ -39,13 +44,7 @@ async def test_appends_land_at_the_end_as_the_metadata_knows_it(autojump_clock):
 
 async def test_pages_where_the_kernel_took_the_end_to_be_are_dropped_if_it_is_elsewhere(autojump_clock):
     async with lab() as this:
-        file = this.open()
-        dropped: list[int] = []
-
-        async def drop(inode_id: int) -> None:
-            dropped.append(inode_id)
-
-        this.data.drop_inode = drop
+        file, dropped = this.open(), drops_of(this)
         await file.append(b"mine", 0)
         await file.append(b"more", 4)
         await trio.sleep(0.001)
