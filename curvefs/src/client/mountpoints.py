@@ -7,19 +7,16 @@ about it. Paths from outside go through resolve() once; the other functions take
 import contextlib
 import errno
 import os
-import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..common.errors import StartupError
 from ..common.exits import ExitCode
-from . import runtime
+from . import mount_table, runtime
 
 FSTYPE = "fuse.curvefs"
 UNMOUNT_TIMEOUT_S = 120.0
 USERS_SHOWN = 3
-_OCTAL = re.compile(r"\\([0-7]{3})")
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -34,27 +31,19 @@ def resolve(mountpoint: str) -> str:
 def mounted_type(mountpoint: str) -> str | None:
     """Return the filesystem type mounted on exactly this folder, or None."""
     found = None
-    for place, type_, _ in _mounts():
-        if place == mountpoint:
-            found = type_
+    for mount in mount_table.read():
+        if mount.place == mountpoint:
+            found = mount.type
     return found
 
 
 def mount_of(path: str) -> tuple[str, str] | None:
     """Return (mountpoint, filesystem's name) of the mount of ours that a path lies in, or None."""
     found: tuple[str, str] | None = None
-    for place, type_, source in _mounts():
-        if _is_below(path, place) and (found is None or len(place) >= len(found[0])):
-            found = place, source if type_ == FSTYPE else ""
+    for mount in mount_table.read():
+        if _is_below(path, mount.place) and (found is None or len(mount.place) >= len(found[0])):
+            found = mount.place, mount.source if mount.type == FSTYPE else ""
     return found if found is not None and found[1] else None
-
-
-def _mounts() -> Iterator[tuple[str, str, str]]:
-    """Yield (mountpoint, type, source) of all mounts; a later one on the same folder hides the earlier one."""
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        type_, source = after.split(" ")[:2]
-        yield _OCTAL.sub(lambda match: chr(int(match[1], 8)), before.split(" ")[4]), type_, source
 
 
 def is_dead(mountpoint: str) -> bool:
@@ -93,9 +82,9 @@ def check_mountpoint(mountpoint: str) -> None:
 def users_of(mountpoint: str) -> list[str]:
     """Return who has files, memory maps or the working directory below a mountpoint, as ``name (pid N)``.
 
-    As far as this user may see, and without asking the mount.
+    Also what would keep its client alive after an unmount. As far as this user may see, and without asking the mount.
     """
-    found = []
+    found = _keepers_of(mountpoint)
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid() and _uses(process, mountpoint):
             with contextlib.suppress(OSError):
@@ -109,6 +98,8 @@ def unmount(mountpoint: str, *, force: bool = False) -> None:
     force: fail what is under way instead of waiting for it. Raises StartupError: BUSY when something uses the mount,
     FAILED otherwise.
     """
+    if keepers := _keepers_of(mountpoint):  # the kernel does not mind: the client would go on for them, unseen
+        raise busy(mountpoint, keepers)
     words = _unmount_command("-f") if force else _unmount_command()
     try:
         done = subprocess.run(  # noqa: S603
@@ -127,6 +118,13 @@ def unmount(mountpoint: str, *, force: bool = False) -> None:
     if "busy" in reason.lower():
         raise busy(mountpoint, users_of(mountpoint))
     raise StartupError(reason, ExitCode.FAILED)
+
+
+def _keepers_of(mountpoint: str) -> list[str]:
+    """Return what would keep the client of a mountpoint alive after an unmount there."""
+    if runtime.client_of(mountpoint) is None:
+        return []
+    return mount_table.kept_by(mountpoint, mount_table.read(), mount_table.other_namespaces())
 
 
 def busy(mountpoint: str, users: list[str]) -> StartupError:

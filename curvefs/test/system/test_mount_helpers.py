@@ -1,13 +1,15 @@
 """mount(8) and umount(8) with the installed helpers, also with a bare PATH, and an fstab line."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from curvefs.src.client import runtime
+from tools.curvefs_tool.umount import UNMOUNT_FAILED
 
-from ..support.cluster import TOOL, run
+from ..support.cluster import TOOL, run, wait_until
 
 BARE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 HELPERS = [Path("/sbin/mount.fuse.curvefs"), Path("/sbin/umount.fuse.curvefs")]
@@ -32,6 +34,14 @@ def test_mount_and_umount_by_type_and_umount_waits_for_uploads(cluster, helpers)
     data = os.urandom(20 << 20)
     (cluster.mnt / "a").write_bytes(data)
     pid = cluster.client_pid()
+    with subprocess.Popen(["unshare", "--mount", "sleep", "1000"], cwd="/") as container:
+        namespace = Path(f"/proc/{container.pid}/ns/mnt")
+        wait_until(lambda: namespace.readlink() != Path("/proc/self/ns/mnt").readlink())
+        said = run("umount", cluster.mnt, env=environment, check=False)
+        container.kill()
+    assert said.returncode == UNMOUNT_FAILED
+    assert f"(pid {container.pid}) in another mount namespace" in said.stderr
+    assert os.path.ismount(cluster.mnt)
     run("umount", cluster.mnt, env=environment)
     assert not os.path.ismount(cluster.mnt)
     assert runtime.start_time(pid) is None, "umount returned before the client had stored everything"
