@@ -82,11 +82,14 @@ async def _do(line: bytes, warm_up: WarmUp) -> Mapping[str, int | str]:
     try:
         request = json.loads(line)
         what, inode_id = request["what"], int(request["inode"])
-        if what not in ("warm", "check", "evict"):
+        if what not in ("warm", "check", "evict") or not 0 < inode_id < 1 << 64:
             raise ValueError(what)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return {"error": "no request that this client knows"}
     try:
         return (await warm_up.file(inode_id, what)).as_dict()
     except CurveFSError as error:
         return {"error": str(error) or type(error).__name__}
+    except Exception as error:  # the mount goes on
+        log.exception("a bug: a request of the owner failed unexpectedly", what=what)
+        return {"error": type(error).__name__}

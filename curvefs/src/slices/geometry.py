@@ -10,6 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 PIECES_PER_PUBLICATION = 500  # at most, by pieces(): so much one entry of the log may touch
+LENGTH_MAX = (1 << 62) - 1  # of a file
 SMALL_FILE_MAX = 128 << 10  # read as a whole by whoever opens it, as a rule: so it is fetched by then
 
 

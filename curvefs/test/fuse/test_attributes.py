@@ -3,8 +3,11 @@
 import errno
 import os
 import stat
+import time
 
 import pytest
+
+from ..support.calls import fails
 
 
 def test_mode_owner_and_times_are_kept(folder):
@@ -50,6 +53,31 @@ def test_o_trunc_changes_the_times_of_a_file_whatever_its_length(folder, content
     os.utime(path, ns=(10**18, 10**18))
     os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
     assert path.stat().st_ctime_ns == path.stat().st_mtime_ns > 10**18
+
+
+def test_a_write_sets_mtime_and_a_later_chmod_ctime_before_they_are_synced(folder):
+    with open(folder / "a", "wb", buffering=0) as file:
+        file.write(b"x")
+        os.utime(file.fileno(), ns=(10**18, 2 * 10**18 + 10**17))
+        file.write(b"y")
+        written = os.fstat(file.fileno())
+        assert 10**18 < written.st_mtime_ns < 2 * 10**18
+        time.sleep(0.05)
+        os.fchmod(file.fileno(), 0o600)
+        changed = os.fstat(file.fileno())
+        assert changed.st_mtime_ns == written.st_mtime_ns
+        assert changed.st_ctime_ns > written.st_ctime_ns
+
+
+def test_a_time_that_cannot_be_kept_becomes_the_nearest(folder):
+    (folder / "a").touch()
+    os.utime(folder / "a", (40 * 10**9, 40 * 10**9))
+    assert (folder / "a").stat().st_mtime > 9 * 10**9
+
+
+def test_an_extended_attribute_of_no_namespace_is_refused(folder):
+    (folder / "a").touch()
+    fails(errno.EOPNOTSUPP, os.setxattr, folder / "a", "plain", b"x")
 
 
 def test_extended_attributes(folder):

@@ -67,6 +67,18 @@ def test_a_write_by_another_user_clears_set_user_id(folder):
     assert not path.stat().st_mode & stat.S_ISUID
 
 
+def test_opening_with_o_trunc_by_another_user_clears_set_user_id(folder):
+    path = folder / "a"
+    path.write_text("x")
+    path.chmod(0o6777)
+    assert as_nobody("os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))", path) == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o777
+    path.write_text("x")
+    path.chmod(0o6777)
+    path.open("w").close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o6777, "root keeps it"
+
+
 def test_a_change_of_owner_by_a_user_clears_set_user_id(folder):
     path = folder / "a"
     path.write_text("x")

@@ -126,6 +126,7 @@ class MemoryMetaservers:
         self.busy: defaultdict[str, int] = defaultdict(int)  # kind of operation -> how often it answers LOCKED
         self.on_read = lambda read: None
         self.refused_token = False
+        self.used_bytes = 0  # told by each group
         self.deaf_transactions = 0  # how many are done without an answer
 
     async def connect(self, address, deliver):
@@ -267,7 +268,8 @@ class MemoryMetaservers:
             if kind == "stat_fs":
                 own = [p for p, g in self.partitions.items() if g == batch.group_id]
                 count = sum(partition_of(inode) in own for inode in self.namespace.inodes)
-                answer.results.add(read_id=read.read_id).stat_fs.inode_count = count
+                numbers = pb.StatFsResult(inode_count=count, used_bytes=self.used_bytes)
+                answer.results.add(read_id=read.read_id, stat_fs=numbers)
             else:
                 answer.results.append(self.namespace.read(read))
 

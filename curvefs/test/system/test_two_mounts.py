@@ -76,6 +76,39 @@ def test_names_created_renamed_and_deleted_are_right_on_the_other_within_the_tim
     assert sorted(os.listdir(second / "e")) == ["f2", "f3", "f4", "g0"]
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        partial(os.chmod, mode=0o640),
+        partial(os.truncate, length=3),
+        lambda path: os.setxattr(path, "user.x", b"y"),
+        lambda path: os.link(path, path.with_name("link")),
+        lambda path: os.utime(path, (1, 1)),
+        os.stat,
+        os.listxattr,
+    ],
+    ids=["chmod", "truncate", "setxattr", "link", "utime", "stat", "listxattr"],
+)
+def test_a_name_that_the_other_replaces_is_there_all_the_time(two, call):
+    first, second = two
+    (first / "conf").write_text("old")
+    call(first / "conf")
+    (first / "link").unlink(missing_ok=True)
+    (second / "new").write_text("new")
+    os.rename(second / "new", second / "conf")
+    call(first / "conf")
+
+
+def test_a_directory_that_the_other_replaces_takes_names_all_the_time(two):
+    first, second = two
+    (first / "conf").mkdir()
+    assert not (first / "conf" / "x").exists()
+    (second / "new").mkdir()
+    os.rename(second / "new", second / "conf")
+    (first / "conf" / "x").write_text("y")
+    assert (first / "conf" / "x").read_text() == "y"
+
+
 def test_a_name_that_was_absent_is_found_when_the_other_creates_it(two):
     first, second = two
     for number in range(5):

@@ -16,7 +16,7 @@ from ....proto import metaserver_pb2 as pb
 from ....proto import staging_pb2
 from ...common.clock import Clock
 from ...common.errors import CurveFSError, FileTooLarge, SessionEnded
-from ...slices.geometry import SMALL_FILE_MAX, Geometry
+from ...slices.geometry import LENGTH_MAX, SMALL_FILE_MAX, Geometry
 from .budget import MemoryBudget
 from .dirty import DirtyRuns, Run
 from .growth import Growth
@@ -30,7 +30,6 @@ from .staged import StagedSlices
 from .store_calls import StoreCalls
 from .write_back import WriteBack
 
-LENGTH_MAX = (1 << 62) - 1
 WRITE_STEP = 1 << 20  # more is taken in steps, so that room for it is found however large it is
 RUNS_DRAINED = 128  # of one file: more are published in the background
 RUNS_MAX = 1024  # of one file: a writer waits beyond

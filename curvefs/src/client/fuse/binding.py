@@ -113,9 +113,9 @@ class Binding(pyfuse3.Operations):
         if fields.update_size:
             changes.length = attr.st_size
         if fields.update_atime:
-            changes.atime_ns = attr.st_atime_ns
+            changes.atime_ns = _stored_time(attr.st_atime_ns)
         if fields.update_mtime:
-            changes.mtime_ns = attr.st_mtime_ns
+            changes.mtime_ns = _stored_time(attr.st_mtime_ns)
         return self._attributes(await self._vfs.setattr(changes))
 
     @_operation
@@ -177,7 +177,7 @@ class Binding(pyfuse3.Operations):
 
     @_operation
     async def open(self, inode: int, flags: int, ctx: Any) -> Any:
-        handle, keep_cache = await self._vfs.open(inode, flags)
+        handle, keep_cache = await self._vfs.open(inode, flags, ctx.uid)
         return pyfuse3.FileInfo(fh=handle, keep_cache=keep_cache, direct_io=_is_direct(flags))
 
     @_operation
@@ -229,19 +229,19 @@ class Binding(pyfuse3.Operations):
 
     @_operation
     async def getxattr(self, inode: int, name: bytes, ctx: Any) -> bytes:
-        return await self._vfs.getxattr(inode, name)
+        return await self._vfs.extended_attributes.get(inode, name)
 
     @_operation
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: Any) -> None:
-        await self._vfs.setxattr(inode, name, value)
+        await self._vfs.extended_attributes.set(inode, name, value)
 
     @_operation
     async def listxattr(self, inode: int, ctx: Any) -> Sequence[bytes]:
-        return await self._vfs.listxattr(inode)
+        return await self._vfs.extended_attributes.list(inode)
 
     @_operation
     async def removexattr(self, inode: int, name: bytes, ctx: Any) -> None:
-        await self._vfs.removexattr(inode, name)
+        await self._vfs.extended_attributes.remove(inode, name)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """The kernel dropped inodes; the vfs keeps nothing per lookup but its view of the kernel."""
@@ -300,6 +300,11 @@ def _is_direct(flags: int) -> bool:
     WRITE says whether its offset means anything. With direct I/O the kernel refuses such a mapping (ENODEV).
     """
     return flags & os.O_ACCMODE == os.O_RDWR and bool(flags & os.O_APPEND)
+
+
+def _stored_time(time_ns: int) -> int:
+    """Return a time as it can be kept, from 1677 to 2262: the nearest, as local filesystems do."""
+    return max(-(1 << 63), min(time_ns, (1 << 63) - 1))
 
 
 def _credential(ctx: Any) -> pb.Credential:

@@ -25,6 +25,8 @@ from typing import NamedTuple
 
 from ....proto import metaserver_pb2 as pb
 
+PAGE_VALID_S_MIN = 0.1  # else a listing asked for each page once for every part of it that the kernel takes
+
 
 class Absent(Enum):
     """The name is known to be absent."""
@@ -67,7 +69,10 @@ class CacheCounts:
 
 
 class MetadataCache:
-    """See the module. Timeouts in seconds; ``now`` is any clock that never goes back, in seconds."""
+    """See the module. Timeouts in seconds; ``now`` is any clock that never goes back, in seconds.
+
+    ``page_valid_s``: how long the entries of a page that was read may be told to the kernel.
+    """
 
     def __init__(
         self, entries_max: int, *, attr_timeout_s: float, entry_timeout_s: float, negative_timeout_s: float
@@ -81,6 +86,7 @@ class MetadataCache:
         self._entries: OrderedDict[int | tuple[int, bytes], _Attributes | _Name] = OrderedDict()
         self._listings: dict[int, _Listing] = {}
         self._last_generation = 0
+        self.page_valid_s = max(min(attr_timeout_s, entry_timeout_s), PAGE_VALID_S_MIN)
         self.counts = CacheCounts()
 
     def __len__(self) -> int:
@@ -136,6 +142,13 @@ class MetadataCache:
         entry = self._entries.get(inode_id)
         listing = self._listings.get(inode_id)
         return max(entry.change if isinstance(entry, _Attributes) else 0, listing.change if listing is not None else 0)
+
+    def newer(self, inode: pb.Inode) -> pb.Inode | None:
+        """Return what is known of an inode with a higher change counter, however long ago; None when nothing is."""
+        entry = self._entries.get(inode.inode_id)
+        if not isinstance(entry, _Attributes) or entry.change <= inode.change:
+            return None
+        return pb.Inode.FromString(entry.record)
 
     def is_directory(self, inode_id: int) -> bool | None:
         """True or False for an inode that was heard of, however long ago: types do not change. None when not known."""

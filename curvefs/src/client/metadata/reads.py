@@ -6,6 +6,7 @@ two answers it may be removed or replaced: then the name is looked up again.
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +14,8 @@ import trio
 
 from ....proto import common_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.errors import IOFailure, NotFound
+from ...common.counters import total
+from ...common.errors import IOFailure, NotFound, StaleHandle
 from ...common.ids import partition_of
 from ...common.status import error_of
 from ...slices.geometry import SMALL_FILE_MAX
@@ -25,7 +27,7 @@ from .router import Router
 STATFS_MAX_AGE_S = 1.0
 LOOKUPS_MAX = 8  # of one name whose inode is gone each time we ask for it
 LISTING_ROUNDS_MAX = 4
-OPENS_MAX = 100  # answers that are overtaken, each time we ask
+OVERTAKEN_MAX = 100  # answers, each time we ask
 SLICES_AT_OPEN = 16  # with a small file's attributes
 
 T = TypeVar("T")
@@ -44,17 +46,20 @@ class Reads:
     # --------------------------------------------------------------------------------------------- names
 
     async def lookup(self, parent: int, name: bytes, *, fresh: bool = False) -> pb.Inode:
-        """Return the attributes of what a name leads to. Raises NotFound, NotADirectory."""
+        """Return the attributes of what a name leads to. Raises NotFound, NotADirectory, StaleHandle."""
         if not fresh:
-            inode = self._known(parent, name)
-            if inode is None and self._worth_listing(parent):
+            known = self._known(parent, name)
+            if not known and self._worth_listing(parent):
                 await self._list(parent)
-                inode = self._known(parent, name)
-            if inode is not None:
-                return inode
+                known = self._known(parent, name)
+            if known:
+                with suppress(NotFound):
+                    return await self.get_attr(known)
+                self._cache.forget_name(parent, name)
         for _ in range(LOOKUPS_MAX):
             inode = await self._look_up(parent, name)
-            if partition_of(inode.inode_id) == partition_of(parent):
+            here = partition_of(inode.inode_id) == partition_of(parent)
+            if here and inode.change >= self._cache.newest_change(inode.inode_id):
                 self._cache.learn_attributes(inode, trio.current_time())
                 return inode
             try:
@@ -63,13 +68,12 @@ class Reads:
                 self._cache.forget_name(parent, name)
         raise IOFailure(f"a name in {parent} leads to an inode that is not there")
 
-    def _known(self, parent: int, name: bytes) -> pb.Inode | None:
-        """Return what the cache knows of a name. Raises NotFound."""
-        now = trio.current_time()
-        known = self._cache.lookup(parent, name, now)
+    def _known(self, parent: int, name: bytes) -> int:
+        """Return the inode that the cache knows a name to lead to; 0 when it does not know. Raises NotFound."""
+        known = self._cache.lookup(parent, name, trio.current_time())
         if known is ABSENT:
             raise NotFound
-        return self._cache.attributes(known, now) if isinstance(known, int) else None
+        return known if isinstance(known, int) else 0
 
     def _worth_listing(self, directory: int) -> bool:
         entries = self._cache.last_entry_count(directory)
@@ -81,7 +85,12 @@ class Reads:
         after_hash, after_name = 0, b""
         while listing.generation:
             page = await self.read_dir(
-                directory, after_hash, after_name, limit=PAGE_ENTRIES, generation=listing.generation
+                directory,
+                after_hash,
+                after_name,
+                limit=PAGE_ENTRIES,
+                generation=listing.generation,
+                elsewhere=False,  # who asks for one name does not wait for other groups than that of its inode
             )
             listing.note(page)
             if page.end or not page.entries:
@@ -89,12 +98,16 @@ class Reads:
             after_hash, after_name = page.entries[-1].hash, page.entries[-1].name
 
     async def _look_up(self, parent: int, name: bytes) -> pb.Inode:
-        """Ask what a name leads to. Of another partition's inode only number and type are known."""
+        """Ask what a name leads to. Of another partition's inode only number and type are known.
+
+        Raises StaleHandle when the directory itself is gone.
+        """
         try:
             result = await self._router.read(partition_of(parent), _lookup(parent, name))
         except NotFound:
+            self._cache.forget_attributes(parent)
             self._cache.forget_name(parent, name)
-            raise
+            raise StaleHandle from None
         now = trio.current_time()
         if result.parent_change >= self._cache.newest_change(parent):  # else something newer is known here
             if result.HasField("inode"):
@@ -108,8 +121,20 @@ class Reads:
             self.hints.learn(result.inode.inode_id, one)
         return result.inode
 
-    async def read_dir(self, inode_id: int, after_hash: int, after_name: bytes, *, limit: int, generation: int) -> Page:
-        """Return one page of a directory, with attributes; its entries are taken into the cache."""
+    async def read_dir(
+        self,
+        inode_id: int,
+        after_hash: int,
+        after_name: bytes,
+        *,
+        limit: int,
+        generation: int,
+        elsewhere: bool = True,
+    ) -> Page:
+        """Return one page of a directory, with attributes; its entries are taken into the cache.
+
+        elsewhere: also those of inodes in other partitions than the directory's.
+        """
         request = pb.ReadDir(
             inode_id=inode_id,
             after_hash=after_hash,
@@ -127,7 +152,8 @@ class Reads:
         for entry in entries:
             if entry.HasField("only_slice"):
                 self.hints.learn(entry.inode_id, entry.only_slice)
-        as_read = await self._add_attributes(inode_id, [entry for entry in entries if not entry.HasField("inode")])
+        missing = [entry for entry in entries if elsewhere and not entry.HasField("inode")]
+        as_read = await self._add_attributes(inode_id, missing)
         return Page(entries, result.end, result.inode.change, as_read)
 
     async def _add_attributes(self, directory: int, entries: list[pb.DirectoryEntry]) -> bool:
@@ -193,25 +219,25 @@ class Reads:
             known = self._cache.attributes(inode_id, trio.current_time())
             if known is not None:
                 return known
-        result = await self._ask_attributes(inode_id)
-        self._cache.learn_attributes(result.inode, trio.current_time())
-        return result.inode
+        return (await self._newest_attributes(inode_id)).inode
 
     async def get_attr_and_slices(self, inode_id: int) -> tuple[pb.Inode, list[pb.Slice] | None]:
         """Return attributes as they are now, and the slices of a small file; None for another. Raises NotFound."""
-        for _ in range(OPENS_MAX):
-            result = await self._ask_attributes(inode_id, SLICES_AT_OPEN)
-            if result.inode.change >= self._cache.newest_change(inode_id):
-                break  # else the mount has changed it meanwhile: this answer was overtaken by that of its own change
-        self._cache.learn_attributes(result.inode, trio.current_time())
+        result = await self._newest_attributes(inode_id, SLICES_AT_OPEN)
         return result.inode, list(result.slices) if result.end else None
 
-    async def _ask_attributes(self, inode_id: int, slices_max: int = 0) -> pb.ReadResult:
-        try:
-            return await self._router.read(partition_of(inode_id), _get_attr(inode_id, slices_max))
-        except NotFound:
-            self._cache.forget_attributes(inode_id)
-            raise
+    async def _newest_attributes(self, inode_id: int, slices_max: int = 0) -> pb.ReadResult:
+        """Ask until the answer was not overtaken by that of a change which this mount has made meanwhile."""
+        for _ in range(OVERTAKEN_MAX):
+            try:
+                result = await self._router.read(partition_of(inode_id), _get_attr(inode_id, slices_max))
+            except NotFound:
+                self._cache.forget_attributes(inode_id)
+                raise
+            if result.inode.change >= self._cache.newest_change(inode_id):
+                break
+        self._cache.learn_attributes(result.inode, trio.current_time())
+        return result
 
     async def get_slices(self, inode_id: int, first_chunk: int, count: int) -> tuple[pb.Inode, list[pb.Slice]]:
         """Return an inode and the slices of some of its chunks, in commit order."""
@@ -234,17 +260,18 @@ class Reads:
         """Return the counters of all partitions together, and the filesystem's quota, at most a second old."""
         now = trio.current_time()
         if self._stat_fs is None or now - self._stat_fs[0] > STATFS_MAX_AGE_S:
-            total = pb.StatFsResult()
+            said = pb.StatFsResult()
             calls = [
                 partial(self._router.read, partition_id, pb.Read(stat_fs=pb.StatFs()))
                 for partition_id in self._router.one_of_each_group
             ]
-            for one in await together(calls):
-                total.inode_count += one.stat_fs.inode_count
-                total.used_bytes += one.stat_fs.used_bytes
-                if one.stat_fs.HasField("limit"):  # from the group of the root directory
-                    total.limit.CopyFrom(one.stat_fs.limit)
-            self._stat_fs = now, total
+            parts = [one.stat_fs for one in await together(calls)]
+            said.inode_count = total(part.inode_count for part in parts)
+            said.used_bytes = total(part.used_bytes for part in parts)
+            for part in parts:
+                if part.HasField("limit"):  # from the group of the root directory
+                    said.limit.CopyFrom(part.limit)
+            self._stat_fs = now, said
         return self._stat_fs[1]
 
 

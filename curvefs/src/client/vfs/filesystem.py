@@ -18,22 +18,20 @@ from ...common.errors import (
     InvalidArgument,
     IsADirectory,
     NameTooLong,
-    NoAttribute,
-    NotFound,
     NotPermitted,
     StaleHandle,
-    Unsupported,
 )
-from ...common.ids import NAME_SIZE_MAX, SYMLINK_TARGET_SIZE_MAX, TRASH_PARTITION, partition_of
-from ...common.trash_names import XATTR_PREFIX
+from ...common.ids import NAME_SIZE_MAX, SYMLINK_TARGET_SIZE_MAX
 from ..data.data_path import DataPath
 from ..metadata.client import MetadataClient
 from .directories import DirectoryHandle, entries_after
+from .extended_attributes import ExtendedAttributes
 from .files import FileHandle, may_write
 from .handles import OpenHandles
 from .kernel_pages import KernelPages
 from .kernel_view import KernelView
 from .removals import Removals
+from .stale import stale_if_gone
 from .trash import TRASH_INODE, Trash
 from .trash_listing import TrashHandle
 
@@ -53,7 +51,10 @@ class Statistics:
 
 
 class Vfs:
-    """One mounted filesystem. ``view`` and ``pages``: what the kernel was told, and has of file content."""
+    """One mounted filesystem, but for its ``extended_attributes``.
+
+    ``view`` and ``pages``: what the kernel was told, and has of file content.
+    """
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Vfs:
         self._directories: OpenHandles[DirectoryHandle | TrashHandle] = OpenHandles()
         self._removals = Removals(metadata, view, self._files, self._directories)
         self._trash = Trash(filesystem, metadata)
+        self.extended_attributes = ExtendedAttributes(metadata, self._trash)
 
     # --------------------------------------------------------------------------------------- attributes
 
@@ -83,27 +85,29 @@ class Vfs:
         inode = await self._metadata.reads.lookup(parent, name)
         if await self._removals.over(inode.inode_id):
             inode = await self._metadata.reads.lookup(parent, name)
-        return self._with_unpublished(inode)
+        return self._as_now(inode)
 
     async def getattr(self, inode_id: int) -> pb.Inode:
         """Return attributes, as fstat(2)."""
-        if not self._removals.is_orphan(inode_id) and await self._trash.covers(inode_id):
-            return await self._trash.attributes(inode_id)
-        return self._with_unpublished(await self._metadata.reads.get_attr(inode_id))
+        with stale_if_gone(self._metadata.cache, inode_id):
+            if not self._removals.is_orphan(inode_id) and await self._trash.covers(inode_id):
+                return await self._trash.attributes(inode_id)
+            return self._as_now(await self._metadata.reads.get_attr(inode_id))
 
     async def setattr(self, changes: pb.SetAttr) -> pb.Inode:
         """Change mode, owner, times, length: chmod, chown, utimensat, truncate."""
-        if not self._removals.is_orphan(changes.inode_id):
-            await self._refuse_in_trash(changes.inode_id)
-        if not changes.HasField("length"):
-            return self._with_unpublished(await self._setattr(changes))
-        with self.pages.barred(changes.inode_id):
-            await self.pages.quiet(changes.inode_id)
-            inode = await self._setattr(changes)
+        with stale_if_gone(self._metadata.cache, changes.inode_id):
+            if not self._removals.is_orphan(changes.inode_id):
+                await self._trash.refuse(changes.inode_id)
+            if not changes.HasField("length"):
+                return self._as_now(await self._setattr(changes))
+            with self.pages.barred(changes.inode_id):
+                await self.pages.quiet(changes.inode_id)
+                inode = await self._setattr(changes)
         file = self._data.file(changes.inode_id)
         if file is not None:
             file.revalidate(inode)  # it may have been opened meanwhile, as it was before
-        return self._with_unpublished(inode)
+        return self._as_now(inode)
 
     async def _setattr(self, changes: pb.SetAttr) -> pb.Inode:
         file = self._data.file(changes.inode_id)
@@ -120,7 +124,8 @@ class Vfs:
 
     async def readlink(self, inode_id: int) -> bytes:
         """Return the target of a symbolic link. Raises InvalidArgument for anything else."""
-        inode = await self._metadata.reads.get_attr(inode_id)
+        with stale_if_gone(self._metadata.cache, inode_id):
+            inode = await self._metadata.reads.get_attr(inode_id)
         if not stat.S_ISLNK(inode.mode):
             raise InvalidArgument
         return inode.symlink_target
@@ -140,30 +145,34 @@ class Vfs:
     async def mknod(self, parent: int, name: bytes, mode: int, credential: pb.Credential, rdev: int = 0) -> pb.Inode:
         """Create a regular file, fifo, socket or device. ``mode`` has the type and the final permission bits."""
         _check_name(name)
-        await self._refuse_in_trash(parent)
-        return (await self._metadata.names.create(parent, name, mode, credential, rdev=rdev))[0]
+        with stale_if_gone(self._metadata.cache, parent):
+            await self._trash.refuse(parent)
+            return (await self._metadata.names.create(parent, name, mode, credential, rdev=rdev))[0]
 
     async def mkdir(self, parent: int, name: bytes, mode: int, credential: pb.Credential) -> pb.Inode:
         """Create a directory."""
         _check_name(name)
-        await self._refuse_in_trash(parent)
         mode = stat.S_IFDIR | stat.S_IMODE(mode)
-        return await self._metadata.names.make_directory(parent, name, mode, credential)
+        with stale_if_gone(self._metadata.cache, parent):
+            await self._trash.refuse(parent)
+            return await self._metadata.names.make_directory(parent, name, mode, credential)
 
     async def symlink(self, parent: int, name: bytes, target: bytes, credential: pb.Credential) -> pb.Inode:
         """Create a symbolic link."""
         _check_name(name)
-        await self._refuse_in_trash(parent)
         if len(target) > SYMLINK_TARGET_SIZE_MAX:
             raise NameTooLong(f"a target of {len(target)} bytes")
         mode = stat.S_IFLNK | 0o777
-        return (await self._metadata.names.create(parent, name, mode, credential, symlink_target=target))[0]
+        with stale_if_gone(self._metadata.cache, parent):
+            await self._trash.refuse(parent)
+            return (await self._metadata.names.create(parent, name, mode, credential, symlink_target=target))[0]
 
     async def link(self, inode_id: int, new_parent: int, new_name: bytes) -> pb.Inode:
         """Give a file another name."""
         _check_name(new_name)
-        await self._refuse_in_trash(inode_id, new_parent)
-        return self._with_unpublished(await self._metadata.names.link(inode_id, new_parent, new_name))
+        with stale_if_gone(self._metadata.cache, inode_id, new_parent):
+            await self._trash.refuse(inode_id, new_parent)
+            return self._as_now(await self._metadata.names.link(inode_id, new_parent, new_name))
 
     async def unlink(self, parent: int, name: bytes, uid: int = 0) -> None:
         """Remove a name that is no directory; an open file stays usable until its last close. uid: the caller's."""
@@ -194,7 +203,7 @@ class Vfs:
         """
         if self._trash.is_top(parent, name) or self._trash.is_top(new_parent, new_name):
             raise NotPermitted
-        await self._refuse_in_trash(new_parent)
+        await self._trash.refuse(new_parent)
         if await self._trash.covers(parent, fresh=True):
             await self._restore((parent, name), new_parent, new_name, flags, uid)
             return
@@ -220,17 +229,21 @@ class Vfs:
         The kernel then looks the name up again and opens it with its permission checks; EEXIST with O_EXCL.
         """
         _check_name(name)
-        await self._refuse_in_trash(parent)
         mode = stat.S_IFREG | stat.S_IMODE(mode)
         exclusive = bool(flags & os.O_EXCL)
-        inode, existed = await self._metadata.names.create(parent, name, mode, credential, exclusive=exclusive)
+        with stale_if_gone(self._metadata.cache, parent):
+            await self._trash.refuse(parent)
+            inode, existed = await self._metadata.names.create(parent, name, mode, credential, exclusive=exclusive)
         if existed:
             raise StaleHandle
         self.view.created(inode.inode_id, inode.change)
         return inode, self._open(inode, flags)
 
-    async def open(self, inode_id: int, flags: int) -> tuple[int, bool]:
-        """Open a regular file as it is now. Returns the handle, and whether the kernel may keep its pages."""
+    async def open(self, inode_id: int, flags: int, uid: int = 0) -> tuple[int, bool]:
+        """Open a regular file as it is now. Returns the handle, and whether the kernel may keep its pages.
+
+        uid: the caller's.
+        """
         self._expect(inode_id, flags)
         async with self._removals.opening(self._files, inode_id):
             inode, slices = await self._openable(inode_id, flags)
@@ -245,6 +258,8 @@ class Vfs:
                 self.view.told_attributes(inode_id, inode.change)
             if flags & os.O_TRUNC:  # an empty file gets new times
                 await handle.file.truncate(0)
+                if uid and (mode := _without_set_id(inode.mode)) != inode.mode:  # the kernel leaves it to us
+                    await self._metadata.set_attr(pb.SetAttr(inode_id=inode_id, mode=stat.S_IMODE(mode)))
         except BaseException:
             if self._close(number):
                 await self._removals.let_go(inode_id)
@@ -256,10 +271,8 @@ class Vfs:
 
     async def _openable(self, inode_id: int, flags: int) -> tuple[pb.Inode, list[pb.Slice] | None]:
         """Return a regular file that may be opened, and its slices if they are few."""
-        try:
+        with stale_if_gone(self._metadata.cache, inode_id):
             inode, slices = await self._metadata.reads.get_attr_and_slices(inode_id)
-        except NotFound:
-            raise StaleHandle from None
         if self._is_gone(inode):
             if not await self._trash.covers(inode_id):
                 raise StaleHandle
@@ -278,7 +291,8 @@ class Vfs:
     async def read(self, number: int, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file."""
         handle = self._used(number)
-        data = await handle.reader.read(offset, size)
+        with stale_if_gone(self._metadata.cache, handle.inode_id):
+            data = await handle.reader.read(offset, size)
         if self.pages.may_put(handle.inode_id) and handle.wants_pages(offset):
             self._data.start(self.pages.put_from, handle.inode_id, partial(handle.take_pages, offset))
         return data
@@ -286,10 +300,11 @@ class Vfs:
     async def write(self, number: int, offset: int, data: bytes) -> int:
         """Take bytes; with O_APPEND at the end, wherever that is. Durable after fsync, close, or with O_SYNC."""
         handle = self._used(number)
-        if handle.append:
-            await handle.file.append(data, offset)
-        else:
-            await handle.file.write(offset, data)
+        with stale_if_gone(self._metadata.cache, handle.inode_id):
+            if handle.append:
+                await handle.file.append(data, offset)
+            else:
+                await handle.file.write(offset, data)
         if handle.synchronous:
             await self._flush(handle)
         return len(data)
@@ -323,10 +338,8 @@ class Vfs:
 
     async def _require_there(self, inode_id: int) -> None:
         """Raise StaleHandle for what was removed."""
-        try:
+        with stale_if_gone(self._metadata.cache, inode_id):
             inode = await self._metadata.reads.get_attr(inode_id, fresh=True)
-        except NotFound:
-            raise StaleHandle from None
         if self._is_gone(inode):
             raise StaleHandle
 
@@ -336,48 +349,28 @@ class Vfs:
         An entry's ``hash`` is the cursor after it.
         """
         handle = self._directories.get(number)
-        if isinstance(handle, TrashHandle):
-            return await handle.after(cursor, self._trash, self._metadata)
-        return await entries_after(handle, cursor, self._metadata)
+        with stale_if_gone(self._metadata.cache, handle.inode_id):
+            if isinstance(handle, TrashHandle):
+                return await handle.after(cursor, self._trash, self._metadata)
+            return [self._entry_as_now(entry) for entry in await entries_after(handle, cursor, self._metadata)]
+
+    def _entry_as_now(self, entry: pb.DirectoryEntry) -> pb.DirectoryEntry:
+        if not entry.HasField("inode"):
+            return entry
+        read = entry.inode
+        now = self._as_now(read)
+        if now is read:
+            return entry
+        told = pb.DirectoryEntry()
+        told.CopyFrom(entry)
+        told.inode.CopyFrom(now)
+        return told
 
     async def releasedir(self, number: int) -> None:
         """Close a directory."""
         handle, last_of_orphan = self._directories.remove(number)
         if last_of_orphan:
             await self._removals.let_go(handle.inode_id)
-
-    # ---------------------------------------------------------------------------------------- attributes
-
-    async def getxattr(self, inode_id: int, name: bytes) -> bytes:
-        """Return an extended attribute. Raises NoAttribute.
-
-        The kernel asks for security.capability before every write: without a request for files that have none.
-        """
-        if name.startswith(XATTR_PREFIX):
-            return await self._trash.xattr(inode_id, name)
-        if partition_of(inode_id) == TRASH_PARTITION or not (await self._metadata.reads.get_attr(inode_id)).xattr_count:
-            raise NoAttribute
-        return await self._metadata.reads.get_xattr(inode_id, name)
-
-    async def setxattr(self, inode_id: int, name: bytes, value: bytes) -> None:
-        """Set an extended attribute. system.* (access control lists) is refused: it would not be enforced."""
-        if name.startswith((b"system.", XATTR_PREFIX)):
-            raise Unsupported
-        await self._refuse_in_trash(inode_id)
-        await self._metadata.set_xattr(pb.SetXattr(inode_id=inode_id, name=name, value=value))
-
-    async def listxattr(self, inode_id: int) -> list[bytes]:
-        """Return the names of the extended attributes."""
-        if partition_of(inode_id) == TRASH_PARTITION:
-            return []
-        if not (await self._metadata.reads.get_attr(inode_id)).xattr_count:
-            return []
-        return await self._metadata.reads.list_xattr(inode_id)
-
-    async def removexattr(self, inode_id: int, name: bytes) -> None:
-        """Remove an extended attribute. Raises NoAttribute."""
-        await self._refuse_in_trash(inode_id)
-        await self._metadata.remove_xattr(inode_id, name)
 
     # -------------------------------------------------------------------------------------------- mount
 
@@ -387,15 +380,24 @@ class Vfs:
 
     # ------------------------------------------------------------------------------------------- shared
 
-    def _with_unpublished(self, inode: pb.Inode) -> pb.Inode:
-        """Put on top what this mount has written and not yet published."""
+    def _as_now(self, inode: pb.Inode) -> pb.Inode:
+        """Return attributes as they are to be told now; those given stay as they are.
+
+        An operation of this mount may have been answered since they were read, and what it has written and not yet
+        published is on top. Whatever is told, the kernel believes: with a length of before it would drop what it has of
+        the file past that, and append there.
+        """
+        newer = self._metadata.cache.newer(inode)
         file = self._data.file(inode.inode_id)
-        if file is not None and file.unpublished:
-            file.revalidate(inode)
-            inode.length = file.length
-            if file.mtime_ns > inode.mtime_ns:
-                inode.mtime_ns = inode.ctime_ns = file.mtime_ns
-        return inode
+        if file is None or not file.unpublished:
+            return newer or inode
+        now = pb.Inode()
+        now.CopyFrom(newer or inode)
+        file.revalidate(now)
+        now.length = file.length
+        now.mtime_ns = file.mtime_ns
+        now.ctime_ns = max(now.ctime_ns, file.mtime_ns)
+        return now
 
     def _is_gone(self, inode: pb.Inode) -> bool:
         """Say whether an inode has no names, and nobody here has it open."""
@@ -403,12 +405,6 @@ class Vfs:
         if inode.nlink or self._removals.is_orphan(inode_id):
             return False
         return not (self._files.has_handle(inode_id) or self._directories.has_handle(inode_id))
-
-    async def _refuse_in_trash(self, *inodes: int) -> None:
-        """Raise NotPermitted when one of these is in the trash."""
-        for inode_id in inodes:
-            if await self._trash.covers(inode_id, fresh=True):
-                raise NotPermitted("the trash cannot be changed, but for what is taken out or removed")
 
     async def _restore(self, source: tuple[int, bytes], new_parent: int, new_name: bytes, flags: int, uid: int) -> None:
         """Take something out of the trash; what has the new name stays. Raises AlreadyExists."""
@@ -460,10 +456,16 @@ class Vfs:
         return last_of_orphan
 
     async def _flush(self, handle: FileHandle) -> None:
-        await handle.file.flush()
+        with stale_if_gone(self._metadata.cache, handle.inode_id):
+            await handle.file.flush()
         error, handle.errors_seen = handle.file.error_since(handle.errors_seen)
         if error is not None:
             raise error
+
+
+def _without_set_id(mode: int) -> int:
+    """Return a mode as it is after somebody else than root has changed the content."""
+    return mode & ~(stat.S_ISUID | (stat.S_ISGID if mode & stat.S_IXGRP else 0))
 
 
 def _check_name(name: bytes) -> None:

@@ -156,6 +156,12 @@ class Trash:
 
     # ------------------------------------------------------------------------------------------- changing
 
+    async def refuse(self, *inodes: int) -> None:
+        """Raise NotPermitted when one of these is in the trash."""
+        for inode_id in inodes:
+            if await self.covers(inode_id, fresh=True):
+                raise NotPermitted("the trash cannot be changed, but for what is taken out or removed")
+
     async def restore(self, inode: pb.Inode, new_parent: int, new_name: bytes) -> None:
         """Take something out. Raises AlreadyExists, NotFound."""
         await self._metadata.restore(inode.inode_id, new_parent, new_name)

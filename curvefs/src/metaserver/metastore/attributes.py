@@ -5,8 +5,9 @@ import stat
 from ....proto import common_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.ids import NAME_SIZE_MAX
+from ...slices.geometry import LENGTH_MAX
 from ..storage import keys
-from .data import LENGTH_MAX, set_length
+from .data import set_length
 from .scope import Refusal, Scope
 
 XATTR_VALUE_SIZE_MAX = 65536

@@ -10,12 +10,11 @@ from collections.abc import Iterable
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
-from ...slices.geometry import PIECES_PER_PUBLICATION, pieces
+from ...slices.geometry import LENGTH_MAX, PIECES_PER_PUBLICATION, pieces
 from ..storage import keys
 from . import ids, quotas, references
 from .scope import Refusal, Scope
 
-LENGTH_MAX = 1 << 62
 SLICES_PER_ENTRY_MAX = 500
 
 

@@ -27,6 +27,8 @@ Lock = state_pb2.LockRecord
 
 FILESYSTEM = ROOT_INODE  # the number of the filesystem's quota; those of directories are inode numbers nobody uses
 MARKED_MAX = 256  # inodes in one entry
+USED_BYTES_MAX = 1 << 62  # of a partition: what is used and reserved fits into 64 bits together
+RESERVED_BYTES_MAX = 1 << 62  # of its sessions, in one quota
 _WISH_PART = 16  # of what a partition may still use, one reservation gets at most this part beyond its need
 
 
@@ -58,7 +60,10 @@ def require(scope: Scope, inode_id: int, quotas: Sequence[int], bytes_: int, ino
 
 
 def require_growth(scope: Scope, inode: pb.Inode, length: int, reserved: pb.Reservation | None = None) -> None:
-    """Raise Refusal NO_ALLOWANCE, LOCKED unless a file may become this long. reserved: what the session has for it."""
+    """Raise Refusal NO_ALLOWANCE, LOCKED, NO_SPACE unless a file may become this long.
+
+    reserved: what the session has for it.
+    """
     growth = length - inode.length
     if growth <= 0:
         return
@@ -66,6 +71,8 @@ def require_growth(scope: Scope, inode: pb.Inode, length: int, reserved: pb.Rese
     if lock is not None and lock.kind == Lock.CHARGE:
         raise Refusal(common_pb2.LOCKED, "the file comes to another quota")
     partition = scope.partition(inode.inode_id)
+    if partition.used_bytes + growth > USED_BYTES_MAX:
+        raise Refusal(common_pb2.NO_SPACE, "the partition's files are as long together as they may be")
     if not inode.quotas and not partition.HasField("share"):
         return
     quotas = (*_filesystem(partition), *inode.quotas)
@@ -234,6 +241,8 @@ def reserve(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -
         if not (share.unlimited or share.gone):
             more = min(more, (_left(partition, quota_id, share)[0] - request.bytes) // _WISH_PART)
     total = request.bytes + max(more, 0)
+    if any(_share(scope, partition, one).reserved.bytes + total > RESERVED_BYTES_MAX for one in quotas):
+        raise Refusal(common_pb2.NO_SPACE, "more is reserved than there can be")
     for quota_id in quotas:
         share = _share(scope, partition, quota_id)
         if share.gone:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
+from ...common.counters import total
 from ...common.ids import NAME_SIZE_MAX, ROOT_INODE, partition_of
+from ...slices.geometry import LENGTH_MAX
 from ..storage import keys
 from ..storage.transaction import StateReader
 from . import quota_owner, quotas, trash_reads
-from .data import LENGTH_MAX
 from .locks import is_settled, require_settled_identity, require_settled_inode, require_settled_name
 from .scope import Refusal, has_locks, read_partition
 
@@ -201,9 +202,9 @@ def _list_xattr(view: StateReader, fs_id: int, request: pb.Read, result: pb.Read
 
 
 def _stat_fs(view: StateReader, fs_id: int, _: pb.Read, result: pb.ReadResult) -> None:
-    for record in partitions(view, fs_id):
-        result.stat_fs.inode_count += record.inode_count
-        result.stat_fs.used_bytes += record.used_bytes
+    records = partitions(view, fs_id)
+    result.stat_fs.inode_count = total(record.inode_count for record in records)
+    result.stat_fs.used_bytes = total(record.used_bytes for record in records)
     result.stat_fs.SetInParent()
     quota = quota_owner.find(view, fs_id, ROOT_INODE)
     if quota is not None and quota.state != quota_owner.Status.DELETING:

@@ -19,6 +19,7 @@ import structlog
 
 from ....proto import common_pb2, state_pb2, transaction_pb2
 from ....proto import metaserver_pb2 as pb
+from ...common.counters import total
 from ...common.errors import (
     ClusterError,
     CurveFSError,
@@ -303,11 +304,10 @@ class QuotaOwner:
                 settling=record.settling,
             )
             shares = await asyncio.gather(*(port.share(one, record.quota_id) for one in partitions))
-            for share in shares:
-                said.used.bytes += share.used.bytes
-                said.used.inodes += share.used.inodes
-                said.reserved.bytes += share.reserved.bytes
-                said.reserved.inodes += share.reserved.inodes
+            said.used.bytes = total(share.used.bytes for share in shares)
+            said.used.inodes = total(share.used.inodes for share in shares)
+            said.reserved.bytes = total(share.reserved.bytes for share in shares)
+            said.reserved.inodes = total(share.reserved.inodes for share in shares)
         return reply
 
     # --------------------------------------------------------------------------- calls to the partitions

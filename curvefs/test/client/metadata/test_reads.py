@@ -8,10 +8,10 @@ import trio
 
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.vfs.directories import DirectoryHandle, entries_after
-from curvefs.src.common.errors import IOFailure, NotFound
+from curvefs.src.common.errors import IOFailure, NotFound, StaleHandle
 from curvefs.src.common.ids import partition_of
 
-from .lab import ROOT, running
+from .lab import ROOT, C, running
 
 pytestmark = pytest.mark.trio
 
@@ -171,6 +171,59 @@ async def test_an_answer_older_than_an_own_change_is_not_kept(autojump_clock):
         )
         assert (await lab.metadata.reads.lookup(ROOT, b"x")).inode_id, "it is answered"
         assert lab.cache.lookup(ROOT, b"x", trio.current_time()) is None, "and not believed"
+
+
+@pytest.mark.parametrize("how", ["by name", "by number"])
+async def test_what_an_own_change_has_overtaken_is_asked_for_again(autojump_clock, how):
+    async with running(GROUPS) as lab:
+        inodes = lab.servers.namespace.inodes
+        file = lab.servers.namespace.make(ROOT, b"x", FILE)
+        newer = pb.Inode()
+        newer.CopyFrom(inodes[file])
+        newer.length, newer.change = 70, newer.change + 1
+        asked = []
+
+        def overtake(_):
+            asked.append(trio.current_time())
+            if len(asked) == 1:
+                lab.cache.learn_attributes(newer, trio.current_time() - 100)  # and it is no more in the cache
+            else:
+                inodes[file] = newer
+
+        lab.servers.on_read = overtake
+        reads = lab.metadata.reads
+        inode = await (reads.lookup(ROOT, b"x") if how == "by name" else reads.get_attr(file))
+        assert (inode.length, len(asked)) == (70, 2)
+
+
+async def test_a_name_is_looked_up_without_groups_that_it_does_not_lead_to(autojump_clock):
+    """Also when the directory is listed for it."""
+    async with running(GROUPS) as lab:
+        made = make_spread(lab, 90)
+        lab.servers.servers[C].frozen = True
+        await lab.metadata.reads.get_attr(ROOT)
+        began = trio.current_time()
+        for number in range(90):
+            if number % 3 < 2:
+                assert (await lab.metadata.reads.lookup(ROOT, b"%03d" % number)).inode_id == made[number]
+        assert trio.current_time() - began < 1.0
+        assert lab.servers.reads["read_dir"] == 1
+
+
+async def test_a_name_in_a_directory_that_is_gone_is_no_absent_name(autojump_clock):
+    async with running(GROUPS) as lab:
+        inner = lab.servers.namespace.make(ROOT, b"inner", DIRECTORY, 0)
+        await lab.metadata.reads.lookup(ROOT, b"inner")
+        del lab.servers.namespace.inodes[inner], lab.servers.namespace.names[ROOT, b"inner"]
+        with pytest.raises(StaleHandle):
+            await lab.metadata.reads.lookup(inner, b"x")
+        assert lab.cache.attributes(inner, trio.current_time()) is None
+
+
+async def test_statfs_adds_up_to_no_more_than_there_is_room_for(autojump_clock):
+    async with running({1: [0], 2: [1]}) as lab:
+        lab.servers.used_bytes = (1 << 64) - 5
+        assert (await lab.metadata.reads.stat_fs()).used_bytes == (1 << 64) - 1
 
 
 async def test_statfs_asks_each_group_once_and_adds_up(autojump_clock):

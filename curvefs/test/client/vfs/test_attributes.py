@@ -5,6 +5,7 @@ import trio
 
 from curvefs.proto import mds_pb2
 from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.client.metadata.cache import MetadataCache
 from curvefs.src.client.vfs.filesystem import Vfs
 from curvefs.src.client.vfs.kernel_pages import KernelPages
 from curvefs.src.client.vfs.kernel_view import KernelView
@@ -21,6 +22,7 @@ class Server:
 
     def __init__(self, this):
         self.reads = self
+        self.cache = MetadataCache(100, attr_timeout_s=1.0, entry_timeout_s=1.0, negative_timeout_s=0.0)
         self.old: pb.Inode | None = None
         self._this = this
 
@@ -91,3 +93,25 @@ async def test_appends_lie_behind_what_a_stat_tells_of_and_the_kernel_drops_thei
         assert await file.read(0, 20) == b"theirsmine"
         await file.flush()
         assert this.metadata.content() == b"theirsmine"
+
+
+async def test_attributes_that_an_own_operation_has_overtaken_are_not_told(autojump_clock):
+    async with lab() as this:
+        vfs, server = mounted(this)
+        this.open()
+        server.old = this.metadata.inode(FILE)
+        newer = this.metadata.inode(FILE)
+        newer.length, newer.change = 70, newer.change + 1
+        server.cache.learn_attributes(newer, -100.0)
+        assert await length_of(vfs) == 70, "however old"
+
+
+async def test_times_of_what_is_not_published_are_those_of_the_last_write_and_never_go_back(autojump_clock):
+    async with lab() as this:
+        vfs, server = mounted(this)
+        file = this.open()
+        await file.write(0, b"a")
+        server.old = this.metadata.inode(FILE)
+        server.old.mtime_ns = server.old.ctime_ns = 1 << 62
+        now = await vfs.getattr(FILE)
+        assert now.mtime_ns == file.mtime_ns < now.ctime_ns == 1 << 62

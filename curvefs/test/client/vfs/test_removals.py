@@ -58,7 +58,10 @@ class Metadata:
     def __init__(self):
         self.group = Group()
         self.cache = SimpleNamespace(
-            last_known=lambda _, name: self.known.get(name, 0), was_absent=lambda _, name: name in self.absent
+            last_known=lambda _, name: self.known.get(name, 0),
+            was_absent=lambda _, name: name in self.absent,
+            newer=lambda _: None,
+            forget_attributes=lambda _: None,
         )
         self.absent = set()
         self.lookups = 0

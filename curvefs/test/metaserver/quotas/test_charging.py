@@ -312,3 +312,32 @@ def test_nothing_else_is_said_before_the_last_word_has_arrived(lab):
     lent(lab, quota_id, 1, 100)
     assert lend(lab, quota_id, 3, 200).code == common_pb2.SKIPPED
     assert lend(lab, quota_id, 2, 200) is None
+
+
+LONGEST = (1 << 62) - 1
+
+
+def test_files_of_a_partition_are_together_no_longer_than_can_be_counted(lab):
+    """An entry that cannot be applied would stop the group for good."""
+    files = [lab.create(1, b"%d" % number) for number in range(3)]
+    lab.truncate(files[0], LONGEST)
+    lab.refused(common_pb2.NO_SPACE, set_attr=pb.SetAttr(inode_id=files[1], length=2))
+    lab.truncate(files[1], 1)
+    lab.refused(common_pb2.NO_SPACE, set_attr=pb.SetAttr(inode_id=files[2], length=1))
+    lab.refused(common_pb2.FILE_TOO_LARGE, set_attr=pb.SetAttr(inode_id=files[0], length=LONGEST + 1))
+    lab.truncate(files[0], 0)
+    lab.truncate(files[2], LONGEST)
+
+
+def test_what_is_counted_and_not_limited_is_reserved_no_further_than_can_be_counted(lab):
+    top = lab.mkdir(1, b"top")
+    quota_id = lab.quota(top)
+    lab.share(quota_id, unlimited=True)
+    file = lab.create(top, b"file")
+    for _ in range(4):
+        lab.do(reserve=pb.Reserve(inode_id=file, bytes=1 << 60))
+    lab.refused(common_pb2.NO_SPACE, reserve=pb.Reserve(inode_id=file, bytes=1))
+    assert lab.reserved(quota_id) == 1 << 62
+    lab.truncate(file, LONGEST)
+    lab.share(quota_id, bytes_=5)
+    assert quotas.share_in(lab.state, FS, 0, quota_id).allowance.bytes >= LONGEST + (1 << 62)
