@@ -32,8 +32,9 @@ class FleetView:
     """Makes snapshots.
 
     replica_count: of each copyset in the default pool; where most have more than that they keep them, because an MDS
-    that was started with other settings must not take replicas away. cooling_s: for so long a metaserver that is back
-    gets no leaders.
+    that was started with other settings must not take replicas away. How many they have is seen once, at the first
+    look: later, one of a single replica that moves has two for a while. cooling_s: for so long a metaserver that is
+    back gets no leaders.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class FleetView:
         self._cooling_s = cooling_s
         self._online_since: dict[int, float] = {}
         self._made: dict[int, _Made] = {}
+        self._usual_count = 0  # replicas of most copysets in the default pool, at the first look; 0: it has none yet
 
     def snapshots(self) -> dict[int, Snapshot]:
         """Return the fleet as it is now, by pool; 0 is the default one. No pool without metaservers is among them."""
@@ -74,11 +76,21 @@ class FleetView:
 
     def _snapshot(self, pool_id: int, records: list[topology_pb2.Metaserver], copysets: list[CopysetInfo]) -> Snapshot:
         pool = self._state.pools.get(pool_id)
-        sizes = Counter(len(one.voters) for one in copysets)
-        usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
-        count = pool.replica_count if pool is not None else max(self._replica_count, usual)
+        count = pool.replica_count if pool is not None else self._default_count(copysets)
         infos = [self._metaserver(record, replica_count=count) for record in records]
         return Snapshot.of(infos, copysets, replica_count=count, zone_count=1 if pool is None else count)
+
+    def _default_count(self, copysets: list[CopysetInfo]) -> int:
+        if not self._usual_count:
+            # Those that leave a metaserver may have one more than they shall keep, unless all others are like them.
+            sizes = Counter(len(one.voters) for one in copysets if not any(map(self._retires, one.voters)))
+            sizes = sizes or Counter(len(one.voters) for one in copysets)
+            self._usual_count = max(sizes, key=lambda size: (sizes[size], -size), default=0)
+        return max(self._replica_count, self._usual_count)
+
+    def _retires(self, metaserver_id: int) -> bool:
+        record = self._state.metaservers.get(metaserver_id)
+        return record is not None and record.duty != topology_pb2.SERVES
 
     def _metaserver(self, record: topology_pb2.Metaserver, *, replica_count: int) -> MetaserverInfo:
         id_ = record.metaserver_id

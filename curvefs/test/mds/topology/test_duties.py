@@ -1,12 +1,14 @@
 """Metaservers are drained and retired; what that needs is checked before, and what is done is removed."""
 
 import pytest
+import pytest_asyncio
 
 from curvefs.proto import schedule_pb2, schedule_pb2_grpc, topology_pb2
 from curvefs.src.common.errors import InvalidArgument, NotFound, ResourceBusy
 from curvefs.src.mds.schedule.operators import Scheduler
 from curvefs.src.rpc.asyncio_client import AsyncClient
 from curvefs.test.mds.groups import members, move, orders, place
+from curvefs.test.mds.lab import MdsLab
 from curvefs.test.mds.topology.topologies import pool, text
 from curvefs.test.support.fake_metaserver import FakeMetaserver
 
@@ -88,6 +90,57 @@ async def test_what_retires_is_removed_once_it_holds_nothing(lab):
     assert [one.metaserver_id for one in lab.mds.views.metaservers()] == [1, 3, 4]
     assert all(len(peers) == 3 for peers in members(lab).values())
     assert len([key for key in await lab.keys() if key.startswith(b"metaserver/")]) == 3
+
+
+@pytest_asyncio.fixture
+async def two(tmp_path):
+    """An MDS whose copysets have one replica, with two metaservers that have one each; only recover runs."""
+    lab = MdsLab(tmp_path / "mds", replica_count=1)
+    await lab.start()
+    await lab.add_metaservers(2)
+    await settle(lab)
+    only_recover(lab)
+    yield lab
+    await lab.close()
+
+
+def only_recover(lab):
+    for scheduler in (Scheduler.COPYSET_BALANCE, Scheduler.LEADER_BALANCE):
+        lab.mds.scheduling.controller.switch(scheduler, on=False)
+
+
+async def until_two_replicas(lab):
+    for _ in range(10):
+        await look(lab)
+        if any(len(peers) == 2 for peers in members(lab).values()):
+            return
+    raise AssertionError(members(lab))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_one_of_two_metaservers_that_have_single_replicas_retires(two, restarted):
+    await two.mds.duties.assign(1, RETIRES)
+    await until_two_replicas(two)
+    if restarted:
+        await two.restart()
+        only_recover(two)
+        two.clock.advance(11)
+        two.beat_all()
+    await empty(two, 1)
+    assert set(map(tuple, members(two).values())) == {(2,)}
+    two.metaservers[0].groups.clear()
+    two.beat_all()
+    await two.mds.tick()
+    assert [one.metaserver_id for one in two.mds.views.metaservers()] == [2]
+
+
+async def test_a_drain_that_is_called_off_half_way_leaves_single_replicas(two):
+    await two.mds.duties.assign(1, DRAINS)
+    await until_two_replicas(two)
+    await two.mds.duties.assign(1, SERVES)
+    for _ in range(10):
+        await look(two)
+    assert {len(peers) for peers in members(two).values()} == {1}
 
 
 async def test_what_has_nowhere_to_go_is_refused_before_anything_is_changed(lab, three):
