@@ -100,6 +100,7 @@ class Mds:
         self.duties = Duties(state, self.reports, self.views, self.places, fleet_view)
         self.sessions = Sessions(
             state,
+            self.reports,
             self.views,
             self.fleet,
             self.recovery,

@@ -16,7 +16,8 @@ In recovery no session begins or ends, and a mount that renews one that the stor
 A write-back mount has an identity that outlives its sessions (rule 9): it owns the chunk ids of what is staged on the
 mount's disk. When its last session is over, that one's record is retained, and ends with the identity after the
 retention, or when an operator or the mount itself says so. One session at a time has an identity: a new one ends the
-one before.
+one before. The retention is over only when the MDS's clock and the metaservers' both say so: with the identity goes
+what is staged, and one clock may be wrong.
 
 A token expires with the lease it was issued for, so what a group accepts without asking ends by itself too.
 """
@@ -41,6 +42,7 @@ from ..common.errors import (
 )
 from ..common.ids import SESSION_ID_SIZE
 from .fleet import Fleet
+from .heartbeat.reports import Reports
 from .recovery.recovery import Recovery
 from .retries import RetryQueue
 from .state import FORMAT, Change, State, changed
@@ -68,6 +70,7 @@ class Sessions:
     def __init__(
         self,
         state: State,
+        reports: Reports,
         views: Views,
         fleet: Fleet,
         recovery: Recovery,
@@ -80,6 +83,7 @@ class Sessions:
         random: Callable[[], float],
     ) -> None:
         self._state = state
+        self._reports = reports
         self._views = views
         self._fleet = fleet
         self._recovery = recovery
@@ -165,7 +169,10 @@ class Sessions:
         return len(due) + await self._expire_identities()
 
     async def _expire_identities(self) -> int:
-        oldest_ns = self._clock.time_ns() - self._retention_ns
+        told_ns = self._reports.time_ns(self._clock.boottime_s())
+        if told_ns is None:
+            return 0
+        oldest_ns = min(self._clock.time_ns(), told_ns) - self._retention_ns
         due = [one for one in self._state.sessions.values() if 0 < one.retained_since_ns <= oldest_ns]
         for one in due:
             _log.error(
@@ -373,8 +380,9 @@ class Sessions:
         if rest.ending_groups:
             change.put(self._state.sessions, session_id, rest)
         elif rest.identity and not rest.ending_identity and not self._others_of(rest):
-            retained = changed(rest, ending=False, retained_since_ns=self._clock.time_ns())
-            change.put(self._state.sessions, session_id, retained)
+            told_ns = self._reports.time_ns(self._clock.boottime_s()) or 0
+            since_ns = max(self._clock.time_ns(), told_ns)
+            change.put(self._state.sessions, session_id, changed(rest, ending=False, retained_since_ns=since_ns))
         else:
             change.delete(self._state.sessions, session_id)
 

@@ -236,7 +236,7 @@ class MdsLab:
 
     def beat(self, metaserver: FakeMetaserver) -> Any:
         """Have a metaserver send a heartbeat, and return the reply; it heeds what is not an order."""
-        reply = self.mds.heartbeats.beat(metaserver.heartbeat())
+        reply = self.mds.heartbeats.beat(metaserver.heartbeat(time_ns=self.clock.true_ns()))
         metaserver.highest_epoch = max(metaserver.highest_epoch, self.mds.state.authority.epoch)
         metaserver.changes_told = max(metaserver.changes_told, reply.changes)
         metaserver.in_full = reply.recovering

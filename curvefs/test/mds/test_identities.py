@@ -92,6 +92,48 @@ async def test_an_identity_ends_with_its_retention(mds, metaserver):
         await mds.open(identity=IDENTITY, continues=True)
 
 
+async def retained_session(mds):
+    """Have a session be retained for its identity; return it."""
+    await mds.create()
+    session = await mds.open(identity=IDENTITY)
+    await mds.mds.sessions.close(session.session_id)
+    await ended_everywhere(mds)
+    [kept] = sessions(mds)
+    assert kept.retained_since_ns
+    return kept
+
+
+@pytest.mark.parametrize("heard_since", [False, True])
+async def test_an_identity_does_not_end_by_a_wrong_clock_of_the_mds(mds, metaserver, heard_since):
+    await retained_session(mds)
+    mds.clock.ahead_s = 8 * 86_400
+    if heard_since:
+        mds.beat(metaserver)
+    assert await mds.mds.sessions.expire() == 0
+    assert not mds.mds.sessions.is_over(IDENTITY)
+    mds.clock.advance(WEEK_S + 1)
+    assert await mds.mds.sessions.expire() == 1
+
+
+async def test_no_identity_ends_before_a_metaserver_has_said_what_time_it_is(mds, metaserver):
+    await retained_session(mds)
+    await mds.stop()
+    mds.clock.advance(WEEK_S + 1)
+    await mds.start()
+    assert await mds.mds.sessions.expire() == 0
+    mds.beat(metaserver)
+    assert await mds.mds.sessions.expire() == 1
+
+
+async def test_a_retention_that_began_by_a_clock_that_was_behind_has_its_full_time(mds, metaserver):
+    mds.clock.ahead_s = -8 * 86_400
+    await retained_session(mds)
+    mds.clock.ahead_s = 0
+    assert await mds.mds.sessions.expire() == 0
+    mds.clock.advance(WEEK_S + 1)
+    assert await mds.mds.sessions.expire() == 1
+
+
 @pytest.mark.parametrize("retained", [False, True])
 async def test_a_mount_or_an_operator_ends_an_identity_at_once(mds, metaserver, retained):
     await mds.create()

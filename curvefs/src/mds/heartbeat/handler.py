@@ -77,7 +77,7 @@ class Heartbeats:
         self._registration.known(request.metaserver_id, request.token)
         self._recovery.compare(request.metaserver_id, request.highest_epoch, request.changes_told)
         now_s, now_ns = self._clock.boottime_s(), self._clock.time_ns()
-        self._reports.heard(request, now_s, now_ns)
+        self._reports.heard(request, now_s)
         self._recovery.heard(request)
         self._look_at(request, now_ns)
         for copyset in request.copysets:

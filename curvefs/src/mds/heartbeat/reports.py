@@ -11,7 +11,7 @@ from ....proto import heartbeat_pb2
 
 @dataclass(slots=True)
 class Report:
-    """One metaserver's last words. heard_s: boot time of the MDS; clock_offset_ns: its clock minus the MDS's.
+    """One metaserver's last words. heard_s: boot time of the MDS; time_ns: its clock's, 0 if it did not say.
 
     proven: it has shown its token since it joined, so its process knows who it is.
     """
@@ -19,7 +19,7 @@ class Report:
     heard_s: float
     disk_total_bytes: int = 0
     disk_used_bytes: int = 0
-    clock_offset_ns: int = 0
+    time_ns: int = 0
     proven: bool = False
     copysets: dict[int, heartbeat_pb2.CopysetReport] = field(default_factory=dict)
 
@@ -37,16 +37,10 @@ class Reports:
         before = self.forget(metaserver_id) or Report(now_s)
         self._reports[metaserver_id] = Report(now_s, before.disk_total_bytes, before.disk_used_bytes, proven=proven)
 
-    def heard(self, request: heartbeat_pb2.HeartbeatRequest, now_s: float, now_ns: int) -> None:
+    def heard(self, request: heartbeat_pb2.HeartbeatRequest, now_s: float) -> None:
         """Note a heartbeat. Session lists are not kept."""
         self.forget(request.metaserver_id)
-        report = Report(
-            now_s,
-            request.disk_total_bytes,
-            request.disk_used_bytes,
-            request.time_ns - now_ns if request.time_ns else 0,
-            proven=True,
-        )
+        report = Report(now_s, request.disk_total_bytes, request.disk_used_bytes, time_ns=request.time_ns, proven=True)
         for copyset in request.copysets:
             kept = heartbeat_pb2.CopysetReport()
             kept.CopyFrom(copyset)
@@ -68,6 +62,14 @@ class Reports:
     def get(self, metaserver_id: int) -> Report | None:
         """Return a metaserver's last words; not to be modified."""
         return self._reports.get(metaserver_id)
+
+    def time_ns(self, now_s: float) -> int | None:
+        """Return what time it is by the metaservers: the median, of two the earlier; None if none has said it.
+
+        What each one said has gone on since by the boot-time clock, which no correction of the MDS's own clock moves.
+        """
+        said = sorted(one.time_ns + int((now_s - one.heard_s) * 1e9) for one in self._reports.values() if one.time_ns)
+        return said[(len(said) - 1) // 2] if said else None
 
     def of(self, metaserver_id: int, group_id: int) -> heartbeat_pb2.CopysetReport | None:
         """Return what a metaserver last said of its replica of a group; not to be modified."""

@@ -13,11 +13,12 @@ async def test_reply_has_time_and_interval(mds, metaserver):
     assert (reply.mds_time_ns, reply.next_heartbeat_ms) == (mds.clock.time_ns(), 2000)
 
 
-async def test_offset_of_the_clock_is_noted(mds, metaserver):
-    mds.mds.heartbeats.beat(metaserver.heartbeat(time_ns=mds.clock.time_ns() - 3_000_000_000))
-    report = mds.mds.reports.get(metaserver.metaserver_id)
-    assert report is not None
-    assert report.clock_offset_ns == -3_000_000_000
+@pytest.mark.parametrize(("said_s", "median_s"), [([5], 5), ([5, 9], 5), ([9, 1, 5], 5), ([0, 0], None)])
+async def test_the_time_by_the_metaservers_is_the_median_and_goes_on(said_s, median_s):
+    reports = Reports(0.0)
+    for id_, time_s in enumerate(said_s, 1):
+        reports.heard(heartbeat_pb2.HeartbeatRequest(metaserver_id=id_, time_ns=time_s * 10**9), 100.0)
+    assert reports.time_ns(102.0) == (None if median_s is None else (median_s + 2) * 10**9)
 
 
 async def test_one_late_heartbeat_is_no_wrong_clock_and_two_are(mds, metaserver, capsys):
@@ -52,8 +53,8 @@ async def test_leader_is_who_says_so_with_the_highest_term():
     for metaserver_id, leading, term in [(1, True, 3), (2, True, 4), (3, False, 9)]:
         copyset = heartbeat_pb2.CopysetReport(group_id=5, leading=leading, term=term)
         request = heartbeat_pb2.HeartbeatRequest(metaserver_id=metaserver_id, copysets=[copyset])
-        reports.heard(request, 1.0, 1)
+        reports.heard(request, 1.0)
     assert reports.leader_of(5) == 2
-    reports.heard(heartbeat_pb2.HeartbeatRequest(metaserver_id=2), 2.0, 2)
+    reports.heard(heartbeat_pb2.HeartbeatRequest(metaserver_id=2), 2.0)
     assert reports.leader_of(5) == 1
     assert reports.leader_of(6) == 0
