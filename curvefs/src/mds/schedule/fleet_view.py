@@ -1,7 +1,7 @@
 """Snapshots of what the MDS has stored and has heard, one for each pool.
 
-What is made of a copyset is kept and used again while its record, its leader and the leader's configuration are the
-same; so a snapshot of many copysets costs little more than looking at each.
+What is made of a copyset is kept and used again while its record, its leader, the leader's configuration and what is
+damaged are the same; so a snapshot of many copysets costs little more than looking at each.
 
 A copyset whose leader says another configuration than the record has is changing: the record follows what is committed.
 """
@@ -119,20 +119,28 @@ class FleetView:
         said = self._reports.of(leader, group_id)
         # An index of 0 guards nothing: such a group has not reported yet.
         is_settled = index > 0 and said is not None and said.configuration_index == index <= said.committed_index
+        voters = tuple(peer.metaserver_id for peer in record.peers if not peer.learner)
+        lost = frozenset(voter for voter in voters if self._is_damaged(voter, group_id))
         before = self._made.get(group_id)
         if (
             before is not None
             and before.record is record
             and before.leader == leader
             and before.is_settled == is_settled
+            and before.info.lost == lost
         ):
             return before
         info = CopysetInfo(
             group_id,
-            tuple(peer.metaserver_id for peer in record.peers if not peer.learner),
+            voters,
             leader,
             index,
             tuple(peer.metaserver_id for peer in record.peers if peer.learner),
             changing=not is_settled,
+            lost=lost,
         )
         return _Made(record, leader, is_settled, info)
+
+    def _is_damaged(self, metaserver_id: int, group_id: int) -> bool:
+        said = self._reports.of(metaserver_id, group_id)
+        return said is not None and said.damaged

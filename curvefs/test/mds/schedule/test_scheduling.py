@@ -3,7 +3,8 @@
 import pytest
 import pytest_asyncio
 
-from curvefs.src.mds.schedule.operators import Scheduler
+from curvefs.proto import heartbeat_pb2
+from curvefs.src.mds.schedule.operators import Scheduler, Step
 from curvefs.test.mds.groups import move, orders, place
 from curvefs.test.mds.lab import MdsLab
 
@@ -72,6 +73,50 @@ async def test_a_replica_on_a_metaserver_that_is_gone_is_replaced_by_order(four)
     await four.mds.scheduling.look()
     assert operator.group_id not in {one.group_id for one in running(four)}
     assert orders(four.beat(leader), "change_peers") == []
+
+
+def beat_damaged(lab, hurt):
+    """Have a metaserver report all its replicas as one does that has begun with damaged ones."""
+    request = hurt.heartbeat()
+    del request.copysets[:]
+    request.copysets.extend(heartbeat_pb2.CopysetReport(group_id=one, damaged=True) for one in sorted(hurt.groups))
+    lab.mds.heartbeats.beat(request)
+
+
+async def damage(lab, hurt):
+    """Have a metaserver's replicas be damaged; others lead, and everybody says so."""
+    rest = [one for one in lab.metaservers if one is not hurt]
+    for group_id in sorted(hurt.groups):
+        place(lab.metaservers, group_id, next(one for one in rest if group_id in one.groups), term=5)
+    lab.clock.advance(20)
+    for one in rest:
+        lab.beat(one)
+    beat_damaged(lab, hurt)
+
+
+async def test_no_leadership_goes_to_a_damaged_replica(four):
+    hurt = four.metaservers[3]
+    await damage(four, hurt)
+    four.mds.scheduling.controller.switch(Scheduler.RECOVER, on=False)
+    for scheduler in (Scheduler.LEADER_BALANCE, Scheduler.RAPID_LEADER):
+        four.mds.scheduling.controller.switch(scheduler, on=True)
+        await four.mds.scheduling.look()
+        assert [one for one in running(four) if one.target == hurt.metaserver_id] == []
+
+
+async def test_a_damaged_replica_is_replaced_and_one_that_is_well_again_is_not(four):
+    hurt = four.metaservers[3]
+    view = four.mds.scheduling._view
+    await damage(four, hurt)
+    assert {group_id for group_id, one in view.snapshots()[0].copysets.items() if one.lost} == hurt.groups
+    four.beat(hurt)
+    await four.mds.scheduling.look()
+    assert running(four) == []
+    beat_damaged(four, hurt)
+    await four.mds.scheduling.look()
+    assert {(one.group_id, one.step, one.source) for one in running(four)} == {
+        (group_id, Step.REPLACE_PEER, hurt.metaserver_id) for group_id in hurt.groups
+    }
 
 
 async def test_an_empty_replica_that_nobody_waits_for_any_more_is_ordered_away(four):
