@@ -232,6 +232,9 @@ class Filesystems:
         await self._fleet.create_partition(self._views.addresses(partition.group_id), spec)
 
     async def _delete_partition(self, partition: pb.Partition) -> None:
+        if self._views.is_lost(partition.group_id):
+            _log.warning("a partition is deleted whose copyset is lost", group_id=partition.group_id)
+            return
         addresses = self._views.addresses(partition.group_id)
         await self._fleet.delete_partition(addresses, partition.group_id, partition.fs_id, partition.partition_id)
 

@@ -361,13 +361,18 @@ class Sessions:
     async def _tell_group(self, group_id: int) -> None:
         waiting = [session.session_id for session in self._state.sessions.values() if group_id in session.ending_groups]
         for session_id in waiting:
-            await self._fleet.end_session(self._views.addresses(group_id), group_id, session_id)
+            await self._tell(group_id, session_id)
             # The identity last: an open session would take further ids for it.
             session = self._state.sessions.get(session_id)
             with_identity = session is not None and session.ending_identity
             if session is not None and with_identity:
-                await self._fleet.end_session(self._views.addresses(group_id), group_id, session.identity)
+                await self._tell(group_id, session.identity)
             await self._state.change(partial(self._confirm, session_id, group_id, with_identity=with_identity))
+
+    async def _tell(self, group_id: int, session_id: bytes) -> None:
+        # One that is lost serves no session. Should it be found again, it lists this one, and the end is ordered.
+        if not self._views.is_lost(group_id):
+            await self._fleet.end_session(self._views.addresses(group_id), group_id, session_id)
 
     def _confirm(self, session_id: bytes, group_id: int, change: Change, *, with_identity: bool) -> None:
         session = self._state.sessions.get(session_id)

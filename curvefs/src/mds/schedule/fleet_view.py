@@ -3,6 +3,8 @@
 What is made of a copyset is kept and used again while its record, its leader, the leader's configuration and what is
 damaged are the same; so a snapshot of many copysets costs little more than looking at each.
 
+A copyset that is lost is in none of them: there is nothing to be done with it, and it counts for nothing.
+
 A copyset whose leader says another configuration than the record has is changing: the record follows what is committed.
 """
 
@@ -66,7 +68,8 @@ class FleetView:
             metaservers.setdefault(self._places.pool_of(record), []).append(record)
         for gone in [id_ for id_ in self._online_since if id_ not in self._state.metaservers]:
             del self._online_since[gone]
-        made = {id_: self._copyset(record) for id_, record in self._state.copysets.items()}
+        lost = self._views.lost_copysets()
+        made = {id_: self._copyset(record) for id_, record in self._state.copysets.items() if id_ not in lost}
         self._made = made
         copysets: dict[int, list[CopysetInfo]] = {}
         pool_of = self._places.pool_of_copysets()

@@ -102,7 +102,7 @@ class Copysets:
         await self._fleet.create_copyset(group_id, self._views.peers(group_id))
 
     async def _create_if_fresh(self, group_id: int) -> None:
-        if self.may_create(group_id):
+        if self.may_create(group_id) and not self._views.is_lost(group_id):
             await self._create(group_id)
 
     def _seal(self, change: Change, group_ids: Iterable[int]) -> None:
@@ -149,14 +149,18 @@ class Copysets:
         return found
 
     def _counts(self, pools: list[int]) -> dict[int, tuple[int, int]]:
-        """Return how many copysets and partitions are in each pool; with one pool, as it usually is, without a look."""
-        state = self._state
-        if len(pools) == 1:
+        """Return how many copysets and partitions are in each pool, but for those that are lost.
+
+        With one pool and nothing lost, as it usually is, without a look at each.
+        """
+        state, lost = self._state, self._views.lost_copysets()
+        if len(pools) == 1 and not lost:
             return {pools[0]: (len(state.copysets), len(state.partitions))}
         pool_of_copyset = self._places.pool_of_copysets()
-        pool_of = {id_: pool_of_copyset(record) for id_, record in state.copysets.items()}
+        pool_of = {id_: pool_of_copyset(record) for id_, record in state.copysets.items() if id_ not in lost}
         copysets = Counter(pool_of.values())
-        partitions = Counter(pool_of.get(partition.group_id, 0) for partition in state.partitions.values())
+        groups = [partition.group_id for partition in state.partitions.values() if partition.group_id not in lost]
+        partitions = Counter(pool_of.get(group_id, 0) for group_id in groups)
         return {pool: (copysets[pool], partitions[pool]) for pool in pools}
 
     def _put_new(self, change: Change, peers: tuple[int, ...]) -> int:

@@ -28,8 +28,7 @@ class Views:
 
     def health(self, metaserver_id: int) -> topology_pb2.Health:
         """Return a metaserver's health; one that is superseded is gone."""
-        record = self._state.metaservers.get(metaserver_id)
-        if record is not None and record.superseded_by:
+        if self._is_superseded(metaserver_id):
             return topology_pb2.OFFLINE
         report = self._reports.get(metaserver_id)
         since_s = report.heard_s if report else self._reports.started_s
@@ -79,6 +78,25 @@ class Views:
         """Return a metaserver's address; empty for an unknown one, and where another one has taken its place."""
         record = self._state.metaservers.get(metaserver_id)
         return record.address if record is not None and not record.superseded_by else ""
+
+    def is_lost(self, group_id: int) -> bool:
+        """Return whether a group is lost: each of its voters is superseded by one that came with another disk.
+
+        None that is only away counts. One of them may still be found again; then it is told what it has missed.
+        """
+        record = self._state.copysets.get(group_id)
+        voters = [peer.metaserver_id for peer in record.peers if not peer.learner] if record else []
+        return bool(voters) and all(map(self._is_superseded, voters))
+
+    def lost_copysets(self) -> set[int]:
+        """Return the groups that are lost."""
+        if not any(record.superseded_by for record in self._state.metaservers.values()):
+            return set()  # the usual case, without a look at each
+        return {group_id for group_id, _ in self._state.copysets.items() if self.is_lost(group_id)}
+
+    def _is_superseded(self, metaserver_id: int) -> bool:
+        record = self._state.metaservers.get(metaserver_id)
+        return record is not None and record.superseded_by != 0
 
     def awaits_first_reports(self) -> bool:
         """Return whether this MDS began so recently that known metaservers had no chance yet to be heard."""
