@@ -142,7 +142,8 @@ class Heartbeats:
         """Return the copysets that go on without the replica that a metaserver reports.
 
         Only where the group's leader itself reports the membership that is stored: then a replica that is just joining
-        is in it, however little of the log it has yet. A group this MDS does not know is left alone (rule 6).
+        is in it, however little of the log it has yet. One that is damaged cannot join: it goes also where one is
+        expected, to make room for an empty one. A group this MDS does not know is left alone (rule 6).
         """
         found = []
         for copyset in request.copysets:
@@ -152,7 +153,8 @@ class Heartbeats:
                 continue
             gave_up = self._scheduling.gave_up(request.metaserver_id, copyset.group_id)
             expected = self._scheduling.expects(request.metaserver_id, copyset.group_id)
-            if not expected and has_left(record, copyset, request.metaserver_id, gave_up=gave_up):
+            waits_to_join = expected and not copyset.damaged
+            if not waits_to_join and has_left(record, copyset, request.metaserver_id, gave_up=gave_up):
                 found.append(record)
         return found
 

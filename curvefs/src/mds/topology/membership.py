@@ -29,11 +29,13 @@ def has_left(
 ) -> bool:
     """Return whether a replica is one that its group has left behind, as far as the record knows.
 
-    One that waits to join knows no peers, and has left only if somebody gave up having it join. One that joined later
-    than the record says knows a newer configuration.
+    One that waits to join knows no peers, and has left only if somebody gave up having it join. One that a start found
+    damaged says none either, but it cannot join as it is. One that joined later than the record says knows a newer
+    configuration.
     """
     listed = any(peer.metaserver_id == metaserver_id for peer in record.peers)
-    return (bool(report.peers) or gave_up) and not listed and report.configuration_index <= record.configuration_index
+    knows = bool(report.peers) or report.damaged or gave_up
+    return knows and not listed and report.configuration_index <= record.configuration_index
 
 
 def _members(record: topology_pb2.Copyset) -> set[tuple[int, bool]]:

@@ -4,6 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from curvefs.proto import common_pb2, heartbeat_pb2
+from curvefs.src.mds.schedule.operators import Operator, Scheduler, Step
 from curvefs.test.mds.groups import move, orders, place
 from curvefs.test.mds.lab import PATIENCE_S
 
@@ -66,6 +67,34 @@ async def test_a_replica_that_was_left_behind_is_ordered_away_after_a_while(lab,
     assert (order.group_id, order.WhichOneof("order"), order.configuration_index) == (1, "remove_copyset", 20)
     three[2].groups.discard(1)
     assert list(lab.beat(three[2]).orders) == []
+
+
+async def test_a_damaged_replica_that_was_left_behind_is_ordered_away_also_to_let_an_empty_one_join(lab, three):
+    controller = lab.mds.scheduling.controller
+    await move(lab, 1, [three[0], three[1]], index=20)
+    hurt = three[2]
+
+    def beat():
+        request = hurt.heartbeat()
+        del request.copysets[:]
+        request.copysets.extend(heartbeat_pb2.CopysetReport(group_id=one, damaged=True) for one in sorted(hurt.groups))
+        return lab.mds.heartbeats.beat(request)
+
+    async def ordered_after_a_while():
+        for _ in range(4):
+            lab.clock.advance(5)
+            lab.beat(three[0])
+            lab.beat(three[1])
+            reply = beat()
+        return orders(reply, "remove_copyset")
+
+    for group_id in (2, 3):  # the others still have theirs
+        place(three, group_id, three[1], term=5)
+    assert await ordered_after_a_while() == [1]
+    controller.add(Operator(1, Scheduler.PERSON, Step.ADD_PEER, 20, (1, 2), 1, target=3), lab.clock.boottime_s())
+    assert await ordered_after_a_while() == [1]
+    hurt.groups.discard(1)
+    assert orders(beat(), "create_copyset") == [1]
 
 
 async def test_a_replica_is_not_ordered_away_while_its_group_has_no_leader_that_says_so(lab, three):

@@ -60,6 +60,7 @@ def test_an_old_an_uncommitted_or_an_empty_membership_changes_nothing(said):
         (report(1, 2, 4, index=5), True),  # it did
         (report(1, 2, 3, index=6), False),  # it joined again, and the record does not know yet
         (report(index=0), False),  # it waits to join
+        (heartbeat_pb2.CopysetReport(group_id=9, damaged=True), True),  # as one that a start found damaged
     ],
 )
 def test_a_replica_that_its_group_left_behind_is_told_from_one_that_joins(said, left):
