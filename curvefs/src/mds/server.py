@@ -126,7 +126,7 @@ class Mds:
             scheduling=self.scheduling,
             endings=self.sessions.endings,
             clock=clock,
-            is_over=self.sessions.is_over,
+            over_among=self.sessions.over_among,
             interval_ms=config.heartbeat_interval_ms,
             orders_after_s=config.orders_after_s,
         )

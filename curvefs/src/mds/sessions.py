@@ -22,7 +22,7 @@ what is staged, and one clock may be wrong.
 A token expires with the lease it was issued for, so what a group accepts without asking ends by itself too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -203,12 +203,17 @@ class Sessions:
         lease = self._leases.get(session.session_id)
         return changed(session, renewed_ns=lease.renewed_ns if lease else session.renewed_ns)
 
-    def is_over(self, session_id: bytes) -> bool:
-        """Return whether a group that serves this session must end it."""
-        session = self._state.sessions.get(session_id)
-        if session is not None:
-            return session.ending or session.retained_since_ns != 0
-        return not any(one.identity == session_id for one in self._state.sessions.values())
+    def over_among(self, session_ids: Collection[bytes]) -> set[bytes]:
+        """Return those sessions and identities that a group which serves them must end.
+
+        For many at once, because all sessions are looked at where there are identities.
+        """
+        known = self._state.sessions
+        over = {one for one in session_ids if (session := known.get(one)) is not None and not _is_open(session)}
+        unknown = {one for one in session_ids if one not in known}
+        if unknown:
+            unknown.difference_update(session.identity for session in known.values())
+        return over | unknown
 
     # -------------------------------------------------------------------------------------------- inside
 

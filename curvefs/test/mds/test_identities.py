@@ -40,8 +40,8 @@ async def test_a_session_that_is_over_is_retained_for_its_identity(mds, metaserv
     [kept] = sessions(mds)
     assert (kept.session_id, kept.ending) == (session.session_id, False)
     assert kept.retained_since_ns == mds.clock.time_ns()
-    assert mds.mds.sessions.is_over(session.session_id)
-    assert not mds.mds.sessions.is_over(IDENTITY)
+    assert mds.mds.sessions.over_among([session.session_id])
+    assert mds.mds.sessions.over_among([IDENTITY]) == set()
     with pytest.raises(SessionEnded):
         await mds.mds.sessions.renew(session.session_id)
     with pytest.raises(ResourceBusy, match="mounted at host:/mnt"):
@@ -70,7 +70,7 @@ async def test_a_new_session_continues_an_identity_and_ends_the_one_before(mds, 
     third = await mds.open(identity=IDENTITY, continues=True)
     assert [one.session_id for one in sessions(mds)] == [third.session_id]
     assert {ended for _, ended in metaserver.ended} == {first.session_id, second.session_id}
-    assert not mds.mds.sessions.is_over(IDENTITY)
+    assert mds.mds.sessions.over_among([IDENTITY]) == set()
 
 
 async def test_an_identity_ends_with_its_retention(mds, metaserver):
@@ -87,7 +87,7 @@ async def test_an_identity_ends_with_its_retention(mds, metaserver):
     await ended_everywhere(mds)
     assert sessions(mds) == []
     assert (1, IDENTITY) in metaserver.ended
-    assert mds.mds.sessions.is_over(IDENTITY)
+    assert mds.mds.sessions.over_among([IDENTITY])
     with pytest.raises(SessionEnded, match="identity is over"):
         await mds.open(identity=IDENTITY, continues=True)
 
@@ -110,7 +110,7 @@ async def test_an_identity_does_not_end_by_a_wrong_clock_of_the_mds(mds, metaser
     if heard_since:
         mds.beat(metaserver)
     assert await mds.mds.sessions.expire() == 0
-    assert not mds.mds.sessions.is_over(IDENTITY)
+    assert mds.mds.sessions.over_among([IDENTITY]) == set()
     mds.clock.advance(WEEK_S + 1)
     assert await mds.mds.sessions.expire() == 1
 
@@ -145,6 +145,20 @@ async def test_a_mount_or_an_operator_ends_an_identity_at_once(mds, metaserver, 
     await ended_everywhere(mds)
     assert sessions(mds) == []
     assert metaserver.ended == {(1, session.session_id), (1, IDENTITY)}
+
+
+async def test_a_heartbeat_looks_at_all_sessions_once_however_many_identities_it_lists(mds, metaserver, monkeypatch):
+    mds.clock.advance(11)
+    sessions, identities = mds.mds.state.sessions, [b"%016d" % n for n in range(50)]
+    for n, identity in enumerate(identities):
+        session_id = b"s%015d" % n
+        sessions.apply(session_id, pb.MountSession(session_id=session_id, identity=identity, fs_id=1))
+    metaserver.sessions = {*identities, b"unknown" + bytes(9)}
+    looks = []
+    values = sessions.values
+    monkeypatch.setattr(sessions, "values", lambda: looks.append(True) or values())
+    ended = [order.end_session.session_id for order in mds.beat(metaserver).orders]
+    assert (ended, len(looks)) == ([b"unknown" + bytes(9)], 1)
 
 
 async def test_a_group_ends_a_session_before_its_identity(mds, metaserver, monkeypatch):

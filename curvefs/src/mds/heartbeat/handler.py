@@ -1,6 +1,6 @@
 """A heartbeat: what it says is noted, what it lacks is ordered, what is left over is ordered away."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import structlog
@@ -33,8 +33,8 @@ _IS_MISSING = "it has lost its replica of copyset"
 class Heartbeats:
     """Answers heartbeats.
 
-    is_over: whether a session must be ended by the groups that serve it. orders_after_s: seconds after its start
-    in which this MDS orders no ends, so that one with restored state can be stopped in time (rule 6).
+    over_among: which of these sessions must be ended by the groups that serve them. orders_after_s: seconds after its
+    start in which this MDS orders no ends, so that one with restored state can be stopped in time (rule 6).
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Heartbeats:
         scheduling: Scheduling,
         endings: RetryQueue[int],
         clock: Clock,
-        is_over: Callable[[bytes], bool],
+        over_among: Callable[[Collection[bytes]], set[bytes]],
         interval_ms: int,
         orders_after_s: float,
     ) -> None:
@@ -62,7 +62,7 @@ class Heartbeats:
         self._scheduling = scheduling
         self._endings = endings
         self._clock = clock
-        self._is_over = is_over
+        self._over_among = over_among
         self._interval_ms = interval_ms
         self._orders_after_s = orders_after_s
         self._warned: set[tuple[int, str]] = set()
@@ -171,11 +171,15 @@ class Heartbeats:
 
     def _ended(self, request: pb.HeartbeatRequest) -> Iterator[pb.Order]:
         """Order the leaders to end the sessions that are over."""
-        for copyset in request.copysets:
-            if not copyset.leading or self._reports.leader_of(copyset.group_id) != request.metaserver_id:
-                continue
+        led = [
+            copyset
+            for copyset in request.copysets
+            if copyset.leading and self._reports.leader_of(copyset.group_id) == request.metaserver_id
+        ]
+        over = self._over_among({session.session_id for copyset in led for session in copyset.sessions})
+        for copyset in led:
             for session in copyset.sessions:
-                if self._is_over(session.session_id):
+                if session.session_id in over:
                     end = pb.EndSessionOrder(session_id=session.session_id)
                     yield pb.Order(
                         group_id=copyset.group_id, configuration_index=copyset.configuration_index, end_session=end

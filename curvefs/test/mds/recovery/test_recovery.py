@@ -420,7 +420,7 @@ async def test_the_identity_of_a_mount_that_comes_back_is_not_retained_besides(l
     await complete(lab)
     assert [one.session_id for one in lab.mds.sessions.of(None)] == [session.session_id]
     assert not lab.mds.recovery.active
-    assert not lab.mds.sessions.is_over(identity)
+    assert lab.mds.sessions.over_among([identity]) == set()
 
 
 async def test_sessions_have_a_full_lease_when_it_ends(lab, three):
