@@ -147,20 +147,26 @@ class Participant:
 
 
 async def wait_for_turn(group: Group, age: transaction_pb2.Age, lock: state_pb2.LockRecord, end: float) -> None:
-    """Wait until something was applied, perhaps the end of who holds a lock. Raises Locked when it is to give way."""
+    """Wait until who holds a lock has finished, or the leadership ended. Raises Locked when it is to give way."""
     if not transactions.is_older(age, lock.age):
         raise Locked("an older transaction goes first")
     left = end - time.monotonic()
     if left <= 0:
         raise Unavailable("a lock was not released in time")
-    with group.view() as view:
-        if not group.is_leader or not transactions.is_prepared(view, lock.holder):
-            return  # it was released by what was applied together with the entry that met it: nothing may follow
     try:
         async with asyncio.timeout(left):
-            await group.changed()
+            # Looked at first: the lock may have been released by what was applied together with the entry that met it,
+            # and nothing may follow. And again each time: who tried at any change would write an entry, and each
+            # entry would wake the others that wait.
+            while _is_held(group, lock):
+                await group.changed()
     except TimeoutError as error:
         raise Unavailable("a lock was not released in time") from error
+
+
+def _is_held(group: Group, lock: state_pb2.LockRecord) -> bool:
+    with group.view() as view:
+        return group.is_leader and transactions.is_prepared(view, lock.holder)
 
 
 def _key(group_id: int, id_: transaction_pb2.TransactionId) -> bytes:

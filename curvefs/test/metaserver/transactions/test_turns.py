@@ -89,6 +89,44 @@ async def test_who_waits_too_long_is_told_and_holds_nothing(lab):
     assert applied.facts is not None
 
 
+@pytest.mark.parametrize("waiters", [2, 32])
+async def test_many_that_wait_for_one_lock_write_nothing_meanwhile(lab, waiters):
+    participant = participant_of(lab)
+    youngest = 1000
+    await participant.prepare(prepare(youngest))
+    waiting = []
+    for number in range(1, waiters + 1):  # one after the other, so that each meets the lock by an entry of its own
+        before = lab.group.applied_index
+        waiting.append(asyncio.create_task(participant.prepare(prepare(number))))
+        async with asyncio.timeout(5):
+            while lab.group.applied_index == before:
+                await asyncio.sleep(0.001)
+    met = lab.group.applied_index
+    await asyncio.sleep(0.3)
+    assert lab.group.applied_index == met
+    await participant.finish(finish(youngest))
+    async with asyncio.timeout(5):
+        done, others = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        while others:  # who was first lets go, or gave way
+            for one in done:
+                if one.exception() is None:
+                    await participant.finish(finish(waiting.index(one) + 1))
+            done, others = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+    assert all(isinstance(one.exception(), Locked | None) for one in waiting)
+    assert any(one.exception() is None for one in waiting)
+
+
+async def test_who_waits_hears_of_the_end_of_the_leadership(lab):
+    participant = participant_of(lab)
+    await participant.prepare(prepare(YOUNGER))
+    waiting = asyncio.create_task(participant.prepare(prepare(OLDER)))
+    await asyncio.sleep(0.05)
+    lab.group.break_(Unavailable("stopped"))
+    async with asyncio.timeout(2):
+        with pytest.raises(Unavailable, match="stopped"):
+            await waiting
+
+
 async def test_transactions_whose_end_nobody_knows_keep_none_from_being_asked_about(lab, monkeypatch):
     monkeypatch.setattr(participant_module, "_PAGE", 2)
     monkeypatch.setattr(participant_module, "_ASK_AFTER_S", 0.0)
