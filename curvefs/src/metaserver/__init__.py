@@ -5,5 +5,5 @@ storage/    LMDB below the state machine: keys, transactions, environment, check
 copyset/    a raft group on disk: propose, commit, apply
 metastore/  the state machine
 service.py  the calls of the MDS
-session_port.py, session_stream.py  the streams of mounts
+session_port.py, session_stream.py, session_outbox.py  the streams of mounts
 """

@@ -8,17 +8,17 @@ in each group's log, not the token's time.
 
 Reads are answered at once under the leader's lease, else as soon as a majority confirmed that it leads still.
 
-Bounds: the operations of a lane by its window, those of a group by its queue; unsent reads by UNSENT_BYTES_MAX, above
-which no more frames are taken from the client; reads to be confirmed by UNCONFIRMED_READS_MAX.
+Bounds: the operations of a lane by its window, those of a group by its queue; reads to be confirmed by
+UNCONFIRMED_READS_MAX. While too much is unsent (session_outbox.py) nothing more is taken from the client and no read is
+answered: its own streams wait, until it reads. Groups never wait: what they answer was taken before.
 
-Shared across awaits: `_results`, `_read_results` and `_unsent_bytes`: filled by the reader and by groups' callbacks,
-emptied by the writer, each between awaits.
+Shared across awaits: the outbox, filled by the reader, the answers to confirmed reads and groups' callbacks, emptied by
+the writer, each between awaits.
 """
 
 import asyncio
 import itertools
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import structlog
@@ -50,14 +50,13 @@ from .copyset.manager import CopysetManager
 from .metastore import reads
 from .metastore.applied import Applied
 from .metrics import Metrics
+from .session_outbox import SessionOutbox
 from .transactions.coordinator import check_request
 
 _log = structlog.get_logger()
 
 PROTOCOL_VERSION = 1
 BATCH_OPERATIONS_MAX = 256
-FRAME_BYTES = 4 << 20
-UNSENT_BYTES_MAX = 16 << 20
 UNCONFIRMED_READS_MAX = 10_000
 TRANSACTIONS_MAX = 256
 HELLOS_MAX = 64
@@ -86,7 +85,6 @@ class SessionStream:
         self._copysets = copysets
         self._frames = frames
         self._transact_with = transact
-        self._transactions: deque[pb.TransactionReply] = deque()
         self._transacting: set[asyncio.Task[None]] = set()
         self._secret = secret
         self._clock = clock
@@ -95,15 +93,11 @@ class SessionStream:
         self._session_id = b""
         self._read_only = False
         self._in_flight = 0
-        self._welcomes: deque[pb.Welcome] = deque()
         self._greeting: set[asyncio.Task[None]] = set()
-        self._results: deque[pb.OperationResults] = deque()
-        self._read_results: deque[tuple[pb.ReadResult, int]] = deque()
-        self._unsent_bytes = 0
-        self._unconfirmed = 0
+        self._outbox = SessionOutbox()
+        self._unconfirmed = 0  # reads, until they are answered
+        self._confirmed: asyncio.Queue[tuple[Group, int, Sequence[pb.Read]]] = asyncio.Queue()
         self._refused = 0
-        self._something = asyncio.Event()
-        self._room = asyncio.Event()
         self._settled = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -114,11 +108,13 @@ class SessionStream:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 writer = tasks.create_task(self._write_loop(), name="stream writer")
+                answering = tasks.create_task(self._answer_loop(), name="stream answers")
                 self._reader = tasks.create_task(self._read_loop(), name="stream reader")
                 await asyncio.wait([self._reader])
                 while self._is_unsettled:
                     self._settled.clear()
                     await self._settled.wait()
+                answering.cancel()
                 writer.cancel()
         except* ConnectionError:
             pass
@@ -132,8 +128,7 @@ class SessionStream:
 
     @property
     def _is_unsettled(self) -> bool:
-        waits = self._in_flight or self._unconfirmed or self._transacting or self._greeting or self._welcomes
-        return bool(waits or self._results or self._read_results or self._transactions)
+        return bool(self._in_flight or self._unconfirmed or self._transacting or self._greeting or len(self._outbox))
 
     def stop(self) -> None:
         """Take no more frames; answer what is under way and end."""
@@ -151,14 +146,13 @@ class SessionStream:
             if frame.HasField("hello"):
                 self._greet(frame.hello)
             for batch in frame.operations:
+                await self._outbox.room()
                 self._propose(batch)
             for request in frame.transactions:
+                await self._outbox.room()
                 self._transact(request)
-            if frame.reads:
-                await self._answer_reads(frame.reads)
-            while self._unsent_bytes > UNSENT_BYTES_MAX or len(self._welcomes) >= HELLOS_MAX:
-                self._room.clear()
-                await self._room.wait()
+            await self._answer_reads(frame.reads)
+            await self._outbox.room()
 
     # ------------------------------------------------------------------------------------------ opening
 
@@ -173,8 +167,7 @@ class SessionStream:
             if not self.is_admitted and self._refused > _REFUSED_MAX:
                 raise CorruptData("session after session was refused") from None
             _log.warning("a session was refused", fs_id=hello.fs_id, reason=str(error))
-            self._welcomes.append(pb.Welcome(failure=failure_of(error)))
-            self._something.set()
+            self._outbox.put_welcome(pb.Welcome(failure=failure_of(error)))
             return
         assert self._tasks is not None, "running"
         task = self._tasks.create_task(self._open_lanes(token, list(dict.fromkeys(hello.groups))), name="hello")
@@ -183,8 +176,7 @@ class SessionStream:
 
     async def _open_lanes(self, token: SessionToken, group_ids: list[int]) -> None:
         lanes = await asyncio.gather(*(self._open_lane(token, group_id) for group_id in group_ids))
-        self._welcomes.append(pb.Welcome(lanes=lanes))
-        self._something.set()
+        self._outbox.put_welcome(pb.Welcome(lanes=lanes))
 
     def _check_hello(self, hello: pb.Hello) -> SessionToken:
         """Return the token; the session is admitted unless that has expired. Raises CurveFSError."""
@@ -261,15 +253,14 @@ class SessionStream:
         except CurveFSError as error:
             self._push_transaction(request, failure_of(error))
         else:
-            self._transactions.append(
+            self._outbox.put_transaction(
                 pb.TransactionReply(group_id=request.group_id, number=request.number, result=result)
             )
-            self._something.set()
 
     def _push_transaction(self, request: pb.TransactionRequest, failure: common_pb2.Failure) -> None:
-        reply = pb.TransactionReply(group_id=request.group_id, number=request.number, failure=failure)
-        self._transactions.append(reply)
-        self._something.set()
+        self._outbox.put_transaction(
+            pb.TransactionReply(group_id=request.group_id, number=request.number, failure=failure)
+        )
 
     def _check_session(self, fs_id: int, session_id: bytes) -> None:
         if not self._session_id or (fs_id, session_id) != (self._fs_id, self._session_id):
@@ -287,9 +278,11 @@ class SessionStream:
             if isinstance(outcome, CurveFSError):
                 self._refuse(group_id, first, outcome)
             elif outcome.results is not None:
-                self._push(outcome.results)
+                self._outbox.put_results(outcome.results)
             else:
-                self._push(pb.OperationResults(group_id=group_id, first_sequence=first, failure=outcome.failure))
+                self._outbox.put_results(
+                    pb.OperationResults(group_id=group_id, first_sequence=first, failure=outcome.failure)
+                )
 
         try:
             self._check_batch(batch)
@@ -306,128 +299,106 @@ class SessionStream:
 
     def _refuse(self, group_id: int, first_sequence: int, error: CurveFSError) -> None:
         self._metrics.refused.inc()
-        self._push(
+        self._outbox.put_results(
             pb.OperationResults(
                 group_id=group_id, failure=failure_of(error), first_sequence=first_sequence, not_appended=True
             )
         )
 
-    def _push(self, results: pb.OperationResults) -> None:
-        self._results.append(results)
-        self._something.set()
-
     # -------------------------------------------------------------------------------------------- reads
 
     async def _answer_reads(self, batches: Iterable[pb.ReadBatch]) -> None:
-        for batch in batches:
-            todo = deque(batch.reads)
-            while todo:
-                self._answer_some(batch, todo)
-                if todo:
-                    await asyncio.sleep(0)
-        self._something.set()
+        spent = 0
+        for batch, requests in _steps(batches):
+            if spent >= _READS_PER_STEP:
+                spent = 0
+                await asyncio.sleep(0)
+            await self._outbox.room()
+            self._answer_step(batch, requests)
+            spent += _READS_PER_STEP if _is_heavy(requests[-1]) else len(requests)
 
-    def _answer_some(self, batch: pb.ReadBatch, todo: deque[pb.Read]) -> None:
-        """Answer reads from one view, until one was heavy or many were done."""
+    def _answer_step(self, batch: pb.ReadBatch, requests: Sequence[pb.Read]) -> None:
+        """Answer reads from one view."""
         try:
             if not self._session_id or batch.fs_id != self._fs_id:
                 raise SessionUnknown("the stream was opened for another filesystem")
             group = self._copysets.get(batch.group_id)
-            requests: list[pb.Read] = []
-            results = self._look(group, batch.fs_id, todo, requests) if group.is_leader else []
+            results = _look(group, batch.fs_id, requests) if group.is_leader else []
             # Asked after the state was read: a process that stood still must not answer from the past (rule 20).
             if results and group.may_answer():
-                for result in results:
-                    self._push_read(result)
+                self._push_reads(results)
             else:
-                while todo:
-                    requests.append(todo.popleft())
                 self._confirm(group, batch.fs_id, requests)
         except CurveFSError as error:
-            self._refuse_reads(todo, error)
+            self._refuse_reads(requests, error)
 
-    def _look(self, group: Group, fs_id: int, todo: deque[pb.Read], requests: list[pb.Read]) -> list[pb.ReadResult]:
-        """Take requests and return what one view answers to them."""
-        results = []
-        with group.view() as view:
-            for _ in range(_READS_PER_STEP):
-                request = todo.popleft()
-                requests.append(request)
-                results.append(reads.read(view, fs_id, request))
-                if not todo or request.WhichOneof("read") in _HEAVY:
-                    break
-        return results
-
-    def _confirm(self, group: Group, fs_id: int, requests: list[pb.Read]) -> None:
-        """Answer reads once it is sure that this server leads still."""
-        todo = deque(requests)
+    def _confirm(self, group: Group, fs_id: int, requests: Sequence[pb.Read]) -> None:
+        """Have reads answered once it is sure that this server leads still."""
 
         def confirmed(error: CurveFSError | None) -> None:
+            if error is None:
+                self._confirmed.put_nowait((group, fs_id, requests))
+            else:
+                self._unconfirmed -= len(requests)
+                self._refuse_reads(requests, error)
+
+        if self._unconfirmed + len(requests) > UNCONFIRMED_READS_MAX:
+            raise Overloaded("too many reads wait for a majority", retry_after_ms=100)
+        group.confirm_read(confirmed)
+        self._unconfirmed += len(requests)
+        group.act()
+
+    async def _answer_loop(self) -> None:
+        """Answer reads that are confirmed. Any later view does, also when this server leads no more."""
+        while True:
+            group, fs_id, requests = await self._confirmed.get()
+            await self._outbox.room()
             self._unconfirmed -= len(requests)
             try:
-                if error is not None:
-                    raise error
-                while todo:
-                    for result in self._look(group, fs_id, todo, []):
-                        self._push_read(result)
-            except CurveFSError as failed:
-                self._refuse_reads(todo, failed)
-            self._something.set()
+                self._push_reads(_look(group, fs_id, requests))
+            except CurveFSError as error:
+                self._refuse_reads(requests, error)
+            await asyncio.sleep(0)
 
-        if self._unconfirmed > UNCONFIRMED_READS_MAX:
-            self._refuse_reads(todo, Overloaded("too many reads wait for a majority", retry_after_ms=100))
-            return
-        self._unconfirmed += len(requests)
-        try:
-            group.confirm_read(confirmed)
-        except CurveFSError as error:
-            self._unconfirmed -= len(requests)
-            self._refuse_reads(todo, error)
-        else:
-            group.act()
-
-    def _refuse_reads(self, todo: deque[pb.Read], error: CurveFSError) -> None:
+    def _refuse_reads(self, requests: Sequence[pb.Read], error: CurveFSError) -> None:
         failure = failure_of(error)
-        while todo:
-            self._push_read(pb.ReadResult(read_id=todo.popleft().read_id, failure=failure))
+        self._push_reads([pb.ReadResult(read_id=request.read_id, failure=failure) for request in requests])
 
-    def _push_read(self, result: pb.ReadResult) -> None:
-        size = result.ByteSize()
-        self._metrics.reads.inc()
-        self._read_results.append((result, size))
-        self._unsent_bytes += size
+    def _push_reads(self, results: Sequence[pb.ReadResult]) -> None:
+        self._metrics.reads.inc(len(results))
+        for result in results:
+            self._outbox.put_read(result)
 
     # ------------------------------------------------------------------------------------------ writing
 
     async def _write_loop(self) -> None:
         while True:
-            await self._something.wait()
-            self._something.clear()
-            while self._welcomes or self._results or self._read_results or self._transactions:
-                await self._frames.write(self._next_frame())
+            await self._outbox.something()
+            while len(self._outbox):
+                await self._frames.write(self._outbox.take_frame())
             self._settled.set()
 
-    def _next_frame(self) -> pb.ServerFrame:
-        """Take everything that is ready, up to a size."""
-        frame = pb.ServerFrame(welcome=self._welcomes.popleft() if self._welcomes else None)
-        self._room.set()
-        size = 0
-        while self._transactions and size < FRAME_BYTES:
-            reply = self._transactions.popleft()
-            size += reply.ByteSize()
-            frame.transactions.append(reply)
-        while self._results and size < FRAME_BYTES:
-            results = self._results.popleft()
-            size += results.ByteSize()
-            frame.operations.append(results)
-        if self._read_results:
-            into = frame.reads.add().results
-            while self._read_results and size < FRAME_BYTES:
-                result, result_size = self._read_results.popleft()
-                size += result_size
-                self._unsent_bytes -= result_size
-                into.append(result)
-        return frame
+
+def _steps(batches: Iterable[pb.ReadBatch]) -> Iterator[tuple[pb.ReadBatch, list[pb.Read]]]:
+    """Cut reads into what is answered from one view: up to one that is heavy, or many."""
+    for batch in batches:
+        step: list[pb.Read] = []
+        for request in batch.reads:
+            step.append(request)
+            if len(step) == _READS_PER_STEP or _is_heavy(request):
+                yield batch, step
+                step = []
+        if step:
+            yield batch, step
+
+
+def _is_heavy(request: pb.Read) -> bool:
+    return request.WhichOneof("read") in _HEAVY
+
+
+def _look(group: Group, fs_id: int, requests: Iterable[pb.Read]) -> list[pb.ReadResult]:
+    with group.view() as view:
+        return [reads.read(view, fs_id, request) for request in requests]
 
 
 async def _session(group: Group, session_id: bytes) -> state_pb2.SessionRecord | None:

@@ -1,0 +1,193 @@
+"""What a mount that asks for much and reads nothing costs the metaserver: it is answered as it reads."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from curvefs.proto import common_pb2, mds_pb2
+from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.common.clock import SystemClock
+from curvefs.src.common.errors import Overloaded, WrongPartition
+from curvefs.src.common.tokens import sign
+from curvefs.src.metaserver import session_outbox, session_stream
+from curvefs.src.metaserver.metrics import Metrics
+from curvefs.src.metaserver.session_stream import SessionStream
+
+pytestmark = pytest.mark.asyncio
+
+SECRET, SESSION, FS, GROUP = b"s" * 32, b"i" * 16, 3, 7
+PATIENCE_S = 20.0
+ANSWER_SIZE, ANSWERS_MAX = 1000, 20  # what may wait to be sent
+
+
+class Mount:
+    """A connection, seen from the stream: what the mount sends, and takes while it reads."""
+
+    def __init__(self):
+        self.sent = asyncio.Queue()
+        self.reads = asyncio.Event()
+        self.taken = []
+
+    async def read(self, _size_max):
+        return await self.sent.get()
+
+    async def write(self, frame):
+        await self.reads.wait()
+        self.taken.append(frame)
+
+    @property
+    def answers(self):
+        return [result for frame in self.taken for batch in frame.reads for result in batch.results]
+
+
+class Group:
+    """Leads; its lease holds or does not. A majority confirms that at once, unless it is told to wait."""
+
+    def __init__(self, *, lease, refused=None):
+        self.is_leader = True
+        self.lease = lease
+        self.refused = refused
+        self.waits = False
+        self.waiting = []
+
+    def get(self, _group_id):
+        return self
+
+    @contextlib.contextmanager
+    def view(self):
+        yield self
+
+    def may_answer(self):
+        return self.lease
+
+    def confirm_read(self, complete):
+        if self.waits:
+            self.waiting.append(complete)
+        else:
+            asyncio.get_running_loop().call_soon(complete, self.refused)
+
+    def act(self):
+        pass
+
+
+class NoGroups:
+    def get(self, _group_id):
+        raise WrongPartition
+
+
+@contextlib.asynccontextmanager
+async def served(copysets):
+    """A stream of an admitted session."""
+    mount, metrics = Mount(), Metrics()
+    stream = SessionStream(
+        copysets,
+        mount,
+        secret=lambda: SECRET,
+        clock=SystemClock(),
+        metrics=metrics,
+        transact=lambda _: asyncio.sleep(0),
+    )
+    token = sign(SECRET, mds_pb2.SessionToken(fs_id=FS, session_id=SESSION, expires_ns=2**62))
+    running = asyncio.create_task(stream.run())
+    mount.sent.put_nowait(pb.ClientFrame(hello=pb.Hello(protocol_version=1, fs_id=FS, session_id=SESSION, token=token)))
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield stream, mount, metrics
+            stream.stop()
+            await running
+    finally:
+        running.cancel()
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Little may be unsent, and a listing is answered."""
+    for name, value in {"UNSENT_BYTES_MAX": ANSWERS_MAX * ANSWER_SIZE, "FRAME_BYTES": 2 * ANSWER_SIZE}.items():
+        monkeypatch.setattr(session_outbox, name, value)
+
+    def read(_view, _fs_id, request):
+        return pb.ReadResult(read_id=request.read_id, failure=common_pb2.Failure(message=ANSWER_SIZE * "x"))
+
+    monkeypatch.setattr(session_stream.reads, "read", read)
+
+
+def listings(count, per_batch):
+    frame = pb.ClientFrame()
+    for first in range(0, count, per_batch):
+        batch = frame.reads.add(fs_id=FS, group_id=GROUP)
+        for number in range(first, min(count, first + per_batch)):
+            batch.reads.add(read_id=number, read_dir=pb.ReadDir())
+    return frame
+
+
+async def quiet():
+    """Let everything be done that can be."""
+    await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("per_batch", [1, 1000], ids=["many batches", "one batch"])
+@pytest.mark.parametrize("lease", [True, False], ids=["lease", "confirmed"])
+async def test_a_frame_of_listings_is_answered_as_the_mount_reads(lease, per_batch):
+    async with served(Group(lease=lease)) as (_, mount, metrics):
+        mount.sent.put_nowait(listings(1000, per_batch))
+        await quiet()
+        assert metrics.reads._value.get() <= ANSWERS_MAX + 5
+        mount.reads.set()
+        while len(mount.answers) < 1000:
+            await asyncio.sleep(0.001)
+        assert sorted(answer.read_id for answer in mount.answers) == list(range(1000))
+
+
+async def test_batches_are_refused_as_the_mount_reads():
+    async with served(NoGroups()) as (_, mount, metrics):
+        frame = pb.ClientFrame()
+        for _ in range(1000):
+            frame.operations.add(fs_id=FS, session_id=SESSION, group_id=GROUP).operations.add()
+        mount.sent.put_nowait(frame)
+        await quiet()
+        assert metrics.refused._value.get() < 200
+        mount.reads.set()
+        while sum(len(one.operations) for one in mount.taken) < 1000:
+            await asyncio.sleep(0.001)
+
+
+async def test_transactions_are_refused_as_the_mount_reads():
+    async with served(NoGroups()) as (_, mount, _metrics):
+        for _ in range(50):
+            frame = pb.ClientFrame()
+            for number in range(20):
+                frame.transactions.add(fs_id=FS + 1, session_id=SESSION, group_id=GROUP, number=number)
+            mount.sent.put_nowait(frame)
+        await quiet()
+        assert mount.sent.qsize() > 30
+        mount.reads.set()
+        while sum(len(one.transactions) for one in mount.taken) < 1000:
+            await asyncio.sleep(0.001)
+
+
+async def test_reads_that_wait_for_a_majority_are_bounded_also_within_one_frame(monkeypatch):
+    monkeypatch.setattr(session_stream, "UNCONFIRMED_READS_MAX", 10)
+    group = Group(lease=False)
+    group.waits = True
+    async with served(group) as (_, mount, _metrics):
+        mount.reads.set()
+        mount.sent.put_nowait(listings(50, 50))
+        while len(mount.answers) < 40:
+            await asyncio.sleep(0.001)
+        assert {answer.failure.code for answer in mount.answers} == {common_pb2.OVERLOADED}
+        assert len(group.waiting) == 10
+        for complete in group.waiting:
+            complete(None)
+        while len(mount.answers) < 50:
+            await asyncio.sleep(0.001)
+
+
+async def test_reads_that_are_not_confirmed_are_refused():
+    async with served(Group(lease=False, refused=Overloaded("busy"))) as (stream, mount, _):
+        mount.reads.set()
+        mount.sent.put_nowait(listings(5, 5))
+        while len(mount.answers) < 5:
+            await asyncio.sleep(0.001)
+        assert {answer.failure.code for answer in mount.answers} == {common_pb2.OVERLOADED}
+        assert not stream._unconfirmed
