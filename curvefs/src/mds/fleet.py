@@ -2,22 +2,17 @@
 
 What a group is asked goes to its leader: redirects are followed, and while there is no leader, or a peer has no replica
 of the group, the next peer is asked, until the deadline.
-
-Shared across awaits: the clients, one per set of addresses, bounded; an evicted one is closed once it is idle.
 """
 
-import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from ...proto import common_pb2, copyset_pb2, copyset_pb2_grpc, metaserver_pb2, metaserver_pb2_grpc
 from ..common.errors import CurveFSError, NotFound, Unavailable, WrongPartition
-from ..rpc.asyncio_client import AsyncClient
+from ..rpc.client_pool import ClientPool
 from .parallel import run_all
 
-_CLIENTS_MAX = 2000
 _PEERS_AT_A_TIME = 8  # at least as many as a group has, so that none waits for one that is away
 # A peer that answers so is no leader, or has no replica of the group; another one may.
 _ELSEWHERE = (Unavailable, NotFound, WrongPartition)
@@ -32,8 +27,7 @@ class Fleet:
     def __init__(self, epoch: int, *, deadline_s: float) -> None:
         self._epoch = epoch
         self._deadline_s = deadline_s
-        self._clients: OrderedDict[tuple[str, ...], AsyncClient] = OrderedDict()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._clients = ClientPool()
 
     async def create_copyset(self, group_id: int, peers: Sequence[common_pb2.Peer]) -> None:
         """Make the replicas of a new group, one on each peer; the first peer stands for election at once.
@@ -87,11 +81,7 @@ class Fleet:
 
     async def close(self) -> None:
         """Close all connections."""
-        for client in self._clients.values():
-            await client.close()
-        self._clients.clear()
-        if self._closing:
-            await asyncio.wait(self._closing)
+        await self._clients.close()
 
     async def _ask_group(self, addresses: list[str], method: str, request: Any) -> None:
         stub = metaserver_pb2_grpc.MetaServerServiceStub
@@ -100,17 +90,4 @@ class Fleet:
     async def _call(self, addresses: list[str], stub: type[Any], method: str, request: Any, **how: Any) -> None:
         if not addresses or not all(addresses):
             raise Unavailable("no metaserver holds this group")
-        key = tuple(addresses)
-        client = self._clients.pop(key, None) or AsyncClient(key, deadline_s=self._deadline_s)
-        self._clients[key] = client
-        if len(self._clients) > _CLIENTS_MAX:
-            _, oldest = self._clients.popitem(last=False)
-            task = asyncio.create_task(self._close_later(oldest))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-        await client.call(stub, method, request, **how)
-
-    async def _close_later(self, client: AsyncClient) -> None:
-        # Calls under way on it end within their deadline.
-        await asyncio.sleep(self._deadline_s)
-        await client.close()
+        await self._clients.call(tuple(addresses), stub, method, request, deadline_s=self._deadline_s, **how)

@@ -7,6 +7,7 @@ transactions.py   numbering and repeating of its operations that span partitions
 group_calls.py    all that a session has under way in one group, whoever leads it (sans-IO)
 asyncio_server.py starting a gRPC server on asyncio
 asyncio_client.py unary calls from asyncio
+client_pool.py    such clients of many groups' servers, bounded
 asyncio_peers.py  the stream between two metaservers, for both sides
 blocking.py       unary calls from plain threads and commands
 frames.py         how messages lie on a session stream's connection (sans-IO)

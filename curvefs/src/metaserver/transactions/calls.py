@@ -2,7 +2,7 @@
 
 The table comes from the MDS, once a filesystem, and again when a call finds it wrong. Redirects are followed.
 
-Shared across awaits: the table and the clients; looked up afresh after every await.
+Shared across awaits: the table; looked up afresh after every await.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ....proto import mds_pb2, mds_pb2_grpc, topology_pb2, topology_pb2_grpc, transaction_pb2_grpc
 from ...common.errors import NotFound, PermissionDenied, Redirect, Unavailable, Unreachable, WrongPartition
 from ...rpc.asyncio_client import AsyncClient
+from ...rpc.client_pool import ClientPool
 
 _FILESYSTEMS_MAX = 10_000
 _PAUSE_S = 0.05
@@ -51,7 +52,7 @@ class Calls:
         self._mds_deadline_s = mds_deadline_s
         self._places: dict[int, dict[int, Place]] = {}
         self._addresses: dict[int, tuple[str, ...]] = {}  # of groups
-        self._clients: dict[tuple[str, ...], AsyncClient] = {}
+        self._clients = ClientPool()
         self._asking: dict[int, asyncio.Task[None]] = {}
         self.local: Local | None = None
 
@@ -127,11 +128,9 @@ class Calls:
         addresses = self._addresses.get(request.group_id)
         if not addresses:
             raise WrongPartition(f"group {request.group_id} is unknown")
-        client = self._clients.get(addresses)
-        if client is None:
-            client = self._clients[addresses] = AsyncClient(addresses, deadline_s=deadline_s)
         sign(self._secret(), request)
-        return await client.call(
+        return await self._clients.call(
+            addresses,
             transaction_pb2_grpc.TransactionServiceStub,
             method,
             request,
@@ -141,9 +140,7 @@ class Calls:
 
     async def close(self) -> None:
         """Close all connections."""
-        clients, self._clients = self._clients, {}
-        for client in clients.values():
-            await client.close()
+        await self._clients.close()
 
 
 def sign(secret: bytes, request: Any) -> None:
