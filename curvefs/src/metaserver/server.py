@@ -60,6 +60,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GRACE_S = 3.0
 _LAG_STEP_S = 0.1
 _LAG_STEPS = 100
+_FORGET_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.compactor.run(),
             parts.purger.run(),
             _watch_lag(parts.metrics),
+            _forget_peers(parts.peers, parts.copysets),
             _introduce(parts.link, server.address, page.address, ready),
         ]
         await _run(works, stop)
@@ -261,6 +263,13 @@ async def _introduce(link: MdsLink, address: str, metrics_address: str, ready: C
     _log.info("serving", address=address, metrics=metrics_address)
     ready(address)
     await link.run()
+
+
+async def _forget_peers(peers: Peers, copysets: CopysetManager) -> None:
+    """Keep no streams with metaservers that are in no group here any more: those that were removed never answer."""
+    while True:
+        await asyncio.sleep(_FORGET_S)
+        peers.forget_others({id_ for group in copysets.all() for id_ in group.raft.log.configuration.members})
 
 
 async def _watch_lag(metrics: Metrics) -> None:

@@ -11,14 +11,16 @@ from .outbox import Outbox
 class Peer:
     """Times are of the boot-time clock.
 
-    address: where to dial it. told: the address given to know(), which a later hello may have corrected. waiting_since:
-    what waits without a stream was put after this. is_away: an attempt failed since the last stream, and was logged.
+    address: where to dial it. told: the address given to know(), which a later hello may have corrected. noted_at: when
+    it was last given to know(), or came itself. waiting_since: what waits without a stream was put after this. is_away:
+    an attempt failed since the last stream, and was logged.
     """
 
     id: int
     address: str
     outbox: Outbox
     told: str = ""
+    noted_at: float = 0.0
     link: Link | None = None
     heard_at: float | None = None
     connected_at: float | None = None

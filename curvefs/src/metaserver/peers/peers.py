@@ -21,7 +21,7 @@ others opened are owned by the server's handlers, and end with run().
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -141,6 +141,18 @@ class Peers:
         elif peer.told != address:
             self._move(peer, address)
         peer.told = address
+        peer.noted_at = self._clock.boottime_s()
+
+    def forget_others(self, needed: Collection[int]) -> None:
+        """Forget who is not needed, has no stream, and was neither named nor heard for a while: it may be gone.
+
+        Who is there after all comes again, or is named again.
+        """
+        since = self._clock.boottime_s() - self._settings.forget_after_s
+        for peer in list(self._peers.values()):
+            if peer.id not in needed and peer.link is None and max(peer.noted_at, peer.heard_at or 0.0) < since:
+                _log.info("a peer is forgotten", peer=peer.id, address=peer.address)
+                self.forget(peer.id)
 
     def forget(self, peer_id: int) -> None:
         """Keep no stream with this peer any more, and end the one there is."""
@@ -176,7 +188,7 @@ class Peers:
             message_size_max=settings.frame_size_max,
             buffer_size=settings.buffer_size,
         )
-        peer = self._peers[peer_id] = Peer(peer_id, address, outbox)
+        peer = self._peers[peer_id] = Peer(peer_id, address, outbox, noted_at=self._clock.boottime_s())
         peer.unlinked.set()
         self._start_keeper(peer)
         return peer
@@ -304,6 +316,7 @@ class Peers:
         finally:
             self._strangers -= 1
         peer = self._peers.get(source) or self._add(source, hello.address)
+        peer.noted_at = self._clock.boottime_s()
         if source > me.metaserver_id:
             self._move(peer, hello.address)
         else:

@@ -23,6 +23,9 @@ class PeerSettings:
     backoff_max_s: float = 1.0
     # A peer with a lower id opens the stream; when it has not for so long, it may not know where we are (peers.py).
     knock_delay_s: float = 0.5
+    # Who is in no group here, and was neither named nor heard for so long, is dialled no more. Far longer than it takes
+    # from naming who joins a group until the group has it.
+    forget_after_s: float = 300.0
     frame_size: int = 4 << 20
     frame_size_max: int = FRAME_SIZE_MAX
     buffer_size: int = 64 << 20

@@ -204,6 +204,36 @@ async def test_a_forgotten_peer_is_disconnected_and_not_dialled_again():
         assert one.count("messages_dropped_total", reason="unknown_peer") == 1
 
 
+async def test_who_is_gone_and_in_no_group_is_forgotten_after_a_while():
+    clock = HandClock()
+    async with nodes(Node(1, clock=clock)) as (one,):
+        for peer_id in (2, 3):
+            one.peers.know(peer_id, await free_address())
+            one.send(peer_id)
+        clock.now += one.settings.forget_after_s - 1
+        one.peers.know(4, await free_address())
+        one.peers.forget_others(())
+        assert all(one.peers.address_of(peer_id) for peer_id in (2, 3, 4))
+        clock.now += 2
+        one.peers.forget_others({2})
+        assert one.peers.address_of(2)
+        assert not one.peers.address_of(3)  # in no group
+        assert one.peers.address_of(4)  # named a moment ago: it may be about to join one
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "peer 3" and not task.cancelling()]
+        assert one.count("messages_dropped_total", reason="unknown_peer") == 1
+
+
+async def test_who_is_there_is_not_forgotten():
+    clock = HandClock()
+    async with pair(clock=clock, forget_after_s=0.0) as (one, two):
+        clock.now += 0.01
+        one.peers.forget_others(())
+        two.peers.forget_others(())
+        await asyncio.sleep(0.05)
+        assert one.has(2)
+        assert two.has(1)
+
+
 async def test_before_registration_nobody_is_dialled_or_answered():
     one, two = Node(1, identity=Identity()), Node(2, identity=Identity())
     async with nodes(one, two):
