@@ -2,11 +2,22 @@
 
 ``mount.fuse.curvefs NAME MOUNTPOINT [-sfnv] [-N namespace] [-o options] [-t type]``. Here -f means to pretend. As with
 other filesystems, set-uid programs and devices work unless the options say otherwise; `curvefs` itself is stricter.
+``-o remount,ro`` and the like change what the kernel allows on a mount that is there.
 """
 
 import argparse
+import os
 
 from curvefs.src.client.main import main as curvefs
+
+# What a mount that is there can be given anew: the kernel's own options. Those of the client stay as they are.
+_REMOUNTED = frozenset(
+    (
+        *("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync"),
+        *("atime", "noatime", "relatime", "norelatime", "strictatime", "nostrictatime"),
+        *("diratime", "nodiratime", "lazytime", "nolazytime"),
+    )
+)
 
 
 def main() -> None:
@@ -23,6 +34,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.fake:
         return
+    words = ",".join(arguments.options).split(",")
+    if "remount" in words:
+        kept = [word for word in words if word in _REMOUNTED]
+        os.execvp("mount", ["mount", "-i", "-o", ",".join(["remount", *kept]), arguments.mountpoint])  # noqa: S606
     # mount(8) may name the source with its type in front, as fuse does: curvefs#NAME.
     name = arguments.name.removeprefix("curvefs#")
     options = ",".join(["suid,dev", *arguments.options])

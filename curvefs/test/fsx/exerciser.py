@@ -197,6 +197,12 @@ class Exerciser:
         else:
             self.without.add("fallocate")
 
+    def list_folder(self):
+        """List the folder, attributes and all: that tells the kernel about the file while it is written."""
+        self._say("list", 0, 0)
+        for entry in os.scandir(self.path.parent):
+            entry.stat()
+
     def copy_within(self):
         """copy_file_range between two places that do not overlap."""
         size = self.rng.choice(SIZES)
@@ -225,7 +231,7 @@ class Exerciser:
     _OPERATIONS = {
         write: 30, read: 18, truncate: 8, write_mapped: 8, read_mapped: 8, append: 6, zero: 6, sync: 5,
         read_uncached: 4, write_directly: 3, read_directly: 3, write_synchronously: 2, copy_within: 3, reopen: 4,
-        open_truncating: 1,
+        open_truncating: 1, list_folder: 3,
     }  # fmt: skip
     _OPERATIONS = {operation.__name__: weight for operation, weight in _OPERATIONS.items()}
 

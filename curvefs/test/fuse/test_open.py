@@ -1,13 +1,17 @@
 """open(2) and its flags, descriptors whose name is gone, and several of them on one file."""
 
+import ctypes
 import errno
 import fcntl
 import mmap
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from ..support.calls import fails
+
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 def test_flags_that_ask_for_a_kind_of_file(folder):
@@ -129,6 +133,44 @@ def test_a_directory_that_a_rename_replaced_stays_readable_while_open(folder):
     assert os.listdir(descriptor) == []
     os.close(descriptor)
     assert (folder / "old").stat().st_nlink == 2
+
+
+class Handle(ctypes.Structure):
+    """struct file_handle of <fcntl.h>."""
+
+    _fields_ = [("size", ctypes.c_uint), ("type", ctypes.c_int), ("bytes", ctypes.c_ubyte * 128)]
+
+
+def handle_of(path):
+    handle, mount_id = Handle(128), ctypes.c_int()
+    assert libc.name_to_handle_at(-100, os.fsencode(path), ctypes.byref(handle), ctypes.byref(mount_id), 0) == 0
+    return handle
+
+
+def open_handle(folder, handle):
+    """Return a descriptor, or the name of the errno."""
+    mount = os.open(folder, os.O_RDONLY)
+    found = libc.open_by_handle_at(mount, ctypes.byref(handle), os.O_RDONLY)
+    os.close(mount)
+    return found if found >= 0 else errno.errorcode[ctypes.get_errno()]
+
+
+def test_file_handles_lead_to_files_and_directories_that_the_kernel_has_forgotten(folder):
+    (folder / "d").mkdir()
+    (folder / "d" / "f").write_text("x")
+    file, directory = handle_of(folder / "d" / "f"), handle_of(folder / "d")
+    Path("/proc/sys/vm/drop_caches").write_text("2")
+    with os.fdopen(open_handle(folder, file)) as opened:
+        assert opened.read() == "x"
+    os.rename(folder / "d", folder / "e")
+    Path("/proc/sys/vm/drop_caches").write_text("2")
+    descriptor = open_handle(folder, directory)
+    assert os.listdir(descriptor) == ["f"]
+    assert os.readlink(f"/proc/self/fd/{descriptor}") == str(folder / "e")
+    os.close(descriptor)
+    os.unlink(folder / "e" / "f")
+    Path("/proc/sys/vm/drop_caches").write_text("2")
+    assert open_handle(folder, file) == "ESTALE"
 
 
 def test_a_lock_excludes_another_process_on_the_same_mount(folder):

@@ -1,5 +1,6 @@
 """mount(8) and umount(8) with the installed helpers, also with a bare PATH, and an fstab line."""
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from curvefs.src.client import runtime
 from tools.curvefs_tool.umount import UNMOUNT_FAILED
 
+from ..support.calls import fails
 from ..support.cluster import TOOL, run, wait_until
 
 BARE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -49,4 +51,10 @@ def test_mount_and_umount_by_type_and_umount_waits_for_uploads(cluster, helpers)
     table.write_text(f"{cluster.fs} {cluster.mnt} fuse.curvefs {options},_netdev 0 0\n")
     run("mount", "--fstab", table, cluster.mnt, env=environment)
     assert (cluster.mnt / "a").read_bytes() == data
+    run("mount", "-o", "remount,ro,memory=1G", cluster.mnt, env=environment)
+    fails(errno.EROFS, (cluster.mnt / "b").touch)
+    assert (cluster.mnt / "a").read_bytes() == data
+    run("mount", "-o", "remount,rw,noexec", cluster.mnt, env=environment)
+    (cluster.mnt / "b").touch()
+    assert os.statvfs(cluster.mnt).f_flag & os.ST_NOEXEC
     run("umount", cluster.mnt, env=environment)

@@ -63,7 +63,7 @@ def _operation(
 class Binding(pyfuse3.Operations):
     """One mount. Timeouts in seconds."""
 
-    supports_dot_lookup = False
+    supports_dot_lookup = True  # for file handles: open_by_handle_at, and a kernel that exports the mount by NFS
     enable_writeback_cache = False  # rule 22: it ignores what other mounts wrote
 
     def __init__(

@@ -78,7 +78,16 @@ class Vfs:
     # --------------------------------------------------------------------------------------- attributes
 
     async def lookup(self, parent: int, name: bytes) -> pb.Inode:
-        """Return what a name leads to. Raises NotFound, NotADirectory, NameTooLong."""
+        """Return what a name leads to. Raises NotFound, NotADirectory, NameTooLong.
+
+        '.' may be asked of anything: it is how the kernel finds what a file handle says. Raises StaleHandle.
+        """
+        if name in (b".", b".."):
+            inode = await self.getattr(parent)
+            inode = inode if name == b"." else await self.getattr(inode.parent)
+            if self._is_gone(inode):
+                raise StaleHandle
+            return inode
         if self._trash.is_top(parent, name) or await self._trash.covers(parent):
             return await self._trash.lookup(parent, name)
         _check_name(name)
