@@ -37,6 +37,7 @@ from ..common.errors import (
     TokenRefused,
     Unavailable,
     VersionUnsupported,
+    WrongPartition,
 )
 from ..common.ids import SESSION_ID_SIZE
 from ..common.status import failure_of
@@ -355,6 +356,8 @@ class SessionStream:
             await self._outbox.room()
             self._unconfirmed -= len(requests)
             try:
+                if self._copysets.get(group.group_id) is not group:  # it may be closed
+                    raise WrongPartition("the replica was made anew meanwhile")
                 self._push_reads(_look(group, fs_id, requests))
             except CurveFSError as error:
                 self._refuse_reads(requests, error)

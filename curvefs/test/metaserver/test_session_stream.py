@@ -50,12 +50,17 @@ class Group:
         self.refused = refused
         self.waits = False
         self.waiting = []
+        self.is_removed = False
+        self.group_id = GROUP
 
     def get(self, _group_id):
+        if self.is_removed:
+            raise WrongPartition
         return self
 
     @contextlib.contextmanager
     def view(self):
+        assert not self.is_removed, "its state is closed"
         yield self
 
     def may_answer(self):
@@ -191,3 +196,16 @@ async def test_reads_that_are_not_confirmed_are_refused():
             await asyncio.sleep(0.001)
         assert {answer.failure.code for answer in mount.answers} == {common_pb2.OVERLOADED}
         assert not stream._unconfirmed
+
+
+async def test_confirmed_reads_of_a_group_that_is_removed_before_they_are_answered_are_refused():
+    group = Group(lease=False)
+    async with served(group) as (_, mount, _metrics):
+        mount.sent.put_nowait(listings(100, 100))
+        await quiet()
+        group.is_removed = True
+        mount.reads.set()
+        while len(mount.answers) < 100:
+            await asyncio.sleep(0.001)
+        codes = {answer.failure.code for answer in mount.answers}
+        assert codes == {common_pb2.OK, common_pb2.WRONG_PARTITION}
