@@ -61,7 +61,7 @@ def test_entries_carry_type_and_inode(folder):
 def test_listing_beside_a_file_that_is_being_written_changes_nothing_of_it(folder):
     with open(folder / "a", "w+b", buffering=0) as file:
         file.write(b"x" * 1000)
-        subprocess.run(["ls", "-l", folder], check=True, capture_output=True)
+        os.listdir(folder)
         assert os.fstat(file.fileno()).st_size == 1000
         assert os.pread(file.fileno(), 2000, 0) == b"x" * 1000
         assert file.seek(0, os.SEEK_END) == 1000
