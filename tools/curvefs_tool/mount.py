@@ -9,15 +9,7 @@ import argparse
 import os
 
 from curvefs.src.client.main import main as curvefs
-
-# What a mount that is there can be given anew: the kernel's own options. Those of the client stay as they are.
-_REMOUNTED = frozenset(
-    (
-        *("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync"),
-        *("atime", "noatime", "relatime", "norelatime", "strictatime", "nostrictatime"),
-        *("diratime", "nodiratime", "lazytime", "nolazytime"),
-    )
-)
+from curvefs.src.client.options import REMOUNTED
 
 
 def main() -> None:
@@ -36,7 +28,7 @@ def main() -> None:
         return
     words = ",".join(arguments.options).split(",")
     if "remount" in words:
-        kept = [word for word in words if word in _REMOUNTED]
+        kept = [word for word in words if word in REMOUNTED]
         os.execvp("mount", ["mount", "-i", "-o", ",".join(["remount", *kept]), arguments.mountpoint])  # noqa: S606
     # mount(8) may name the source with its type in front, as fuse does: curvefs#NAME.
     name = arguments.name.removeprefix("curvefs#")

@@ -13,9 +13,10 @@ from ..common.addresses import parse_address, parse_addresses
 from ..common.errors import StartupError
 from ..common.exits import ExitCode
 
+_TIMES = ("atime", "noatime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime")
 _IGNORED = frozenset(
     (
-        *("atime", "noatime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime"),
+        *_TIMES,
         *("diratime", "nodiratime", "iversion", "noiversion", "silent", "loud", "mand", "nomand", "nosymfollow"),
         *("auto", "noauto", "user", "nouser", "users", "nousers", "owner", "noowner", "group", "nogroup"),
         *("defaults", "nofail", "_netdev", "default_permissions"),
@@ -24,6 +25,8 @@ _IGNORED = frozenset(
 # What the kernel enforces itself, each with the option that it takes back.
 _KERNEL = {"dev": "nodev", "suid": "nosuid", "exec": "noexec", "sync": "async", "dirsync": "nodirsync"}
 _KERNEL_OPPOSITE = _KERNEL | {off: on for on, off in _KERNEL.items()}
+# What a mount that is there can be given anew; the rest is the client's.
+REMOUNTED = frozenset(("ro", "rw", *_KERNEL_OPPOSITE, *_TIMES, "diratime", "nodiratime"))
 _FLAGS: dict[str, dict[str, Any]] = {
     "ro": {"read_only": True},
     "rw": {"read_only": False},

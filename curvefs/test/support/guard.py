@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from curvefs.src.client import mount_table
+
 
 def processes_of(root: Path) -> list[int]:
     """Return the processes that have the folder, or something in it, on their command line."""
@@ -29,7 +31,7 @@ def processes_of(root: Path) -> list[int]:
 
 def mounts_below(root: Path) -> list[str]:
     """Return what is mounted below a folder, innermost first."""
-    places = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    places = [mount.place for mount in mount_table.read()]
     return sorted((place for place in places if place.startswith(f"{root}/")), reverse=True)
 
 

@@ -37,10 +37,12 @@ def test_mount_and_umount_by_type_and_umount_waits_for_uploads(cluster, helpers)
     (cluster.mnt / "a").write_bytes(data)
     pid = cluster.client_pid()
     with subprocess.Popen(["unshare", "--mount", "sleep", "1000"], cwd="/") as container:
-        namespace = Path(f"/proc/{container.pid}/ns/mnt")
-        wait_until(lambda: namespace.readlink() != Path("/proc/self/ns/mnt").readlink())
-        said = run("umount", cluster.mnt, env=environment, check=False)
-        container.kill()
+        try:
+            namespace = Path(f"/proc/{container.pid}/ns/mnt")
+            wait_until(lambda: namespace.readlink() != Path("/proc/self/ns/mnt").readlink())
+            said = run("umount", cluster.mnt, env=environment, check=False)
+        finally:
+            container.kill()
     assert said.returncode == UNMOUNT_FAILED
     assert f"(pid {container.pid}) in another mount namespace" in said.stderr
     assert os.path.ismount(cluster.mnt)

@@ -54,7 +54,9 @@ class Reads:
                 known = self._known(parent, name)
             if known:
                 with suppress(NotFound):
-                    return await self.get_attr(known)
+                    inode = await self.get_attr(known)
+                    if inode.nlink:  # else it is in the trash, or open somewhere: the name is old
+                        return inode
                 self._cache.forget_name(parent, name)
         for _ in range(LOOKUPS_MAX):
             inode = await self._look_up(parent, name)

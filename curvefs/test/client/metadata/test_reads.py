@@ -220,6 +220,17 @@ async def test_a_name_in_a_directory_that_is_gone_is_no_absent_name(autojump_clo
         assert lab.cache.attributes(inner, trio.current_time()) is None
 
 
+async def test_a_name_whose_inode_has_none_any_more_is_looked_up_again(autojump_clock):
+    """As of what was moved to the trash."""
+    async with running(GROUPS) as lab:
+        file = lab.servers.namespace.make(ROOT, b"x", FILE, 1)
+        lab.cache.learn_name(ROOT, b"x", file, trio.current_time())
+        lab.servers.namespace.inodes[file].nlink = 0
+        del lab.servers.namespace.names[ROOT, b"x"]
+        with pytest.raises(NotFound):
+            await lab.metadata.reads.lookup(ROOT, b"x")
+
+
 async def test_statfs_adds_up_to_no_more_than_there_is_room_for(autojump_clock):
     async with running({1: [0], 2: [1]}) as lab:
         lab.servers.used_bytes = (1 << 64) - 5
