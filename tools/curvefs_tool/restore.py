@@ -7,7 +7,7 @@ has a path of its own, by the hour in which it was removed and its inode number.
 Root may do it for others, who own the directories on the way: so the way to a place is gone step by step from the
 mountpoint, and no symbolic link is followed. In the trash nobody can put one.
 
-Memory: the names in each directory on the way down.
+Memory: the names in each directory on the way down, and a number for each thing that was restored.
 """
 
 import contextlib
@@ -53,13 +53,17 @@ class Restoring:
         self._is_told = is_told
         self._told_at = time.monotonic()
         self.restored = self.failed = self.older = 0
+        self._given: set[int] = set()  # hashes of the places that things have again
 
     def restore(self, path: Path, to: Path | None) -> None:
         """Restore what is at a path in the trash, with everything below. to: into this directory, not where it was."""
         try:
             inside = path.relative_to(self._trash).parts
-            if len(inside) < 2:  # an hour, or all of them
-                for one in sorted(path.iterdir()):
+            if not inside:
+                for hour in sorted(path.iterdir(), reverse=True):
+                    self.restore(hour, to)
+            elif len(inside) == 1:
+                for one in self._newest_first(path):
                     self.restore(one, to)
             elif to is not None:
                 self._tree(path, to / self._find(path).name)
@@ -67,6 +71,16 @@ class Restoring:
                 self._tree(*self._reach(inside))
         except OSError as error:
             self._fail(path, error)
+
+    def _newest_first(self, hour: Path) -> list[Path]:
+        """Return what was removed in an hour: of two that had one place, the one that was there last takes it."""
+        found: list[tuple[int, Path]] = []
+        for path in hour.iterdir():
+            try:
+                found.append((int(_known(path, b"removed")), path))
+            except OSError as error:
+                self._fail(path, error)
+        return [path for _, path in sorted(found, reverse=True)]
 
     def _reach(self, inside: tuple[str, ...]) -> tuple[Path, Path]:
         """Restore the directories that something was in, if they are in the trash; return its path then, and its place.
@@ -88,7 +102,10 @@ class Restoring:
                 found = [self._find(one) for one in path.iterdir()] if _is_directory(path) else []
                 moved = self._move(path, place)
             except OSError as error:
-                self._fail(place, error)
+                if isinstance(error, FileExistsError) and hash(place) in self._given:
+                    self.older += 1  # another one of this place was removed later, and has it again
+                else:
+                    self._fail(place, error)
                 continue
             for one in found:
                 if one.listed != one.name:
@@ -112,6 +129,7 @@ class Restoring:
                     raise
                 return False
         self.restored += 1
+        self._given.add(hash(place))
         if self._is_told and time.monotonic() - self._told_at > _TOLD_EVERY_S:
             self._told_at = time.monotonic()
             sys.stderr.write(f"restored {self.restored}\n")

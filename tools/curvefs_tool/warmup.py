@@ -82,7 +82,10 @@ class _File:
 
 
 def _files(paths: Iterable[Path]) -> Iterator[_File]:
-    """Yield regular files, and what cannot be looked at, as files vanish; symbolic links are not followed."""
+    """Yield regular files, and what cannot be looked at, as files vanish.
+
+    Symbolic links are not followed, and what is mounted below belongs to another filesystem.
+    """
     for path in paths:
         mountpoint = _mountpoint_of(path)
         is_folder = os.path.isdir(path)  # noqa: PTH112  # also for what Path.is_dir() cannot look at
@@ -92,9 +95,14 @@ def _files(paths: Iterable[Path]) -> Iterator[_File]:
 def _below(top: Path, mountpoint: str) -> Iterator[_File]:
     """Yield all files below a folder; os.walk() cannot go deeper than calls can be nested."""
     left = [top]
+    device: int | None = None  # of the mount
     while left:
         folder = left.pop()
         try:
+            here = folder.stat().st_dev
+            device = here if device is None else device
+            if here != device:
+                continue
             with os.scandir(folder) as entries:
                 found = sorted(entries, key=lambda one: one.name)
         except OSError as error:
@@ -103,16 +111,16 @@ def _below(top: Path, mountpoint: str) -> Iterator[_File]:
         left += [Path(one) for one in reversed(found) if one.is_dir(follow_symlinks=False)]
         for one in found:
             if not one.is_dir(follow_symlinks=False):
-                yield from _regular(Path(one), mountpoint)
+                yield from _regular(Path(one), mountpoint, device)
 
 
-def _regular(path: Path, mountpoint: str) -> Iterator[_File]:
+def _regular(path: Path, mountpoint: str, device: int | None = None) -> Iterator[_File]:
     try:
         said = path.lstat()
     except OSError as error:
         yield _File(path, mountpoint, error=error.strerror or str(error))
         return
-    if stat.S_ISREG(said.st_mode):
+    if stat.S_ISREG(said.st_mode) and device in (None, said.st_dev):
         yield _File(path, mountpoint, said.st_ino)
 
 

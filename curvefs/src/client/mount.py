@@ -34,6 +34,7 @@ from ..rpc.blocking import BlockingClient
 from ..slices.block_formats import block_format
 from ..slices.geometry import Geometry
 from . import control, runtime
+from .background import kept
 from .cache.disk_cache import CacheConfig, DiskCache
 from .cache.staging import Staging, StagingFailed
 from .data.data_path import DataConfig, DataPath
@@ -296,9 +297,8 @@ async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) 
     async with trio.open_nursery() as background:
         await background.start(parts.router.run)
         await background.start(parts.data.run)
-        background.start_soon(parts.metadata.reservations.run)
-        background.start_soon(parts.metadata.given_up.run)
-        background.start_soon(parts.metadata.releases.run)
+        for work in (parts.metadata.reservations, parts.metadata.given_up, parts.metadata.releases):
+            background.start_soon(kept, work.run)
         await _check_metadata(parts)
         if parts.staging is not None:
             await parts.data.adopt_staged()

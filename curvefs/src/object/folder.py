@@ -36,7 +36,8 @@ class FolderStore:
 
     make: the folder, if it is missing; else it must be one that was made so. A disk that is not mounted, or a folder
     that this machine does not share with the others, would swallow what is stored, and have nothing to delete.
-    Raises StoreUnavailable then, and when the folder vanishes later: it is never made a second time.
+    Raises StoreUnavailable then, and when the folder vanishes later, or ``.incoming`` in it, as when the folder is a
+    mountpoint whose disk goes: neither is made a second time.
     """
 
     def __init__(self, folder: Path, *, make: bool = True) -> None:
@@ -60,7 +61,6 @@ class FolderStore:
             temporary = self._incoming / next(self._names)
         with self._translated():
             try:
-                self._incoming.mkdir(exist_ok=True)
                 _write(temporary, data)
                 self._move(temporary, path)
             except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
@@ -83,8 +83,11 @@ class FolderStore:
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, and folders that became empty."""
         for path in [self._path(key) for key in keys]:
-            with self._translated(), contextlib.suppress(IsADirectoryError, NotADirectoryError):
-                path.unlink(missing_ok=True)
+            with self._translated():
+                try:
+                    path.unlink()
+                except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                    self._check_there()
             self._remove_empty(path.parent)
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> list[ObjectInfo]:
@@ -170,7 +173,7 @@ class FolderStore:
             folder = folder.parent
 
     def _check_there(self) -> None:
-        if not self._folder.is_dir():
+        if not self._incoming.is_dir():  # a mountpoint stays when its disk goes
             raise StoreUnavailable(f"{self._folder}: the folder is gone")
 
     def _sweep(self) -> None:

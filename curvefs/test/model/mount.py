@@ -172,7 +172,7 @@ class Mount:
             name
             for opened in self.data._files.values()
             for chunk in opened.file._lists._lists
-            for one in opened.file._lists.known(chunk) or []
+            for one in (opened.file._lists.of_chunk(chunk) if opened.file._lists.is_known(chunk) else [])
             for name in objects_of(one)
         ]
 

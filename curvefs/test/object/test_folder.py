@@ -219,10 +219,22 @@ def test_vanished_folder_is_an_outage_and_is_not_made_again(tmp_path):
     store = FolderStore(tmp_path / "disk")
     store.put("a/b", b"x")
     (tmp_path / "disk").rename(tmp_path / "elsewhere")
-    for call in (lambda: store.put("a/b", b"x"), lambda: store.get("a/b"), lambda: store.list("")):
+    calls = (
+        lambda: store.put("a/c", b"x"),
+        lambda: store.get("a/b"),
+        lambda: store.list(""),
+        lambda: store.delete(["a/b"]),
+    )
+    for call in calls:
         with pytest.raises(StoreUnavailable):
             call()
     assert not (tmp_path / "disk").exists()
+    (tmp_path / "disk").mkdir()  # the mountpoint of the disk
+    for call in calls:
+        with pytest.raises(StoreUnavailable):
+            call()
+    assert [*(tmp_path / "disk").iterdir()] == []
+    (tmp_path / "disk").rmdir()
     (tmp_path / "elsewhere").rename(tmp_path / "disk")
     assert store.get("a/b") == b"x"
 

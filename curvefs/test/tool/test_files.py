@@ -11,6 +11,7 @@ from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.errors import Locked, PermissionDenied, Unavailable
 
 DEPTH = 1500  # more than calls can be nested
+CHUNK = 64 << 20
 
 
 class Deep:
@@ -39,9 +40,8 @@ def never(path, error):
 
 
 def files_of(monkeypatch, client, **times):
-    monkeypatch.setattr(
-        "curvefs_tool.files.access.any_metaserver", lambda mds, fs: (mds_pb2.Filesystem(fs_id=1), client)
-    )
+    filesystem = mds_pb2.Filesystem(fs_id=1, chunk_size=CHUNK)
+    monkeypatch.setattr("curvefs_tool.files.access.any_metaserver", lambda mds, fs: (filesystem, client))
     return Files(["mds:1"], "fs", **times)
 
 
@@ -121,3 +121,15 @@ def test_patience_ends_with_the_deadline_and_is_for_what_passes(monkeypatch, tim
         client = Failing(error)
         assert failures(files_of(monkeypatch, client, **times)) == [(b"/", type(error))]
         assert client.asked == 1
+
+
+def test_the_deadline_ends_the_way_through_the_holes_of_a_file(monkeypatch, time):
+    class Slow(Failing):
+        def call(self, *arguments, **more):
+            time.now_s += 0.1
+            return super().call(*arguments, **more)
+
+    client = Slow()
+    files = files_of(monkeypatch, client, ends_at=0.95)
+    assert not [*files.slices(pb.Inode(inode_id=2, mode=stat.S_IFREG, length=1 << 50))]
+    assert client.asked == 10

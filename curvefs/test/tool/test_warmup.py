@@ -1,6 +1,7 @@
 """``curvefs-tool warmup``: what it asks the client of a mount for, and what becomes of what cannot be read."""
 
 import os
+import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -106,3 +107,20 @@ def test_a_tree_may_be_deeper_than_calls_can_be_nested(tmp_path, monkeypatch):
         deepest.unlink()
         for folder in reversed(folders):
             folder.rmdir()
+
+
+def test_what_is_mounted_below_belongs_to_another_filesystem(tmp_path, monkeypatch):
+    inner = tmp_path / "d" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "file").touch()
+    subprocess.run(["mount", "-t", "tmpfs", "none", inner], check=True)
+    try:
+        (inner / "other").touch()
+        (tmp_path / "bound").touch()
+        subprocess.run(["mount", "--bind", inner / "other", tmp_path / "bound"], check=True)
+        try:
+            assert files(tmp_path, monkeypatch) == [tmp_path / "file"]
+        finally:
+            subprocess.run(["umount", tmp_path / "bound"], check=True)
+    finally:
+        subprocess.run(["umount", inner], check=True)

@@ -26,6 +26,7 @@ from ...object.protocol import ObjectStore
 from ...slices.codec import BlockCodec, object_size_max
 from ...slices.geometry import SMALL_FILE_MAX, Geometry
 from ...slices.names import block_name
+from ..background import contained, kept
 from ..cache.cached_store import CachedStore
 from ..cache.disk_cache import DiskCache, DiskCacheCollector
 from ..cache.staging import Staging
@@ -194,7 +195,7 @@ class DataPath:
         async with trio.open_nursery() as nursery:
             for opened in list(self._files.values()):
                 if opened.file.dirty:
-                    nursery.start_soon(self._drain, opened)
+                    nursery.start_soon(contained, self._drain, opened)
 
     # --------------------------------------------------------------------------------------- write-back
 
@@ -268,35 +269,47 @@ class DataPath:
             self._nursery = nursery
             task_status.started()
             if self._write_back is not None:
-                nursery.start_soon(self._write_back.run)
-            while True:
-                with trio.move_on_after(FLUSH_TICK_S):
-                    await self._budget.pressure.wait()
-                hurry = self._budget.pressure.is_set()
-                self._flush_some(nursery, hurry=hurry)
-                if hurry:
-                    self._budget.pressure = trio.Event()
-                    await trio.sleep(HURRY_TICK_S)
-                    if self._budget.waiting:
-                        self._budget.pressure.set()
+                nursery.start_soon(kept, self._write_back.run)
+            await kept(self._flush_along)
 
-    def _flush_some(self, nursery: trio.Nursery, *, hurry: bool) -> None:
-        """Drain what is old; under pressure the largest files, whatever their age."""
+    async def _flush_along(self) -> None:
+        """Flush by age every second, and by size whenever memory fills."""
+        look_at = trio.current_time() + FLUSH_TICK_S
+        while True:
+            with trio.move_on_at(look_at):
+                await self._budget.pressure.wait()
+            if trio.current_time() >= look_at:  # however short memory is
+                look_at = trio.current_time() + FLUSH_TICK_S
+                self._look()
+            if self._budget.pressure.is_set():
+                self._flush_largest()
+                self._budget.pressure = trio.Event()
+                await trio.sleep(HURRY_TICK_S)
+                if self._budget.waiting:
+                    self._budget.pressure.set()
+
+    def _look(self) -> None:
+        """Drain what is old, publish what is staged still, and forget what is done."""
         now = trio.current_time()
         old_s = self._clock.boottime_s() - FLUSH_AGE_S
+        for one in list(self._files.values()):
+            self._forget_if_done(one.file)  # its last drain ended after its last handle
+            if one.file.staged and one.publication.is_due(now):
+                one.publication.under_way = True
+                self.start(self._publish, one)
+            if one.file.dirty and one.file.oldest_dirty_s <= old_s and one.drain.is_due(now):
+                self._start_drain(one)
+
+    def _flush_largest(self) -> None:
+        """Drain the largest files, whatever their age."""
+        now = trio.current_time()
         dirty = [one for one in self._files.values() if one.file.dirty and one.drain.is_due(now)]
-        if hurry:
-            chosen = sorted(dirty, key=lambda one: one.file.dirty_memory, reverse=True)[:BACKGROUND_FILES_MAX]
-        else:
-            chosen = [one for one in dirty if one.file.oldest_dirty_s <= old_s]
-            for one in list(self._files.values()):
-                self._forget_if_done(one.file)  # its last drain ended after its last handle
-                if one.file.staged and one.publication.is_due(now):
-                    one.publication.under_way = True
-                    nursery.start_soon(self._publish, one)
-        for one in chosen:
-            one.drain.under_way = True
-            nursery.start_soon(self._drain, one)
+        for one in sorted(dirty, key=lambda one: one.file.dirty_memory, reverse=True)[:BACKGROUND_FILES_MAX]:
+            self._start_drain(one)
+
+    def _start_drain(self, opened: _Open) -> None:
+        opened.drain.under_way = True
+        self.start(self._drain, opened)
 
     async def _publish(self, opened: _Open) -> None:
         await self._try(opened.publication, opened.file.publish_staged, self._publications)
@@ -310,9 +323,11 @@ class DataPath:
         async with limiter:
             try:
                 await call()
-            except CurveFSError:  # logged where it is met
+            except Exception as error:
                 work.retry_at = trio.current_time() + work.retry_s
                 work.retry_s = min(2 * work.retry_s, RETRY_S_MAX)
+                if not isinstance(error, CurveFSError):  # those are logged where they are met
+                    raise
             else:
                 work.retry_at, work.retry_s = 0.0, RETRY_S_FIRST
             finally:
@@ -332,7 +347,7 @@ class DataPath:
     def start(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
         """Run something in the background of the mount."""
         assert self._nursery is not None, "the data path runs"
-        self._nursery.start_soon(function, *arguments)
+        self._nursery.start_soon(contained, function, *arguments)
 
     def _shifted(self, inode_id: int) -> None:
         """An append lies elsewhere than assumed: what the kernel has of the file is wrong."""

@@ -175,9 +175,8 @@ class FileData:
         """Take attributes: if somebody else changed the file, its slice lists are read again. Old ones say nothing."""
         if inode.change < self._lists.change:
             return
-        length = self._lists.length
         self._lists.revalidate(inode)
-        if self._lists.length != length and self._place_appends():
+        if self._place_appends():
             self._services.shifted(self.inode_id)
         self._growth.quotas = tuple(inode.quotas)
 
@@ -304,7 +303,11 @@ class FileData:
         await self._reserve(end)
         if len(self._runs.runs) < RUNS_DRAINED and self._budget.take_dirty(room):
             return
-        await self._make_room(room)
+        try:
+            await self._make_room(room)
+        except BaseException:
+            self._trim_growth()
+            raise
         try:
             await self._reserve(end)  # what was reserved may have gone back with what was published meanwhile
         except BaseException:

@@ -4,8 +4,9 @@ A run is published only when all its blocks are in the object store, and only to
 What fails for now keeps its bytes and is tried again; what fails for good loses them, and says so once per handle.
 A publication of unknown outcome is tried again under the same ids and with nothing else in it: were it published anew,
 under other ids, it would come back over what another mount wrote or cut since.
-When the session ended in between, the chunk ids are void: the bytes are stored again under new ones. An append that may
-have been done before is not done again: when the file does not tell, it counts as lost.
+When the session ended in between, or lost the ids, they are void: the bytes are stored again under new ones, unless the
+file tells that they are in it. An append that may have been done before is not done again: when the file does not tell,
+it counts as lost.
 
 With write-back a batch is staged on the cache disk instead and belongs to staged.py from then on; only when the disk
 does not take it, it is stored and published here, behind what is staged of the file.
@@ -29,6 +30,7 @@ from ...common.errors import (
     IdRefused,
     IOFailure,
     NoSpace,
+    NotFound,
     SessionEnded,
 )
 from ...slices.geometry import PIECES_PER_PUBLICATION, Geometry, pieces
@@ -143,7 +145,7 @@ class Publisher:
             except (SessionEnded, IdRefused) as error:
                 if isinstance(error, SessionEnded) and self._write_back is not None:
                     continue  # the ids are the identity's, which goes on
-                if batch[0].at_end and await self._was_decided(batch):
+                if await self._was_decided(batch):
                     return
                 self._renounce_ids(batch)
             except AlreadyDone:
@@ -192,6 +194,8 @@ class Publisher:
             await put(name, run.blocks[index], self._geometry.block_format, deadline)
             if run.chunk_id == chunk_id:  # else the session ended meanwhile
                 run.stored.add(index)
+        except FilesystemError as error:  # what a store answers is never the answer to what was written
+            raise IOFailure(str(error)) from error
         finally:
             if self._write_back is not None and (run.chunk_id != chunk_id or run not in self._dirty.runs):
                 self._write_back.drop(self._slice(run, chunk_id))
@@ -315,15 +319,21 @@ class Publisher:
         return batch[0].length if batch[0].at_end else max(run.end for run in batch) - self._lists.length
 
     async def _was_decided(self, batch: list[Run]) -> bool:
-        """See to it that an append whose ids are void is not done twice; False: it was not done."""
+        """See to it that what has ids that are void is not done twice; False: it is to be done under others."""
         run = batch[0]
         one = self._slice(run)
-        outcome = await find(self._metadata, self._geometry, self._inode_id, one, run.before, at_end=True)
+        try:
+            outcome = await find(self._metadata, self._geometry, self._inode_id, one, run.before, at_end=run.at_end)
+        except NotFound as gone:
+            self._lose(batch, gone)
+            return True
         if outcome is Outcome.DONE:
             await self._take_as_published(batch)
-        elif outcome is Outcome.UNKNOWN:
+            return True
+        if outcome is Outcome.UNKNOWN and run.at_end:
             self._lose(batch, IOFailure("it was appended or not, and cannot be found any more"))
-        return outcome is not Outcome.NOT_DONE
+            return True
+        return False
 
     def _renounce_ids(self, batch: list[Run]) -> None:
         """Have runs stored again, under other ids."""

@@ -166,12 +166,12 @@ class FileReads:
 
     # ------------------------------------------------------------------------------------------- slices
 
-    def _slices(self, chunk_index: int) -> list[pb.Slice] | None:
-        past_the_end = chunk_index * self._geometry.chunk_size >= self._lists.length
-        published = [] if past_the_end else self._lists.known(chunk_index)
-        if published is None or not self._staged:
-            return published
-        return published + self._staged.of_chunk(chunk_index)
+    def _slices(self, chunk_index: int) -> list[pb.Slice]:
+        published = [] if self._is_past_the_end(chunk_index) else self._lists.of_chunk(chunk_index)
+        return published + self._staged.of_chunk(chunk_index) if self._staged else published
+
+    def _is_past_the_end(self, chunk_index: int) -> bool:
+        return chunk_index * self._geometry.chunk_size >= self._lists.length
 
     def _unknown(self, ranges: list[tuple[int, int]]) -> list[int]:
         """Return the chunks of some file ranges whose lists are not known, in order."""
@@ -179,17 +179,15 @@ class FileReads:
             part.chunk_index
             for start, count in ranges
             for part in self._geometry.chunks(start, count)
-            if self._slices(part.chunk_index) is None
+            if not (self._is_past_the_end(part.chunk_index) or self._lists.is_known(part.chunk_index))
         ]
 
     def _parts(self, start: int, count: int) -> list[Part]:
-        """Cut a file range, whose lists are known, by blocks and holes."""
+        """Cut a file range, of which _unknown() has just said that all lists are known, by blocks and holes."""
         found: list[Part] = []
         for within in self._geometry.chunks(start, count):
             base = within.chunk_index * self._geometry.chunk_size
-            slices = self._slices(within.chunk_index)
-            assert slices is not None, "the caller has all lists"
-            for extent in overlay(slices, within.offset, within.offset + within.length):
+            for extent in overlay(self._slices(within.chunk_index), within.offset, within.offset + within.length):
                 at = base + extent.offset
                 if extent.slice is None:
                     found.append(Part(at, extent.length, None, None))

@@ -35,15 +35,17 @@ class SliceLists:
         self.length = inode.length  # published
         self.version = 0
 
-    def known(self, chunk_index: int) -> list[pb.Slice] | None:
-        """Return a chunk's list if it is valid."""
+    def is_known(self, chunk_index: int) -> bool:
+        """Say whether a chunk's list is known, and not too old."""
         entry = self._lists.get(chunk_index)
-        if entry is None or self._now_s() - entry.read_at_s > MAX_AGE_S:
-            return None
-        return entry.slices
+        return entry is not None and self._now_s() - entry.read_at_s <= MAX_AGE_S
+
+    def of_chunk(self, chunk_index: int) -> list[pb.Slice]:
+        """Return a chunk's list that was known in this same step; it may have become too old within it."""
+        return self._lists[chunk_index].slices
 
     async def fetch(self, first_chunk: int, count: int) -> None:
-        """Read the lists of some chunks; afterwards known() has them, unless the file changed meanwhile."""
+        """Read the lists of some chunks; afterwards they are known, unless the file changed meanwhile."""
         version = self.version
         asked_s = self._now_s()
         inode, slices = await self._metadata.read_slices(self._inode_id, first_chunk, count)
@@ -61,7 +63,7 @@ class SliceLists:
 
     def offer(self, inode: pb.Inode, slices: list[pb.Slice]) -> None:
         """Take the list of the first chunk as it was at an inode's change counter, unless one is known."""
-        if inode.change == self.change and self.known(0) is None:
+        if inode.change == self.change and not self.is_known(0):
             self._lists[0] = _List(slices, self._now_s())
 
     def revalidate(self, inode: pb.Inode) -> None:

@@ -197,6 +197,8 @@ class Compactor:
                 self._pauses.failed(key)  # it is being written; or its partition goes, and the list with it
             else:
                 self._pauses.went_well(key)
+                if merged.outcome == "done":
+                    self._pauses.went_well(one.fs_id)
 
     def _failed(self, key: Key, error: CurveFSError) -> None:
         """Leave a chunk alone for a while: its own object is at fault, or else the store of its filesystem."""

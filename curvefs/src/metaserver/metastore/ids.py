@@ -1,9 +1,10 @@
 """Ranges of inode numbers and chunk ids, leased to sessions by their partition (rule 1).
 
 Both kinds come in aligned ranges, so that the range of an id is found by its number. An inode number counts as used
-when it is created with, a chunk id when it is published or given up. A range whose ids are all used is forgotten. Chunk
-ids of a session with a durable identity belong to that, so that what it staged can be published in another session
-(rule 9).
+when it is created with, a chunk id when it is published or given up. A range of inode numbers that are all used is
+forgotten; one of chunk ids is kept for a while, so that a publication whose answer was lost is known when it is tried
+again. Chunk ids of a session with a durable identity belong to that, so that what it staged can be published in another
+session (rule 9).
 Until that identity ends, an id of it that was published is never taken for one that was not: else its mount would store
 old bytes again, over newer ones. So none of its ranges is taken back, and where those lie that are used up is kept.
 
@@ -19,12 +20,13 @@ from ...common.ids import CHUNK_RANGE_SIZE, INODE_RANGE_SIZE, make_id, number_of
 from ..storage import keys
 from .scope import Refusal, Scope, put_queued
 
-OPEN_RANGES_MAX = 64
+RANGES_MAX = 64  # of a session in a partition, of a kind
 INODES_LEFT_MIN = 256
 CHUNKS_PUBLISHED_HIGH = 700
 # Of an identity in a partition: 10 GiB staged in slices of 4 KiB are 2,622 ranges; others have ids that are not used.
 DURABLE_RANGES_MAX = 4096
 GIVEN_UP_MAX = 400  # at once
+_ALL_USED = b"\xff" * (CHUNK_RANGE_SIZE // 8)
 _USED_UP = 255  # in a key: the kind of the record that says between which ids the ranges of an identity are used up
 
 
@@ -68,25 +70,25 @@ def grant_first(scope: Scope, parent: int, result: pb.OperationResult) -> None:
         return
     scope.granted.add(partition_id)
     for kind in (common_pb2.INODE, common_pb2.CHUNK):
-        if not _open_ranges(scope, kind, partition_id, 1):
+        if not _ranges(scope, kind, partition_id, 1):
             grant(scope, partition_id, kind, result)
 
 
 def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.OperationResult) -> None:
     """Lease a fresh range to the session and say so in the result.
 
-    A session that has many open ranges loses the oldest: some id of it was given up, or its upload takes very long;
-    that one is refused when it comes after all, and the client stores the bytes again under another id. An identity
-    loses none, and gets no more than DURABLE_RANGES_MAX: then, and after its end, no range is leased.
+    A session that has many ranges loses the oldest that is used up, else the oldest: the upload of an id of it takes
+    very long; that one is refused when it comes after all, and the client stores the bytes again under another id. An
+    identity loses none, and gets no more than DURABLE_RANGES_MAX: then, and after its end, no range is leased.
     """
     partition = scope.partition(make_id(partition_id, 0))
     if kind == common_pb2.CHUNK and _is_durable(scope):
         if _identity_has_ended(scope) or not _has_room(scope, partition_id):
             return
     else:
-        open_ranges = _open_ranges(scope, kind, partition_id, OPEN_RANGES_MAX)
-        if len(open_ranges) >= OPEN_RANGES_MAX:
-            close_range(scope, *open_ranges[0])
+        ranges = _ranges(scope, kind, partition_id, RANGES_MAX)
+        if len(ranges) >= RANGES_MAX:
+            close_range(scope, *next((one for one in ranges if _is_used_up(one[1])), ranges[0]))
     if kind == common_pb2.INODE:
         n = -(-partition.next_inode // INODE_RANGE_SIZE) * INODE_RANGE_SIZE
         size = INODE_RANGE_SIZE
@@ -111,7 +113,7 @@ def close_range(scope: Scope, key: bytes, value: bytes) -> None:
     """
     record = state_pb2.RangeRecord.FromString(value)
     looked_for = record.range.kind == common_pb2.CHUNK and record.published  # else it says which were used up
-    if looked_for and scope.is_served(record.range.first):
+    if looked_for and record.published != _ALL_USED and scope.is_served(record.range.first):
         queued = state_pb2.DeleteRecord(
             queued_ns=scope.time_ns, never_published=record.range, published=record.published
         )
@@ -168,7 +170,7 @@ def give_up(scope: Scope, chunk_ids: Iterable[int]) -> None:
     for first, given_up in by_range.items():
         raw = scope.txn.get(keys.range_(scope.owner, common_pb2.CHUNK, first))
         if raw is None or not scope.is_served(first):
-            continue  # all of it is used, or the range is closed; or the filesystem goes with its objects
+            continue  # the range is closed; or the filesystem goes with its objects
         record = state_pb2.RangeRecord.FromString(raw)
         bits = int.from_bytes(record.published, "little")
         if gone := given_up & ~bits:
@@ -194,12 +196,11 @@ def _queue_given_up(scope: Scope, first: int, gone: int) -> None:
 
 
 def _put_chunk_range(scope: Scope, record: state_pb2.RangeRecord, used: int) -> None:
-    """Store which ids of a range are used, a bit each; forget one that is used up."""
+    """Store which ids of a range are used, a bit each; of an identity's that are used up it is kept where they lie."""
     key = keys.range_(scope.owner, common_pb2.CHUNK, record.range.first)
-    if used.bit_count() == CHUNK_RANGE_SIZE:
+    if used.bit_count() == CHUNK_RANGE_SIZE and _is_durable(scope):
         scope.txn.delete(key)
-        if _is_durable(scope):
-            _keep_as_used_up(scope, record.range)
+        _keep_as_used_up(scope, record.range)
     else:
         record.published = used.to_bytes(CHUNK_RANGE_SIZE // 8, "little")
         scope.txn.put(key, record.SerializeToString(deterministic=True))
@@ -214,7 +215,7 @@ def _chunk_range(scope: Scope, first: int) -> state_pb2.RangeRecord:
         used_up = scope.txn.get(_used_up_key(scope, first))
         within = common_pb2.IdRange() if used_up is None else state_pb2.RangeRecord.FromString(used_up).range
         if within.first <= first < within.end:
-            return state_pb2.RangeRecord(published=b"\xff" * (CHUNK_RANGE_SIZE // 8))
+            return state_pb2.RangeRecord(published=_ALL_USED)
     raise Refusal(common_pb2.ID_REFUSED, f"chunk id {first}, or one of its range, is not leased to the session")
 
 
@@ -239,6 +240,10 @@ def _is_durable(scope: Scope) -> bool:
     return scope.owner != scope.session_id
 
 
+def _is_used_up(value: bytes) -> bool:
+    return state_pb2.RangeRecord.FromString(value).published == _ALL_USED
+
+
 def _identity_has_ended(scope: Scope) -> bool:
     raw = scope.txn.get(keys.session(scope.owner))
     return raw is None or bool(state_pb2.SessionRecord.FromString(raw).ended_ns)
@@ -246,7 +251,7 @@ def _identity_has_ended(scope: Scope) -> bool:
 
 def _has_room(scope: Scope, partition_id: int) -> bool:
     """Say whether the identity may have another range of chunk ids."""
-    return len(_open_ranges(scope, common_pb2.CHUNK, partition_id, DURABLE_RANGES_MAX)) < DURABLE_RANGES_MAX
+    return len(_ranges(scope, common_pb2.CHUNK, partition_id, DURABLE_RANGES_MAX)) < DURABLE_RANGES_MAX
 
 
 def _owner(scope: Scope, kind: common_pb2.IdKind) -> bytes:
@@ -265,7 +270,7 @@ def allocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult) 
         raise Refusal(common_pb2.OVERLOADED, "the write-back identity has too many ids that are not published")
 
 
-def _open_ranges(scope: Scope, kind: common_pb2.IdKind, partition_id: int, limit: int) -> list[tuple[bytes, bytes]]:
+def _ranges(scope: Scope, kind: common_pb2.IdKind, partition_id: int, limit: int) -> list[tuple[bytes, bytes]]:
     """Return (key, value) of the session's ranges, the oldest first."""
     owner = _owner(scope, kind)
     start = keys.range_(owner, kind, make_id(partition_id, 0))

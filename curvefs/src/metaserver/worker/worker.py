@@ -119,6 +119,7 @@ class Worker:
                 self._lose()
                 await asyncio.sleep(self._pause_s)
                 self._pause_s = min(2 * self._pause_s, _PAUSE_S_MAX)
+            self._wanted.clear()  # jobs of its life have set it, too
             if self._jobs:
                 self._wanted.set()
 

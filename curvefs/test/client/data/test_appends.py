@@ -76,6 +76,22 @@ async def test_own_appends_behind_one_that_lies_elsewhere_are_read_behind_it(aut
         await check(this, expected)
 
 
+async def test_own_appends_come_behind_what_another_mount_has_closed_before_the_open(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"xxxx")
+        await file.flush()
+        this.data.close_file(file)
+        file = this.open()
+        await file.append(b"aaaa", 4)
+        async with lab(objects=this.objects, metadata=this.metadata) as other:
+            theirs = other.open()
+            await theirs.append(b"bbbb", 4)
+            await theirs.flush()
+        await file.read(0, 100)  # through a handle of before; it learns the length
+        assert await this.open().read(0, 100) == b"xxxxbbbbaaaa"
+
+
 async def test_small_appends_become_one_slice(autojump_clock):
     async with lab() as this:
         file = this.open()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from curvefs.src.common.errors import QuotaExceeded, SessionEnded
+from curvefs.src.common.errors import IOFailure, QuotaExceeded, SessionEnded
 
-from .lab import KIB, TINY, lab
+from .lab import KIB, MIB, MIDDLE, TINY, lab
 
 pytestmark = pytest.mark.trio
 
@@ -82,6 +82,23 @@ async def test_what_is_lost_goes_back(autojump_clock):
         this.metadata.fail("append_slices", QuotaExceeded("no"))
         await file.flush()
         assert this.metadata.room + this.metadata.room_used >= 1000
+
+
+async def test_what_a_write_reserved_that_found_no_memory_goes_back(autojump_clock):
+    async with lab(MIDDLE, memory_budget=4 * MIB, store_timeout_s=2.0) as this:
+        this.metadata.room = 100 * MIB
+        this.store.go_down()
+        full, other = this.open(2), this.open(3)
+        with pytest.raises(IOFailure):
+            for number in range(20):
+                await full.write(number * MIB, bytes(MIB))
+        before = this.metadata.room
+        with pytest.raises(IOFailure):
+            await other.write(0, bytes(MIB))
+        assert this.metadata.room == before
+        this.store.come_up()
+        await full.flush()
+        assert this.metadata.room + this.metadata.room_used == 100 * MIB
 
 
 async def test_what_was_reserved_in_a_session_that_ended_is_reserved_again(autojump_clock):

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.data.file_data import FileData
 from curvefs.src.client.data.read_cache import BLOCK_OVERHEAD
+from curvefs.src.client.data.slice_lists import MAX_AGE_S
 from curvefs.src.common.errors import CorruptData, IOFailure
 from curvefs.src.object.fault import Fault
 from curvefs.src.slices.block_formats import FORMATS
@@ -208,6 +209,35 @@ async def test_a_slice_list_older_than_a_minute_is_read_again(autojump_clock):
         await file.read(0, 4)
         await file.read(0, 4)
         assert this.metadata.count("read_slices") == 1
+
+
+class Ticking:
+    """A clock that goes on between two looks at it, as real ones do."""
+
+    now_s, step_s = 0.0, 0.0
+
+    def time_ns(self):
+        return 0
+
+    def boottime_s(self):
+        self.now_s += self.step_s
+        return self.now_s
+
+
+@pytest.mark.parametrize("how", ["read", "region_in_memory", "has_in_memory", "prefetch"])
+async def test_a_slice_list_that_becomes_too_old_within_a_step_serves_it(autojump_clock, how):
+    async with lab() as this:
+        clock = Ticking()
+        object.__setattr__(this.data._services, "clock", clock)
+        file = await written(this, pattern(3000))
+        await file.read(0, 3000)
+        clock.now_s, clock.step_s = MAX_AGE_S - 15e-6, 10e-6
+        if how == "read":
+            assert await file.read(0, 3000) == pattern(3000)
+        elif how == "prefetch":
+            file._reads.prefetch(0, 3000)
+        else:
+            assert getattr(file, how)(0)
 
 
 async def test_a_publication_next_to_somebody_elses_drops_the_lists(autojump_clock):

@@ -16,17 +16,18 @@ def made(change=3):
 def test_a_list_that_is_offered_is_known_for_its_time():
     lists, clock = made()
     lists.offer(pb.Inode(change=3), [pb.Slice(chunk_id=1)])
-    assert lists.known(0) == [pb.Slice(chunk_id=1)]
-    assert lists.known(1) is None
+    assert lists.is_known(0)
+    assert lists.of_chunk(0) == [pb.Slice(chunk_id=1)]
+    assert not lists.is_known(1)
     clock.now = MAX_AGE_S + 1
-    assert lists.known(0) is None
+    assert not lists.is_known(0)
 
 
 def test_a_list_of_another_change_counter_is_not_taken():
     lists, _ = made()
     lists.offer(pb.Inode(change=2), [pb.Slice(chunk_id=1)])
     lists.offer(pb.Inode(change=4), [pb.Slice(chunk_id=1)])
-    assert lists.known(0) is None
+    assert not lists.is_known(0)
 
 
 def test_a_list_that_is_known_stays():
@@ -34,11 +35,12 @@ def test_a_list_that_is_known_stays():
     lists.offer(pb.Inode(change=3), [])
     lists.published(pb.Inode(change=4, length=20), [pb.Slice(chunk_id=1)], 64 << 20)
     lists.offer(pb.Inode(change=4), [])
-    assert lists.known(0) == [pb.Slice(chunk_id=1)]
+    assert lists.is_known(0)
+    assert lists.of_chunk(0) == [pb.Slice(chunk_id=1)]
 
 
 def test_what_changed_since_drops_it():
     lists, _ = made()
     lists.offer(pb.Inode(change=3), [])
     lists.revalidate(pb.Inode(change=5, length=10))
-    assert lists.known(0) is None
+    assert not lists.is_known(0)

@@ -7,8 +7,10 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from curvefs.src.client import background
 from curvefs.src.common.errors import (
     AlreadyDone,
+    IdRefused,
     InvalidArgument,
     IOFailure,
     NoSpace,
@@ -213,6 +215,66 @@ async def test_a_full_or_refusing_store_is_tried_again(autojump_clock, error):
         await check(this, b"data")
 
 
+async def test_what_a_store_answers_is_not_the_answer_to_what_was_written(autojump_clock, monkeypatch):
+    """A folder store finds a file where a folder should be, until somebody removes it."""
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"hello")
+        with monkeypatch.context() as patched:
+            patched.setattr(type(this.objects), "put", _refusing)
+            with pytest.raises(IOFailure):
+                await file.flush()
+        assert file.dirty
+        await file.flush()
+        await check(this, b"hello")
+
+
+def _refusing(*_):
+    raise InvalidArgument("no object can lie below another in a folder")
+
+
+async def test_a_bug_met_in_the_background_loses_nothing(autojump_clock, monkeypatch):
+    async with lab() as this:
+        files = [this.open(inode_id) for inode_id in (2, 3)]
+        for file in files:
+            await file.write(0, b"hello")
+        with monkeypatch.context() as patched, capture_logs() as lines:
+            patched.setattr(background, "log", background.structlog.get_logger())
+            this.metadata.fail("append_slices", RuntimeError("refreshed credentials are still expired"), times=3)
+            await trio.sleep(20)
+        assert {line["event"] for line in lines if line["log_level"] == "error"} == {
+            "a bug: background work failed unexpectedly"
+        }
+        for file in files:
+            assert not file.dirty
+            await check(this, b"hello", file.inode_id)
+
+
+@pytest.mark.parametrize("write_back", [False, True])
+async def test_however_short_memory_is_what_is_old_gets_published_and_forgotten(
+    tmp_path, autojump_clock, monkeypatch, write_back
+):
+    async with lab(cache_dir=tmp_path, write_back=write_back) as this, trio.open_nursery() as nursery:
+
+        async def writes_all_the_time():
+            while True:
+                this.data._budget.pressure.set()
+                await trio.sleep(0.005)
+
+        monkeypatch.setattr(this.data, "_flush_largest", lambda: None)  # there is always a larger one
+        nursery.start_soon(writes_all_the_time)
+        file = this.open()
+        await file.write(0, b"hello")
+        this.metadata.fail("append_slices", IOFailure("no leader"))
+        if write_back:
+            await file.flush()
+        this.data.close_file(file)
+        await trio.sleep(30)
+        nursery.cancel_scope.cancel()
+        assert this.metadata.content() == b"hello"
+        assert this.data.file(2) is None
+
+
 async def test_writers_wait_for_memory_during_an_outage_and_then_fail(autojump_clock):
     async with lab(MIDDLE, memory_budget=4 * MIB, store_timeout_s=30) as this:
         file = this.open()
@@ -319,17 +381,46 @@ async def test_what_another_mount_did_to_bytes_of_unknown_outcome_stays(autojump
         assert this.metadata.content() == (kept.ljust(200, b"\0") + b"d" * 10 if more else kept)
 
 
-@pytest.mark.parametrize("applied", [False, True])
-async def test_after_a_session_the_data_is_published_under_new_ids(autojump_clock, applied):
+async def test_after_a_session_the_data_is_published_under_new_ids(autojump_clock):
     async with lab() as this:
         file = this.open()
         await file.write(0, pattern(3000))
         await trio.sleep(0.5)
         before = set(this.object_names())
-        this.metadata.fail("append_slices", SessionEnded(), applied=applied)
+        this.metadata.fail("append_slices", SessionEnded())
         await file.flush()
         await check(this, pattern(3000))
         assert before.isdisjoint(this.metadata.object_names()[-3:])
+
+
+@pytest.mark.parametrize("answer", [SessionEnded, IdRefused])
+async def test_what_was_published_under_ids_that_are_void_is_not_published_again(autojump_clock, answer):
+    """It would come over what another mount has written since."""
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"old" * 10)
+        this.metadata.fail("append_slices", IOFailure("no answer"), applied=True)
+        with pytest.raises(IOFailure):
+            await file.flush()
+        await _another_mount(this, lambda other: other.write(0, b"new" * 10))
+        this.metadata.fail("append_slices", answer())
+        await file.flush()
+        assert this.metadata.content() == b"new" * 10
+        assert not file.dirty
+
+
+async def test_what_is_void_of_a_file_that_is_gone_is_given_up(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"x")
+        this.metadata.fail("append_slices", IOFailure("no answer"), applied=True)
+        with pytest.raises(IOFailure):
+            await file.flush()
+        this.metadata.remove()
+        this.metadata.fail("append_slices", IdRefused())
+        await file.flush()
+        assert not file.dirty
+        assert isinstance(file.error_since(0)[0], NotFound)
 
 
 async def test_ids_of_a_session_that_ended_unnoticed_are_replaced(autojump_clock):

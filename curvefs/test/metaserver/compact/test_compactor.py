@@ -20,7 +20,7 @@ from curvefs.src.metaserver.metastore import tallies
 from curvefs.src.metaserver.metrics import Metrics
 from curvefs.src.metaserver.reclaim.filesystems import Filesystem, Told
 from curvefs.src.metaserver.storage import keys
-from curvefs.src.metaserver.worker import jobs
+from curvefs.src.metaserver.worker import jobs, runs
 from curvefs.src.object.fault import Fault, FaultStore
 from curvefs.src.object.memory import MemoryStore
 from curvefs.src.slices import framing
@@ -530,3 +530,21 @@ async def test_whatever_comes_in_between_no_byte_changes(world, seed):
     await world.on_demand()
     world.check()
     assert len(world.alive()) <= 3
+
+
+@pytest.mark.asyncio
+async def test_the_pause_of_a_filesystem_is_short_again_after_a_success(world, monkeypatch):
+    monkeypatch.setattr(runs, "_PAUSES_S", ())
+    pauses = []
+    for _ in range(4):
+        world.write(0, 300_000)
+        world.somewhere(20, 300_000)
+        world.store.go_down()
+        await world.round()
+        world.store.come_up()
+        pauses.append(world.compactor._pauses._pauses[FS][0])
+        while world.listed():
+            world.clock.now_s += 1000
+            await world.round()
+    world.check()
+    assert pauses == [pauses[0]] * 4

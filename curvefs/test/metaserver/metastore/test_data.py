@@ -2,6 +2,7 @@
 
 import random
 import stat
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from curvefs.proto import common_pb2 as c
 from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.metaserver.metastore.ids import RANGES_MAX
+from curvefs.src.metaserver.storage import keys
 from curvefs.src.slices.overlay import overlay
 
 from .lab import CHUNK, Lab
@@ -311,3 +314,50 @@ def test_a_range_that_closes_with_a_publication_knows_what_it_published():
     (record,) = [one for one in closed if one.never_published.first == oldest]
     assert int.from_bytes(record.published, "little") == 1 << 3
     assert oldest not in [int.from_bytes(key[-8:], "big") for key in lab.table(b"g")]
+
+
+class Ranges:
+    """A session that publishes whole ranges of chunk ids, in one file."""
+
+    def __init__(self):
+        self.lab = Lab()
+        self.inode_id = self.lab.create(1, b"f")
+
+    def take(self):
+        granted = self.lab.ok(allocate_ids=pb.AllocateIds(kind=c.CHUNK)).ranges[0]
+        return range(granted.first, granted.end)
+
+    def publish(self, ids, refusal=None):
+        place = pb.ObjectLocation(block_format=1)
+        slices = [pb.Slice(chunk_id=one, length=10, size=10, object=place) for one in ids]
+        ask = self.lab.ok if refusal is None else partial(self.lab.refused, refusal)
+        return ask(append_slices=pb.AppendSlices(inode_id=self.inode_id, slices=slices, length=10))
+
+    def use_up(self, ids):
+        for n in range(0, len(ids), 500):
+            self.publish(ids[n : n + 500])
+
+
+def test_a_publication_is_known_after_its_range_is_used_up():
+    """Its answer may have been lost: were it refused, it would be published again under another id."""
+    made = Ranges()
+    ids = made.take()
+    made.use_up(ids)
+    made.publish([ids[3]], c.ALREADY_DONE)
+
+
+def test_a_session_with_many_ranges_loses_what_is_used_up_first():
+    made = Ranges()
+    slow, first = made.take(), made.take()
+    made.use_up(first)
+    queued = len(made.lab.table(b"q"))
+    while sum(keys.unpack_range(key)[1] == c.CHUNK for key in made.lab.table(keys.RANGE)) < RANGES_MAX:
+        made.take()
+    made.publish([first[0]], c.ALREADY_DONE)
+    made.take()
+    assert len(made.lab.table(b"q")) == queued  # all of it was published: there is nothing to look for
+    made.publish([first[0]], c.ID_REFUSED)
+    made.publish([slow[0]])
+    for _ in range(2):  # the range that came with the create is older
+        made.take()
+    made.publish([slow[1]], c.ID_REFUSED)

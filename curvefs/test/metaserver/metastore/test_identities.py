@@ -105,9 +105,9 @@ def test_an_identity_is_listed_like_a_session_until_it_ends(lab):
 def test_ids_that_were_staged_keep_their_range_however_many_come_after(lab):
     open_with(lab, FIRST)
     made = do(lab, FIRST, 1, create=create(b"a"))
-    for n in range(ids.OPEN_RANGES_MAX):
+    for n in range(ids.RANGES_MAX):
         do(lab, FIRST, 2 + n, allocate_ids=allocate())
-    last = do(lab, FIRST, 2 + ids.OPEN_RANGES_MAX, append_slices=append(made.inode.inode_id, chunk_range(made).first))
+    last = do(lab, FIRST, 2 + ids.RANGES_MAX, append_slices=append(made.inode.inode_id, chunk_range(made).first))
     assert last.status == c.OK
 
 

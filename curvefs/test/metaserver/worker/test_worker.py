@@ -137,6 +137,19 @@ async def test_a_worker_without_work_is_ended_and_comes_back(store, url):
 
 
 @pytest.mark.asyncio
+async def test_a_worker_that_had_several_jobs_is_ended_and_not_started_for_nothing(store, url):
+    async with Running(idle_s=0.0) as running:
+        running.worker._idle_s = 3600.0
+        for _ in range(3):
+            await running.do(store=url, list=pb.ListObjects())
+        running.worker._rest()
+        while running.worker._process is not None:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert (running.worker._process, running.starts) == (None, 1)
+
+
+@pytest.mark.asyncio
 async def test_the_worker_ends_with_its_metaserver(store, url):
     async with Running() as running:
         await running.do(store=url, list=pb.ListObjects())
