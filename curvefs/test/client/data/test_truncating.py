@@ -1,0 +1,97 @@
+"""Truncating a file of which something is not published yet."""
+
+import pytest
+import trio
+
+from curvefs.src.common.errors import IOFailure, SessionEnded, Unavailable
+
+from .lab import check, lab, pattern
+
+pytestmark = pytest.mark.trio
+
+
+async def test_what_was_not_uploaded_is_cut_off_without_a_trace(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"x" * 1000)
+        assert (await file.truncate(0)).length == 0
+        assert (file.length, file.dirty, this.data.memory[0]) == (0, False, 0)
+        assert this.object_names() == []
+        assert this.metadata.publications == []
+
+
+async def test_truncate_keeps_what_lies_before(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(9000))
+        await trio.sleep(0.5)
+        await file.truncate(5000)
+        assert file.length == 5000
+        await check(this, pattern(9000)[:5000])
+        await file.truncate(6000)
+        await check(this, pattern(9000)[:5000] + bytes(1000))
+
+
+async def test_an_append_under_way_does_not_come_back_before_the_new_end(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"a")
+        await file.write(3, b"b")
+        await file.append(pattern(1024))  # a full block: its upload begins at once
+        await file.truncate(3)
+        assert this.metadata.content() == b"a\0\0"
+
+
+async def test_writes_after_a_truncate_are_not_cut(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(3000))
+        await file.truncate(0)
+        await file.write(1000, b"new")
+        await file.flush()
+        await check(this, bytes(1000) + b"new")
+
+
+@pytest.mark.parametrize("fails", ["the store", "the metadata"])
+async def test_a_truncate_that_fails_changes_nothing(autojump_clock, fails):
+    async with lab(store_timeout_s=1.0) as this:
+        file = this.open()
+        await file.write(0, b"a" * 100)
+        await file.write(9000, b"b" * 100)
+        await file.append(b"c" * 10)
+        if fails == "the store":
+            this.store.go_down()
+        else:
+            this.metadata.fail("set_length", Unavailable())
+        with pytest.raises((IOFailure, Unavailable)):
+            await file.truncate(200)
+        expected = b"a" * 100 + bytes(8900) + b"b" * 100 + b"c" * 10
+        assert await file.read(0, 10_000) == expected
+        this.store.come_up()
+        await file.flush()
+        await check(this, expected)
+        await file.truncate(200)
+        await check(this, b"a" * 100 + bytes(100))
+        assert (file.dirty, this.data.memory[0]) == (False, 0)
+
+
+async def test_a_truncate_that_fails_leaves_the_order_of_what_was_written(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(200, b"a" * 50)
+        await file.write(500, b"b" * 50)
+        await file.write(100, b"c" * 200)  # over the first, and begins before the cut
+        this.metadata.fail("set_length", Unavailable())
+        with pytest.raises(Unavailable):
+            await file.truncate(150)
+        await file.flush()
+        await check(this, bytes(100) + b"c" * 200 + bytes(200) + b"b" * 50)
+
+
+async def test_a_truncate_outlives_the_end_of_the_session(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, pattern(100))
+        await file.flush()
+        this.metadata.fail("set_length", SessionEnded(), applied=True)
+        assert (await file.truncate(10)).length == 10
