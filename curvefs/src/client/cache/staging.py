@@ -12,7 +12,7 @@ two mounts would publish them, and end each other's sessions.
 
 Blocking calls; what the disk does is raised as StagingFailed.
 
-Shared between threads: the table of blocks, the records and those that should be gone, under the lock.
+Shared between threads: the table of blocks, the records and those that should be gone with theirs, under the lock.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,7 @@ _HEADER = struct.Struct(">4sIII")
 _MAGIC, _FORMAT = b"CvSl", 1
 _SUFFIX = ".slice"
 _DAMAGED = ".damaged"
+_ANY_NUMBER = "[0-9a-f]" * 16
 ASIDE_KEPT_S = 7 * 24 * 3600.0
 SLICES_MAX = 32_768  # staged: some 1.7 KB of memory each, and work for whoever publishes them
 
@@ -87,7 +88,7 @@ class Staging:
         self._blocks: dict[str, _Block] = {}  # by the last part of the name
         self._records: set[int] = set()
         self._dropped: list[Path] = []  # blocks that are nobody's, for clean()
-        self._unforgotten: set[int] = set()  # records that should be gone
+        self._unforgotten: dict[int, list[Path]] = {}  # records that should be gone, and blocks that wait for that
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         with _translated():
@@ -126,11 +127,12 @@ class Staging:
         return self.renew_identity(), False
 
     def renew_identity(self) -> bytes:
-        """Take another identity: the one before is over."""
-        self.identity = self._random_bytes(SESSION_ID_SIZE)
+        """Take another identity: the one before is over. It is not taken before the disk has it."""
+        identity = self._random_bytes(SESSION_ID_SIZE)
         with _translated():
-            self._write("identity", self.identity.hex().encode())
-        return self.identity
+            self._write("identity", identity.hex().encode())
+        self.identity = identity
+        return identity
 
     def forget_identity(self) -> None:
         """Nothing is staged any more, and the identity is over."""
@@ -268,35 +270,38 @@ class Staging:
             return False
         return True
 
-    def forget(self, number: int) -> None:
+    def forget(self, number: int, blocks: Sequence[str] = ()) -> None:
         """Remove a record: it is published, or nobody wants it. It may come back after a crash.
 
-        What the disk does not remove is left for clean().
+        What the disk does not remove is left for clean(). blocks: names of those that then stay as long as the record:
+        without them the next mount would take what is published for lost.
         """
         with self._lock:
             self._records.discard(number)
         try:
             (self.path / _record(number)).unlink(missing_ok=True)
         except OSError as error:
+            waiting = [self.path / _last(name) for name in blocks if self._forget_block(name)]
             with self._lock:
                 is_new = number not in self._unforgotten
-                self._unforgotten.add(number)
+                self._unforgotten.setdefault(number, []).extend(waiting)
             if is_new:
                 log.warning("a staged slice is done with, but its record stays", record=number, reason=error.strerror)
         else:
             with self._lock:
-                self._unforgotten.discard(number)
+                self._dropped += self._unforgotten.pop(number, [])
 
     def clean(self) -> None:
-        """Remove blocks that were dropped, and try again to remove records that the disk did not."""
+        """Try again to remove records that the disk did not, and remove blocks that were dropped."""
+        with self._lock:
+            left = sorted(self._unforgotten)
+        for number in left:
+            self.forget(number)
         with self._lock:
             dropped, self._dropped = self._dropped, []
-            left = sorted(self._unforgotten)
         for path in dropped:
             with contextlib.suppress(OSError):
                 path.unlink()
-        for number in left:
-            self.forget(number)
 
     def put_aside(self, number: int) -> None:
         """Keep a record that cannot be published, out of the way."""
@@ -315,9 +320,11 @@ class Staging:
         wanted = {"identity", "place"}
         with _translated():
             self._remove_aside()
+            # What is put aside next must not replace what was put aside before.
+            used = [int(path.name.partition(".")[0], 16) for path in self.path.glob(f"{_ANY_NUMBER}.*")]
+            self._numbers = itertools.count(max(used, default=0) + 1)
             for path in sorted(self.path.glob(f"*{_SUFFIX}")):
                 number = int(path.stem, 16)
-                self._numbers = itertools.count(number + 1)
                 try:
                     one = _decode(path.read_bytes())
                     if one.identity != self.identity:
@@ -355,8 +362,14 @@ class Staging:
 
     @property
     def is_empty(self) -> bool:
-        """Say whether nothing is left here that counts or was put aside. Raises nothing."""
+        """Say whether nothing is left here that counts or was put aside. Raises nothing.
+
+        Another folder that lies where the disk was does not count: what is on the disk is published when it is back.
+        """
+        if self._records:
+            return False
         try:
+            self._check_place()
             return not any(path.suffix in (_SUFFIX, _DAMAGED) for path in self.path.iterdir())
         except OSError:
             return False

@@ -183,10 +183,12 @@ class WriteBack:
 
     async def forget(self, number: int, one: staging_pb2.StagedSlice, *, published: bool) -> None:
         """Remove a slice: it is published, or never will be."""
+        names = [name for _, name in self.names(one.slice)]
 
         def remove() -> None:
-            self._staging.forget(number)
-            for _, name in self.names(one.slice):
+            # The next mount must find a record that stays with its blocks, to see that it is published.
+            self._staging.forget(number, names if published else ())
+            for name in names:
                 if published:
                     self._staging.remove(name, self._cache.adopt)
                 else:

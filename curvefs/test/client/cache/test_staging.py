@@ -108,6 +108,14 @@ def test_what_was_put_aside_is_removed_with_its_block_after_a_week(tmp_path):
     assert before - left == {"0000000000000002.damaged", name_of(2).rpartition("/")[2]}
 
 
+def test_what_is_put_aside_does_not_replace_what_was_put_aside_before(tmp_path):
+    for number in (1, 2):
+        folder = opened(tmp_path)
+        folder.look(names_of)
+        folder.put_aside(stage(folder, number))  # and no record is left
+    assert len(list(folder.path.glob("*.damaged"))) == 2
+
+
 def test_a_copy_of_a_folder_in_which_something_is_staged_is_refused(tmp_path):
     folder = opened(tmp_path / "one")
     number = stage(folder, 1)
@@ -181,6 +189,19 @@ def test_a_record_that_the_disk_does_not_remove_is_removed_later(tmp_path, monke
     assert folder.is_empty
 
 
+def test_what_is_staged_on_a_disk_that_is_gone_still_counts(tmp_path):
+    folder, disk = opened(tmp_path), tmp_path / "the disk, mounted elsewhere"
+    number = stage(folder, 1)
+    folder.path.rename(disk)
+    folder.path.mkdir()
+    assert not folder.is_empty
+    folder.forget(number)  # which does not reach the disk
+    assert not folder.is_empty
+    folder.path.rmdir()
+    disk.rename(folder.path)
+    assert [found for found, _ in opened(tmp_path).look(names_of)] == [number]
+
+
 def test_nothing_is_staged_where_the_disk_was(tmp_path):
     folder = opened(tmp_path)
     folder.put(name_of(1), b"data")
@@ -194,6 +215,22 @@ def test_nothing_is_staged_where_the_disk_was(tmp_path):
         folder.replace(1, staging_pb2.StagedSlice())
     assert not folder.has(name_of(2))
     assert list(folder.path.iterdir()) == []
+
+
+def test_an_identity_that_the_disk_does_not_take_is_not_used(tmp_path, monkeypatch):
+    folder = opened(tmp_path)
+
+    def fails(*_args, **_more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder._random_bytes = lambda size: b"n" * size
+    monkeypatch.setattr(folder, "_write", fails)
+    with pytest.raises(StagingFailed):
+        folder.renew_identity()
+    monkeypatch.undo()
+    number = stage(folder, 1)
+    assert [found for found, _ in opened(tmp_path).look(names_of)] == [number]
+    assert folder.renew_identity() == folder.identity == opened(tmp_path).identity == b"n" * 16
 
 
 def test_an_identity_is_taken_anew_when_the_one_before_is_forgotten(tmp_path):

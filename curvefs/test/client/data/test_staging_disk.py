@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from curvefs.src.client.cache import block_files, staging
 from curvefs.src.common.errors import (
@@ -150,6 +151,61 @@ async def test_a_record_that_is_not_removed_is_removed_when_the_disk_works_again
         await trio.sleep(20)
         assert records(made) == []
         assert not made.data.holds_staged
+
+
+async def test_a_published_record_that_is_not_removed_is_no_loss_for_the_next_mount(
+    tmp_path, monkeypatch, autojump_clock
+):
+    unlink = Path.unlink
+
+    def keeps_records(path, **more):
+        if path.suffix == ".slice":
+            raise OSError(errno.EIO, "Input/output error")
+        unlink(path, **more)
+
+    async with mount(tmp_path) as before:
+        before.store.go_down()
+        await write(before, (0, DATA))
+        monkeypatch.setattr(Path, "unlink", keeps_records)
+        before.store.come_up()
+        await published(before)
+        await trio.sleep(20)
+        assert records(before)
+        assert before.staging.bytes == 0
+    monkeypatch.undo()
+    with capture_logs() as logs:
+        async with mount(tmp_path, before) as after:
+            await published(after)
+            assert not after.data.holds_staged
+            await check(after, DATA)
+    assert [one["event"] for one in logs if one["log_level"] in ("warning", "error")] == []
+
+
+async def test_blocks_whose_record_is_removed_late_are_removed_with_it(tmp_path, monkeypatch, autojump_clock):
+    def fails(*_args, **_more):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    async with mount(tmp_path) as made:
+        made.store.go_down()
+        await write(made, (0, DATA))
+        monkeypatch.setattr(Path, "unlink", fails)
+        made.store.come_up()
+        await published(made)
+        monkeypatch.undo()
+        await trio.sleep(20)
+        assert {path.name for path in made.staging.path.iterdir()} == {"identity", "place"}
+
+
+async def test_a_disk_that_is_gone_leaves_what_is_staged_to_the_next_mount(tmp_path, autojump_clock):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    async with mount(folder) as made:
+        made.store.go_down()
+        await write(made, (0, DATA))
+        folder.rename(tmp_path / "disk")
+        made.staging.path.mkdir(parents=True)
+        assert not await made.data.publish_staged(5.0)
+        assert made.data.holds_staged
 
 
 async def test_no_file_of_the_staging_disk_is_touched_in_the_event_loop(tmp_path, monkeypatch, autojump_clock):
