@@ -2,7 +2,8 @@
 
 Whole objects are kept: those that are read as a whole, and those that this mount has put. Pieces are not, since a file
 with holes would need to know which are there: random readers get them from memory or the store. But a block of which
-pieces are asked for again and again is fetched as a whole the next time, and then it is here.
+pieces are asked for again and again is fetched as a whole the next time, and then it is here. Nobody has verified them
+by then: whoever finds one damaged drops it.
 
 Shared between threads: how often pieces of a block were asked for, under the lock.
 """

@@ -8,8 +8,9 @@ A thread of its own writes what is to be kept, evicts, and at the beginning look
 reads look at the disk. When the disk fails a few times in a row, or is slow, or the folder is gone, the folder is set
 aside: it is asked for nothing, and tried again later, in growing pauses.
 
-Shared between threads: the index and the state, under the lock; files are written, read and removed outside it. That
-is safe because a name never has two contents: a file that goes or comes back is at worst a miss.
+Shared between threads: the index, what is queued, and the state, under the lock; files are written, read and removed
+outside it. That is safe because a name never has two contents: a file that goes or comes back is at worst a miss. Only
+bytes that came damaged are another content: what is dropped while it waits or is being written gets into no index.
 """
 
 import contextlib
@@ -104,7 +105,9 @@ class CacheFolder:
         self._aside_s = ASIDE_S_FIRST
         self._readers = threading.Semaphore(READERS_MAX)
         self._numbers = itertools.count()
-        self._queue: queue.SimpleQueue[tuple[str, bytes] | threading.Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[str, bytes, int] | threading.Event | None] = queue.SimpleQueue()
+        self._queued: dict[int, int] = {}  # key to ticket; what has another ticket was dropped
+        self._tickets = itertools.count()
         self._queued_bytes = 0
         self.queue_bytes_max = QUEUE_BYTES_MAX
         self._ended = threading.Event()
@@ -178,13 +181,15 @@ class CacheFolder:
     def keep(self, name: str, data: bytes) -> None:
         """Have a block kept, soon, if there is room for it."""
         with self._lock:
-            if not self.in_use or key_of(name) in self._kept:
+            key = key_of(name)
+            if not self.in_use or key in self._kept or key in self._queued:
                 return
             if self._queued_bytes + len(data) > self.queue_bytes_max:
                 self.counts.skipped += 1
                 return
             self._queued_bytes += len(data)
-        self._queue.put((name, data))
+            ticket = self._queued[key] = next(self._tickets)
+        self._queue.put((name, data, ticket))
 
     def keep_now(self, name: str, data: bytes) -> bool:
         """Keep a block before anything else goes on; says whether it is kept."""
@@ -204,8 +209,11 @@ class CacheFolder:
         return True
 
     def drop(self, name: str) -> bool:
-        """Remove a block; says whether it was here."""
-        was_here = self._forget(key_of(name))
+        """Remove a block, also one that waits to be kept; says whether it was here."""
+        key = key_of(name)
+        with self._lock:
+            was_queued = self._queued.pop(key, None) is not None
+            was_here = self._kept.remove(key) or was_queued
         try:
             self._path(name).unlink()
         except OSError:
@@ -273,15 +281,21 @@ class CacheFolder:
             self._seen = True
         log.info("the disk cache is known", folder=str(self.path), blocks=len(self._kept), bytes=self._kept.bytes)
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, data: bytes, ticket: int) -> None:
         try:
-            if not self.has(name):  # a warm-up keeps what it fetched at once
-                self._store(name, data)
+            with self._lock:
+                # A warm-up keeps what it fetched at once.
+                wanted = self._queued.get(key_of(name)) == ticket and key_of(name) not in self._kept
+            if wanted:
+                self._store(name, data, ticket)
         finally:
             with self._lock:
                 self._queued_bytes -= len(data)
+                if self._queued.get(key_of(name)) == ticket:
+                    del self._queued[key_of(name)]
 
-    def _store(self, name: str, data: bytes) -> None:
+    def _store(self, name: str, data: bytes, ticket: int | None = None) -> None:
+        """Write a block. ticket: it is gone again if it has been dropped since."""
         try:
             if not self.in_use or not self._has_room():
                 self.counts.skipped += 1
@@ -295,7 +309,8 @@ class CacheFolder:
                 with contextlib.suppress(OSError):
                     beside.unlink()
                 raise
-            self._add(name, size)
+            if not self._add(name, size, ticket):
+                self._path(name).unlink(missing_ok=True)
             self._make_room()
             self._took(self._now_s() - began_s)
         except OSError as error:
@@ -398,12 +413,17 @@ class CacheFolder:
             else:
                 return
 
-    def _add(self, name: str, size: int) -> None:
+    def _add(self, name: str, size: int, ticket: int | None = None) -> bool:
+        """Count a block whose file is there; False: it was queued with this ticket, and has been dropped."""
+        key = key_of(name)
         with self._lock:
-            if key_of(name) not in self._kept:
-                self._kept.add(key_of(name), size)
+            if ticket is not None and self._queued.get(key) != ticket:
+                return False
+            if key not in self._kept:
+                self._kept.add(key, size)
                 self.counts.kept += 1
                 self.counts.kept_bytes += size
+        return True
 
     def _forget(self, key: int) -> bool:
         with self._lock:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from ...common.errors import CurveFSError, IOFailure
+from ...common.errors import CorruptData, CurveFSError, IOFailure
 from ...slices.framing import SEGMENT_SIZE
 from .budget import MemoryBudget
 from .store_calls import StoreCalls
@@ -212,6 +212,8 @@ class ReadCache:
                 deadline=deadline,
             )
         except CurveFSError as error:
+            if isinstance(error, CorruptData):
+                self._drop_below(request.name)  # it keeps what nobody has verified
             request.error = error
             raise
         else:

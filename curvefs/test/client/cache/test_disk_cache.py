@@ -73,6 +73,30 @@ def test_what_was_kept_at_once_is_not_written_again_when_its_turn_comes(tmp_path
         assert sorted(written) == [name_of(1), name_of(2)]
 
 
+def test_what_is_dropped_before_it_is_written_is_not_kept(tmp_path, monkeypatch):
+    began, held, write = threading.Event(), threading.Event(), block_files.write
+
+    def write_slowly(path, name, data):
+        began.set()
+        held.wait(30)
+        return write(path, name, data)
+
+    monkeypatch.setattr(block_files, "write", write_slowly)
+    with running(tmp_path) as cache:
+        for number in range(3):
+            cache.keep(name_of(number), b"damaged")
+        began.wait(30)
+        assert [cache.drop(name_of(number)) for number in range(3)] == [True] * 3  # one of them is being written
+        cache.keep(name_of(2), b"whole")
+        held.set()
+        cache.settle()
+        assert [cache.get(name_of(number)) for number in range(3)] == [None, None, b"whole"]
+        assert [path.name for path in files_of(tmp_path)] == [name_of(2).rpartition("/")[2]]
+        assert not list((tmp_path / str(UUID_) / "incoming").iterdir())
+        assert cache.folders[0]._queued == {}
+        assert cache.folders[0]._queued_bytes == 0
+
+
 def test_what_is_kept_is_found_after_a_restart(tmp_path):
     with stored(tmp_path) as (cached, cache, _):
         cached.put(name_of(1), b"one")

@@ -1,5 +1,6 @@
 """Reading: what is asked of the store and the metadata, and what happens when something is missing or damaged."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import trio
 from structlog.testing import capture_logs
 
 from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.client.cache import block_files
 from curvefs.src.client.data.file_data import FileData
 from curvefs.src.client.data.read_cache import BLOCK_OVERHEAD
 from curvefs.src.client.data.slice_lists import MAX_AGE_S
@@ -331,6 +333,46 @@ async def test_a_damaged_block_fails_the_read_naming_the_object(autojump_clock):
         assert this.store.counts == {"get": 2}
         assert this.data.memory[1] == 0
         assert logs[-1]["log_level"] == "error"
+
+
+async def test_a_block_that_arrived_damaged_once_is_not_found_damaged_on_disk(tmp_path, monkeypatch, autojump_clock):
+    """It waits to be written while it is verified."""
+    held, write = threading.Event(), block_files.write
+
+    def write_slowly(path, name, data):
+        held.wait(30)
+        return write(path, name, data)
+
+    monkeypatch.setattr(block_files, "write", write_slowly)
+    async with lab(cache_dir=tmp_path) as this:
+        drop = this.data._cache._drop_below
+
+        def drop_and_write(name):
+            drop(name)
+            held.set()
+            this.disk.settle()
+
+        monkeypatch.setattr(this.data._cache, "_drop_below", drop_and_write)
+        file = await written(this, b"data")
+        (name,) = this.metadata.object_names()
+        drop_and_write(name)  # what the writer kept
+        held.clear()
+        this.store.plan(Fault("get", error=None, damage=flipped))
+        assert await file.read(0, 4) == b"data"
+        assert this.store.counts["get"] == 2
+
+
+async def test_a_damaged_block_is_not_left_on_disk(tmp_path, autojump_clock):
+    async with lab(cache_dir=tmp_path) as this:
+        file = await written(this, b"data")
+        (name,) = this.metadata.object_names()
+        this.disk.settle()
+        this.disk.drop(name)
+        this.store.plan(Fault("get", times=2, error=None, damage=flipped))
+        with pytest.raises(CorruptData):
+            await file.read(0, 4)
+        this.disk.settle()
+        assert not this.disk.has(name)
 
 
 async def test_a_block_that_is_asked_for_here_and_there_follows_whole_the_second_time(autojump_clock):
