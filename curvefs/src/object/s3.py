@@ -6,12 +6,14 @@ only when required: blocks carry checksums of their own. Nothing here retries: c
 deadline. Credentials come from where boto3 users expect: the environment, a profile, the instance's role.
 
 Errors say bucket, endpoint and S3's own code, never a credential. AWS answers a get of an absent object with
-AccessDenied, not NoSuchKey, to who may not list the bucket: that permission is needed.
+AccessDenied, not NoSuchKey, to who may not list the bucket: that permission is needed. A 404 without NoSuchKey comes
+from something in front of the store, such as a gateway whose backend is away, and says nothing of any object.
 """
 
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -43,7 +45,7 @@ _AWS_HOST = re.compile(r"s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?")
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _ELSEWHERE = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 
-_MISSING = {"NoSuchKey", "404", "NotFound"}
+_MISSING = {"NoSuchKey", "404", "NotFound"}  # said of one object among those to delete
 _REFUSALS = {
     "NoSuchBucket": "the bucket does not exist",
     "AccessDenied": "access is denied",
@@ -104,6 +106,7 @@ class S3Store:
                 region_name=region or session.region_name or "us-east-1",
                 config=config,
             )
+            self._client.meta.events.register_first("before-call.s3", partial(_renew_credentials, core))
             self._client.meta.events.register_last("before-call.s3", _without_expect)
             url = _bucket_url(self._client.meta.endpoint_url, bucket)
             self._requests = SignedRequests(
@@ -120,10 +123,10 @@ class S3Store:
         # Bytes and bytearrays are sent as they are; a memoryview would be taken for a file.
         body = data if isinstance(data, bytes | bytearray) else bytes(data)
         name = check_key(key, self._prefix)
-        with self._translated(key):
+        with self._translated(""):  # no answer to a put can mean that the object is missing
             answer = self._requests.request("PUT", name, {}, body)
             if not _is_elsewhere(answer):
-                self._check(answer, key)
+                self._check(answer, "")
                 return
             self._client.put_object(Bucket=self._bucket, Key=name, Body=body)  # type: ignore[arg-type]  # bytearrays work
 
@@ -227,8 +230,8 @@ class S3Store:
             raise self._answered(_code_in(answer), answer.status, key)
 
     def _answered(self, code: str, status: int, key: str) -> ObjectStoreError:
-        """Return our error for one that S3 answered."""
-        if (code or str(status)) in _MISSING and key:
+        """Return our error for one that S3 answered. key: '' where no object was asked for."""
+        if code == "NoSuchKey" and key:
             return ObjectNotFound(f"{self._where}: there is no object {key}")
         if code in _REFUSALS:
             return StoreRefused(f"{self._where}: {_REFUSALS[code]}")
@@ -248,12 +251,27 @@ def _bucket_url(endpoint: str, bucket: str) -> str:
 
 
 def _credentials(session: botocore.session.Session) -> Credentials:
-    """Return the credentials of now; those that expire are renewed by botocore."""
-    found = session.get_credentials()
-    if found is None:
+    """Return the credentials of now; those that expire are renewed by botocore. Raises botocore's errors, OSError.
+
+    Where they come from, anything may be raised, such as a plain RuntimeError for new ones that have expired already.
+    Its text is not repeated: it may quote them.
+    """
+    try:
+        found = session.get_credentials()
+        frozen = None if found is None else found.get_frozen_credentials()
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001  # see above
+        told = f"they cannot be renewed, or have expired when they come ({type(error).__name__})"
+        raise botocore.exceptions.CredentialRetrievalError(provider="their source", error_msg=told) from None
+    if frozen is None:
         raise botocore.exceptions.NoCredentialsError
-    frozen = found.get_frozen_credentials()
     return Credentials(frozen.access_key or "", frozen.secret_key or "", frozen.token or "")
+
+
+def _renew_credentials(session: botocore.session.Session, **_: Any) -> None:
+    """Have credentials that expire renewed before the SDK does it, which would let through whatever that raises."""
+    _credentials(session)
 
 
 def _is_elsewhere(answer: Answer) -> bool:

@@ -1,5 +1,6 @@
 """The S3 store keeps the contract on a real server, and translates every error there is."""
 
+import datetime as dt
 import itertools
 import secrets
 import socket
@@ -7,7 +8,9 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import botocore.credentials
 import botocore.exceptions
+import botocore.session
 import pytest
 
 from curvefs.src.common.errors import InvalidArgument
@@ -150,6 +153,29 @@ def test_credentials_may_come_from_a_profile(weed, store, prefix, no_credentials
     by_profile.close()
 
 
+@pytest.mark.parametrize(
+    "refreshed",
+    [
+        {"access_key": "key", "secret_key": "secret", "token": "token", "expiry_time": "2020-01-01T00:00:00Z"},
+        KeyError("secret"),
+        ValueError("secret"),
+    ],
+)
+def test_credentials_of_a_role_that_cannot_be_renewed_are_refused_and_never_said(monkeypatch, refreshed):
+    """Renewed ones that have expired already are a plain RuntimeError of the SDK."""
+    expired = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+
+    def refresh():
+        if isinstance(refreshed, Exception):
+            raise refreshed
+        return refreshed
+
+    role = botocore.credentials.RefreshableCredentials("key", "secret", "token", expired, refresh, "iam-role")
+    monkeypatch.setattr(botocore.session.Session, "get_credentials", lambda _: role)
+    store = S3Store("curvefs", endpoint="http://127.0.0.1:1")
+    check_refusal(store, "credentials", "cannot be renewed", not_words=["secret", "token"])
+
+
 @pytest.mark.usefixtures("no_credentials")
 def test_unknown_profile_is_refused_at_once():
     with pytest.raises(StoreRefused, match="nobody"):
@@ -284,6 +310,31 @@ def test_missing_key_is_not_found_only_where_an_object_was_asked_for(scripted):
         scripted.store.get("k")
     with pytest.raises(StoreUnavailable):
         scripted.store.list("")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", StoreUnavailable),
+        (b"<html>404 page not found</html>", StoreUnavailable),
+        (error_body("NoSuchKey"), StoreUnavailable),
+        (error_body("NoSuchBucket"), StoreRefused),
+    ],
+)
+def test_put_that_is_answered_404_does_not_miss_an_object(scripted, body, expected):
+    scripted.answer = (404, {}, body)
+    with pytest.raises(expected):
+        scripted.store.put("k", b"x")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>404 page not found</html>", error_body("NotFound")])
+def test_404_that_is_none_of_s3_is_an_outage_and_no_missing_object(scripted, body):
+    """A gateway whose backend is away: the object may be there."""
+    scripted.answer = (404, {}, body)
+    for name, call in every_call(scripted.store).items():
+        with pytest.raises(StoreUnavailable) as caught:
+            call()
+        assert "404" in str(caught.value) or "NotFound" in str(caught.value), name
 
 
 def test_error_in_the_answer_to_a_deletion_is_raised(scripted):
