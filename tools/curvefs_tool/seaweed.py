@@ -100,6 +100,11 @@ class WeedServer:
         return f"http://{HOST}:{self._record.ports['s3']}"
 
     @property
+    def ports(self) -> dict[str, int]:
+        """The HTTP ports of its parts."""
+        return dict(self._record.ports)
+
+    @property
     def environment(self) -> dict[str, str]:
         """The variables by which boto3 and others find the credentials."""
         return {

@@ -12,9 +12,10 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
-from curvefs_tool.seaweed import WeedServer
+from curvefs_tool.seaweed import HOST, WeedServer
 
 from curvefs.src.object.url import open_store
 from curvefs.test.soak.pages import pages
@@ -23,6 +24,7 @@ from curvefs.test.support.bucket import objects
 from curvefs.test.support.cluster import Cluster
 
 EVERY_S = 10.0
+VACUUM_EVERY_S = 60.0
 MIN_RATIO = 0.8  # of two halves of one run on a busy machine
 DELETE_GRACE = "60s"
 _PIECE = 4 << 20
@@ -47,6 +49,25 @@ class Mover:
     def stop(self):
         self.process.kill()
         self.process.wait()
+
+
+class Vacuum:
+    """Has the S3 server give the disk space of deleted objects back; by itself it does so every quarter of an hour."""
+
+    def __init__(self, server):
+        self._master = f"http://{HOST}:{server.ports['master']}"
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        while not self._ends.wait(VACUUM_EVERY_S):
+            with urllib.request.urlopen(f"{self._master}/vol/vacuum?garbageThreshold=0.3", timeout=600) as answer:
+                answer.read()
+
+    def stop(self):
+        self._ends.set()
+        self._thread.join()
 
 
 def main():
@@ -78,6 +99,7 @@ def soak(cluster, server, said, out):
     with open(cluster.mnt / "file", "wb") as file:
         file.writelines(pages(offset, _PIECE, 1) for offset in range(0, size, _PIECE))
     store = open_store(server.url(prefix="soak"))
+    volumes = Vacuum(server)
     movers = [Mover("write", cluster.mnt / "file", size, "w"), Mover("read", other / "file", size, "r")]
     samples, began, failed = [], time.monotonic(), ""
     try:
@@ -89,6 +111,7 @@ def soak(cluster, server, said, out):
     finally:
         for one in movers:
             one.stop()
+        volumes.stop()
         store.close()
     save(samples, out / "soak.csv")
     plot(samples, out / "soak.png")
