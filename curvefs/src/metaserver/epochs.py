@@ -35,8 +35,8 @@ class Epochs:
     async def note_changes(self, changes: int) -> None:
         """Note of how many changes an MDS that is obeyed has told. Raises NoSpace when it cannot be kept."""
         if changes > self.changes:
-            self.changes = changes
             try:
                 await asyncio.to_thread(self._folder.remember, _CHANGES, str(changes))
             except OSError as error:
                 raise NoSpace(f"what the MDS told cannot be kept: {error.strerror}") from error
+            self.changes = max(self.changes, changes)

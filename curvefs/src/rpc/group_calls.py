@@ -85,9 +85,9 @@ class GroupCalls:
         paused_until = max(self.paused_until, self.changes_paused_until)
         return paused_until if paused_until > now else self.transactions.next_due
 
-    def rewind(self) -> None:
-        """Begin again on another connection: everything unanswered is to be sent."""
-        self.lane.rewind()
+    def rewind(self, *, owed: bool = False) -> None:
+        """Begin again: everything unanswered is to be sent. owed: the connection is not another one (lane.py)."""
+        self.lane.rewind(owed=owed)
         self.transactions.rewind()
         self._unsent = self._sent | self._unsent
         self._sent = {}

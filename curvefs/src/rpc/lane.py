@@ -51,6 +51,7 @@ class Lane:
     _pending: deque[_Pending] = field(default_factory=deque)  # acknowledged + 1 ...
     _in_flight: dict[int, int] = field(default_factory=dict)  # unanswered batches: first sequence -> last
     _resume: int = 0  # if not 0: where to begin again when nothing is in flight any more
+    _is_exact: bool = True  # False: answers to batches of before may be taken for those of batches under way
     # Results that arrived ahead of an unanswered predecessor (after resending): at most WINDOW.
     _early: dict[int, pb.OperationResult] = field(default_factory=dict)
 
@@ -106,8 +107,9 @@ class Lane:
         self.sent = limit
         return batch
 
-    def rewind(self) -> None:
-        """Begin again: the connection is new, nothing of what was sent counts."""
+    def rewind(self, *, owed: bool = False) -> None:
+        """Begin again: nothing of what was sent counts. owed: answers to it may still come, on this connection."""
+        self._is_exact = not owed
         self.sent = self.acknowledged
         self._in_flight.clear()
         self._resume = 0
@@ -158,7 +160,7 @@ class Lane:
     def _refused(self, results: pb.OperationResults, last: int) -> CurveFSError:
         error = error_of(results.failure)
         first = max(results.first_sequence, self.acknowledged + 1)
-        surely_not = results.not_appended or isinstance(error, SequenceGap)
+        surely_not = self._is_exact and (results.not_appended or isinstance(error, SequenceGap))
         for sequence in range(first, last + 1) if surely_not else ():
             if sequence not in self._early:
                 pending = self._pending[sequence - self.acknowledged - 1]

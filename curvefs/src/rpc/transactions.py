@@ -2,7 +2,8 @@
 
 They are numbered 1, 2, ... when they are first sent, have no order among one another, and may be sent again under the
 same number: the group's first answer is the answer (rule 7). A number lives until its answer is known or the session
-ends, also when nobody waits for it any more. The group is told up to where every answer has arrived, and forgets those.
+ends. One for which nobody waits any more is sent again as a no-op: if it was not done yet, the group keeps its refusal of
+that, and a late copy does nothing. The group is told up to where every answer has arrived, and forgets those.
 
 Invariants:
     acknowledged < every number under way <= last
@@ -13,12 +14,13 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ...proto import metaserver_pb2 as pb
-from ..common.errors import CurveFSError, SessionEnded
+from ..common.errors import CurveFSError, NoSpace, SessionEnded
 from ..common.status import error_of
 from .lane import NEVER_SENT, Completion
 
 WINDOW = 64
 NUMBERS_MAX = 256
+_NOOP = pb.Operation(noop=pb.NoOperation())
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +32,7 @@ class Transaction:
     number: int = 0  # 0: not sent yet
     refusals: int = 0  # in a row, of this transaction alone
     due: float = 0.0  # when it may be sent again
+    sendings: int = 0
 
 
 @dataclass(slots=True)
@@ -55,9 +58,12 @@ class Transactions:
         return transaction
 
     def abandon(self, transaction: Transaction) -> None:
-        """Nobody waits for it any more. One that was never sent never happens; any other stays, its outcome unknown."""
+        """Nobody waits for it any more. One that was never sent never happens; of any other the outcome is unknown."""
         transaction.complete = None
-        if not transaction.number and transaction in self._waiting:
+        if transaction.number:
+            # Only its number is to be answered: it must not hold up the others if it cannot get done.
+            transaction.operation = _NOOP
+        elif transaction in self._waiting:
             self._waiting.remove(transaction)
 
     @property
@@ -98,8 +104,12 @@ class Transactions:
         transaction = self._pending.get(reply.number)
         if transaction is None:
             return None  # answered before
+        outcome: pb.OperationResult | CurveFSError = reply.result
         if reply.HasField("failure"):
-            return transaction, error_of(reply.failure)
+            outcome = error_of(reply.failure)
+            # Sent once, and refused by a full disk: nothing of it is in any log, and its number is not needed.
+            if not (isinstance(outcome, NoSpace) and transaction.sendings == 1):
+                return transaction, outcome
         del self._pending[reply.number]
         if transaction in self._unsent:  # an answer to an earlier sending
             self._unsent.remove(transaction)
@@ -108,7 +118,7 @@ class Transactions:
             self.acknowledged += 1
             self._answered.discard(self.acknowledged)
         if transaction.complete is not None:
-            transaction.complete(reply.result)
+            transaction.complete(outcome)
         return None
 
     def send_again(self, transaction: Transaction, due: float) -> None:
@@ -129,6 +139,7 @@ class Transactions:
                 one.complete(SessionEnded("" if one.number else NEVER_SENT))
 
     def _add(self, frame: pb.ClientFrame, transaction: Transaction) -> None:
+        transaction.sendings += 1
         frame.transactions.add(
             fs_id=self.fs_id,
             session_id=self.session_id,

@@ -86,6 +86,7 @@ class MetaserverStream:
         self._connect = connect
         self._random = random
         self._attached: dict[int, GroupCalls] = {}
+        self._owing: set[int] = set()  # groups taken away while answers were due on this connection
         self._to_present: dict[int, None] = {}  # in order; not yet in a Hello
         self._presented: frozenset[int] | None = None  # in the Hello that is under way
         self._connection: Connection | None = None
@@ -120,13 +121,15 @@ class MetaserverStream:
 
     def attach(self, calls: GroupCalls) -> None:
         """Have a welcomed group's calls flow here, beginning with everything unanswered."""
-        calls.rewind()
+        calls.rewind(owed=calls.group_id in self._owing)
         self._attached[calls.group_id] = calls
         self.flush()
 
     def detach(self, group_id: int) -> None:
         """Have a group's calls flow here no more."""
-        self._attached.pop(group_id, None)
+        calls = self._attached.pop(group_id, None)
+        if calls is not None and calls.lane.in_flight:
+            self._owing.add(group_id)
 
     def reset(self) -> None:
         """Forget all groups and the connection: the session is another one."""
@@ -176,6 +179,7 @@ class MetaserverStream:
         self._reset = trio.Event()
         self._welcomed = False
         self._presented = None
+        self._owing.clear()
         self._unanswered_since = None
         try:
             async with trio.open_nursery() as nursery:

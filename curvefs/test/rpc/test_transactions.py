@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from curvefs.proto import common_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import SessionEnded, Unavailable
+from curvefs.src.common.errors import NoSpace, SessionEnded, Unavailable
 from curvefs.src.rpc.lane import NEVER_SENT
 from curvefs.src.rpc.transactions import NUMBERS_MAX, WINDOW, Transactions
 
@@ -176,3 +176,39 @@ def test_every_transaction_is_done_once_over_a_lossy_connection(seed, count):
                     transactions.rewind()
     assert sorted(outcomes) == list(range(1, count + 1))
     assert sorted(group.done) == sorted(b"%d" % tag for tag in range(count))
+
+
+def test_one_that_never_gets_done_holds_up_no_others_when_nobody_waits_for_it_any_more():
+    transactions, done = make(), []
+    stuck = transactions.submit(rename(0), done.append)
+    (request,) = sent(transactions)
+    transactions.on_reply(reply(request.number, common_pb2.UNAVAILABLE))
+    transactions.abandon(stuck)
+    transactions.send_again(stuck, 0.0)
+    for tag in range(1, 2 * NUMBERS_MAX):
+        transactions.submit(rename(tag), done.append)
+        for request in sent(transactions):
+            if request.number == 1:
+                assert request.operation.HasField("noop")  # refused for good by the group, which keeps that answer
+            transactions.on_reply(reply(request.number))
+    assert len(done) == 2 * NUMBERS_MAX - 1
+
+
+def test_a_full_disk_is_told_of_what_surely_entered_no_log():
+    transactions, done = make(), []
+    for tag in range(2):
+        transactions.submit(rename(tag), done.append)
+    sent(transactions)
+    transactions.on_reply(reply(1, common_pb2.NO_SPACE))
+    assert isinstance(done.pop(), NoSpace)
+    assert transactions.acknowledged == 1
+    again, _ = transactions.on_reply(reply(2, common_pb2.UNAVAILABLE))
+    transactions.send_again(again, 0.0)
+    sent(transactions)
+    again, error = transactions.on_reply(reply(2, common_pb2.NO_SPACE))  # the first sending may have been done
+    assert isinstance(error, NoSpace)
+    assert not done
+    transactions.send_again(again, 0.0)
+    sent(transactions)
+    transactions.on_reply(reply(2))
+    assert [outcome.sequence for outcome in done] == [2]

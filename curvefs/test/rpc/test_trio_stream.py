@@ -7,8 +7,9 @@ import trio
 
 from curvefs.proto import common_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import Redirect, TokenRefused, Unreachable
+from curvefs.src.common.errors import NoSpace, Redirect, SessionEnded, TokenRefused, Unreachable
 from curvefs.src.rpc.group_calls import GroupCalls
+from curvefs.src.rpc.lane import NEVER_SENT
 from curvefs.src.rpc.trio_stream import SIGN_OF_LIFE_S, SILENT_S, Credentials, MetaserverStream, StreamListener
 
 pytestmark = pytest.mark.trio
@@ -374,3 +375,37 @@ async def test_a_transaction_refused_for_itself_leaves_the_group_where_it_is(own
     await trio.sleep(0.1)
     assert [request.number for frame in connection.sent for request in frame.transactions] == [1, 1]
     assert owner.told == [("welcome", 1)]
+
+
+@pytest.mark.parametrize("code", [common_pb2.NO_SPACE, common_pb2.REDIRECT])
+async def test_a_refusal_of_an_earlier_batch_says_nothing_of_a_later_one(owner, autojump_clock, code):
+    """The group was taken away and came back on one connection; its welcome overtook the refusal."""
+    connection = await opened(owner, 1)
+    owner.create(1)
+    owner.calls[1].read(pb.Read(stat_fs=pb.StatFs()), [].append)
+    owner.stream.flush()
+    redirect = pb.ReadResult(read_id=1, failure=common_pb2.Failure(code=common_pb2.REDIRECT))
+    connection.deliver(pb.ServerFrame(reads=[pb.ReadResults(results=[redirect])]))
+    owner.stream.present(1)
+    await settle()
+    second = owner.create(1)
+    connection.welcome(1)
+    connection.refuse(1, 1, code, not_appended=True)
+    await settle()
+    assert [1, 2] in connection.sequences
+    owner.calls[1].end()
+    (outcome,) = second
+    assert isinstance(outcome, SessionEnded)
+    assert str(outcome) != NEVER_SENT
+
+
+async def test_a_transaction_that_a_full_disk_refuses_is_told_so(owner, autojump_clock):
+    connection = await opened(owner, 1)
+    outcomes = []
+    owner.calls[1].transact(pb.Operation(create=pb.Create(parent=1, name=b"d", mode=0o40755)), outcomes.append)
+    owner.stream.flush()
+    full = common_pb2.Failure(code=common_pb2.NO_SPACE)
+    connection.deliver(pb.ServerFrame(transactions=[pb.TransactionReply(group_id=1, number=1, failure=full)]))
+    await settle()
+    (outcome,) = outcomes
+    assert isinstance(outcome, NoSpace)

@@ -234,9 +234,11 @@ class MemoryMetaservers:
             del session.transacted[known]
         if request.number not in session.transacted:
             group.transacted.append((request.session_id, request.number, request.operation))
-            session.transacted[request.number] = self._as_prepared(
-                request.operation, self.namespace.apply(request.operation, spanning=True)
-            )
+            if request.operation.HasField("noop"):  # nobody waits for the operation that had the number
+                result = pb.OperationResult(status=common_pb2.UNSUPPORTED)
+            else:
+                result = self._as_prepared(request.operation, self.namespace.apply(request.operation, spanning=True))
+            session.transacted[request.number] = result
         assert len(session.transacted) <= 256
         if self.deaf_transactions:
             self.deaf_transactions -= 1

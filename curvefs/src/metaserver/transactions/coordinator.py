@@ -47,7 +47,7 @@ from ..metastore import quotas, reads, transactions
 from ..metastore.applied import Applied
 from ..metastore.scope import Refusal, Scope
 from ..storage.environment import LmdbTransaction
-from .calls import Calls
+from .calls import Calls, Place
 from .finishing import Finishing
 from .participant import ENTRY_DEADLINE_S, wait_for_turn
 from .plan import NothingToDo, Parts, Plan, home_of, move_lock, names_first, plan
@@ -326,8 +326,15 @@ class _Attempt:
         except CurveFSError:
             return None  # planned without it, the operation will say what is wrong
 
+    async def _place(self, partition_id: int) -> Place:
+        """Return where a participant is. What is not known of it is no answer about this group's own partitions."""
+        try:
+            return await self._owner.calls.place(self._request.fs_id, partition_id)
+        except WrongPartition as error:
+            raise Unavailable(f"partition {partition_id} is not known here now") from error
+
     async def _inode(self, inode_id: int) -> pb.Inode:
-        place = await self._owner.calls.place(self._request.fs_id, partition_of(inode_id))
+        place = await self._place(partition_of(inode_id))
         request = transaction_pb2.ReadInodesRequest(
             group_id=place.group_id, fs_id=self._request.fs_id, inodes=[inode_id]
         )
@@ -341,7 +348,7 @@ class _Attempt:
         """Prepare parts in their groups, in parallel; returns what is to be done besides, as is learned now."""
         by_group: dict[int, list[transaction_pb2.Part]] = {}
         for partition_id, parts in wanted.items():
-            place = await self._owner.calls.place(self._request.fs_id, partition_id)
+            place = await self._place(partition_id)
             by_group[place.group_id] = names_first([*by_group.get(place.group_id, []), *parts])
         self._participants |= by_group.keys()
         self._round += 1
