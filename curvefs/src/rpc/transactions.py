@@ -2,8 +2,8 @@
 
 They are numbered 1, 2, ... when they are first sent, have no order among one another, and may be sent again under the
 same number: the group's first answer is the answer (rule 7). A number lives until its answer is known or the session
-ends. One for which nobody waits any more is sent again as a no-op: if it was not done yet, the group keeps its refusal of
-that, and a late copy does nothing. The group is told up to where every answer has arrived, and forgets those.
+ends. One for which nobody waits any more is sent again as a no-op: if it was not done yet, the group keeps its refusal
+of that, and a late copy does nothing. The group is told up to where every answer has arrived, and forgets those.
 
 Invariants:
     acknowledged < every number under way <= last
