@@ -87,8 +87,8 @@ class KernelMounts:
         mountpoints.lazy_unmount(place)
 
 
-def session_mountpoints(mds: list[str]) -> list[str]:
-    """Return the mountpoints on this machine that a cluster knows; none if it does not answer."""
+def session_mountpoints(mds: list[str]) -> list[tuple[str, int]]:
+    """Return (mountpoint, pid of the client) of what a cluster knows on this machine; none if it does not answer."""
     client = BlockingClient(mds, deadline_s=SESSIONS_DEADLINE_S)
     try:
         sessions = client.call(mds_pb2_grpc.MdsServiceStub, "ListSessions", mds_pb2.ListSessionsRequest()).sessions
@@ -97,7 +97,7 @@ def session_mountpoints(mds: list[str]) -> list[str]:
     finally:
         client.close()
     here = socket.gethostname()
-    return [one.mountpoint for one in sessions if one.host == here and not one.retained_since_ns]
+    return [(one.mountpoint, one.pid) for one in sessions if one.host == here and not one.retained_since_ns]
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class Outside:
     """What the supervisor asks of the world around its children."""
 
     mounts: Mounts
-    mountpoints_of: Callable[[list[str]], list[str]] = session_mountpoints
+    mountpoints_of: Callable[[list[str]], list[tuple[str, int]]] = session_mountpoints
 
 
 def unmount_all(outside: Outside, mds: list[str], own: str, *, force: bool) -> list[Process]:
@@ -116,8 +116,9 @@ def unmount_all(outside: Outside, mds: list[str], own: str, *, force: bool) -> l
     """
     mounts = outside.mounts
     places = [own] if own and mounts.is_ours(own) else []
-    for place in outside.mountpoints_of(mds):
-        if place not in places and mounts.is_ours(place) and mounts.client(place) is not None:
+    for place, pid in outside.mountpoints_of(mds):
+        client = mounts.client(place) if place not in places and mounts.is_ours(place) else None
+        if client is not None and client[0] == pid:  # else another cluster is mounted there by now
             places.append(place)
     if not force and len(places) > 1:
         for place in places:

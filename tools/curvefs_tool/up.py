@@ -5,6 +5,7 @@ why not, as the client does. A first start that fails leaves nothing behind, or 
 reason does; once its mount was live everything stays.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import click
 
 from curvefs.proto import mds_pb2
 from curvefs.src.client.daemon import READY, StatusPipe, error_said, one_line
-from curvefs.src.client.mountpoints import check_mountpoint, resolve
+from curvefs.src.client.mountpoints import check_apart, check_mountpoint, resolve
 from curvefs.src.common.data_keys import key_check, read_key
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.exits import ExitCode
@@ -166,6 +167,8 @@ def up(
 def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
     """Be the supervisor until the cluster is taken down. Raises CurveFSError. status: with a parent that waits."""
     made = not wanted.data.exists()
+    if wanted.mountpoint:
+        check_apart(wanted.mountpoint, "the data folder", wanted.data)
     if not (wanted.data / "cluster.json").exists():
         new_settings(wanted.data, wanted.asked)
         if wanted.mountpoint:
@@ -183,7 +186,7 @@ def _run(wanted: _Wanted, status: StatusPipe | None) -> None:
         with supervisor, supervisor.signals():
             supervisor.start()
             summary = _summary(wanted, settings, supervisor.mds)
-            supervisor.run(lambda: click.echo(summary) if status is None else status.ready(summary))
+            supervisor.run(lambda: _show(summary) if status is None else status.ready(summary))
     except BaseException as error:
         if first and (supervisor is None or not supervisor.was_live):
             _discard(wanted.data, error, folder_too=made)
@@ -276,8 +279,14 @@ def _wait_healthy(mds: list[str]) -> None:
 
 
 def _tell(line: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} curvefs-tool: {line}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError):  # the disk of the log is full, or the terminal gone
+        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} curvefs-tool: {line}\n")
+        sys.stderr.flush()
+
+
+def _show(summary: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it; the cluster runs
+        click.echo(summary)
 
 
 def _log_into(path: Path) -> None:

@@ -19,7 +19,7 @@ from ..common.fsname import check_fs_name
 from ..common.status import exit_code_of
 from . import runtime
 from .daemon import StatusPipe, one_line, start_in_background
-from .mountpoints import check_mountpoint, resolve
+from .mountpoints import check_apart, check_mountpoint, resolve
 from .options import MountConfig, describe_options, parse_options
 
 _OPTIONS = [
@@ -59,10 +59,18 @@ def _configuration(name: str, mountpoint: str, options: str) -> MountConfig:
         check_fs_name(name)
     except InvalidArgument as error:
         raise StartupError(str(error), ExitCode.USAGE) from error
+    try:
+        mountpoint.encode()
+    except UnicodeEncodeError as error:
+        raise StartupError(f"mountpoint {mountpoint!r} is not UTF-8", ExitCode.USAGE) from error
     config = parse_options(name, resolve(mountpoint), options, mds_fallback=os.environ.get("CURVEFS_MDS", ""))
     if config.key_file:  # the client in the background is in another folder
         config = replace(config, key_file=str(Path(config.key_file).absolute()))
     check_mountpoint(config.mountpoint)
+    for folder in config.cache_folders:
+        check_apart(config.mountpoint, "the cache folder", folder)
+    if config.log:
+        check_apart(config.mountpoint, "the log", config.log)
     return config
 
 

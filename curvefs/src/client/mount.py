@@ -29,7 +29,7 @@ from ..common.errors import CurveFSError, NotFound, ResourceBusy, StartupError, 
 from ..common.exits import ExitCode
 from ..common.ids import ROOT_INODE
 from ..object.protocol import ObjectStore, ObjectStoreError
-from ..object.url import open_store
+from ..object.url import FolderLocation, open_store, parse_store_url
 from ..rpc.blocking import BlockingClient
 from ..slices.block_formats import block_format
 from ..slices.geometry import Geometry
@@ -46,6 +46,7 @@ from .metadata.router import Router
 from .metadata.session import MountSession
 from .metadata.slices import SliceCalls
 from .metrics import CacheCollector, ClientMetrics, ReleasesCollector
+from .mountpoints import check_apart
 from .options import MountConfig
 from .vfs.filesystem import Vfs
 from .vfs.kernel_pages import KernelPages
@@ -161,7 +162,7 @@ def _data_key(config: MountConfig, filesystem: mds_pb2.Filesystem) -> bytes:
 def _serve_metrics(metrics: ClientMetrics, listen: str) -> str:
     host, port = parse_address(listen)
     try:
-        return f"{host}:{metrics.serve(host, port)}"
+        return f"{host}:{metrics.serve(host.strip('[]'), port)}"
     except OSError as error:
         raise StartupError(f"cannot serve metrics on {listen}: {error.strerror}", ExitCode.ADDRESS_IN_USE) from error
 
@@ -236,6 +237,9 @@ def _wire(config: MountConfig, session: MountSession, ground: _Ground) -> _Parts
     metrics, registry = ground.metrics, ground.registry
     filesystem = session.filesystem
     data_key = _data_key(config, filesystem)
+    where = parse_store_url(filesystem.object_store)
+    if isinstance(where, FolderLocation):
+        check_apart(config.mountpoint, "the object store", where.folder)
     try:
         store = open_store(
             filesystem.object_store, profile=config.profile, connections=config.uploads + config.downloads
@@ -295,6 +299,8 @@ def _wire(config: MountConfig, session: MountSession, ground: _Ground) -> _Parts
 
 async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) -> None:
     async with trio.open_nursery() as background:
+        live = trio.Event()
+        await background.start(_stop_on_signal, live)  # until everything is stored
         await background.start(parts.router.run)
         await background.start(parts.data.run)
         for work in (parts.metadata.reservations, parts.metadata.given_up, parts.metadata.releases):
@@ -304,7 +310,7 @@ async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) 
             await parts.data.adopt_staged()
             await parts.data.publish_staged(FOUND_STAGED_WAIT_S)
         async with trio.open_nursery() as serving:
-            serving.start_soon(_stop_on_signal)
+            live.set()
             serving.start_soon(_announce, config.mountpoint, ready)
             if parts.data.warm_up is not None:
                 serving.start_soon(control.serve, runtime.control_path(config.mountpoint), parts.data.warm_up)
@@ -347,9 +353,15 @@ async def _announce(mountpoint: str, ready: Callable[[], None]) -> None:
     ready()
 
 
-async def _stop_on_signal() -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _stop_on_signal(live: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """End the mount at the first signal; any further one must not keep what is left from being stored."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
         async for number in signals:
             log.info("stopping", signal=signal.Signals(number).name)
+            if not live.is_set():
+                raise StartupError("told to stop before the mount was live", ExitCode.FAILED)
             binding.stop()
-            return
+            break
+        async for number in signals:
+            log.info("stopping already; storing what is left", signal=signal.Signals(number).name)

@@ -32,12 +32,12 @@ class Mount:
 
 def parse(text: str) -> list[Mount]:
     """Return the mounts of a table, in its order: a later one on the same folder hides the earlier one."""
-    return [_parse_line(line) for line in text.splitlines()]
+    return [_parse_line(line) for line in text.split("\n") if line]  # other ends of lines are not escaped in names
 
 
 def read(path: Path = OWN) -> list[Mount]:
     """Return the mounts that a process sees. Raises OSError."""
-    return parse(path.read_text(errors="surrogateescape"))
+    return parse(os.fsdecode(path.read_bytes()))
 
 
 def kept_by(place: str, own: list[Mount], others: dict[str, list[Mount]]) -> list[str]:

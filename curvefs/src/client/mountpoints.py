@@ -79,6 +79,13 @@ def check_mountpoint(mountpoint: str) -> None:
         raise StartupError(f"mountpoint {mountpoint} is not a directory", ExitCode.MOUNTPOINT)
 
 
+def check_apart(mountpoint: str, what: str, path: str | Path) -> None:
+    """Raise StartupError (USAGE) if the mount would cover something that it needs. what: in words."""
+    real = os.path.realpath(path)
+    if _is_below(real, mountpoint):
+        raise StartupError(f"{what} {real} lies in the mountpoint {mountpoint}, which would hide it", ExitCode.USAGE)
+
+
 def users_of(mountpoint: str) -> list[str]:
     """Return who has files, memory maps or the working directory below a mountpoint, as ``name (pid N)``.
 
@@ -115,7 +122,7 @@ def unmount(mountpoint: str, *, force: bool = False) -> None:
     if done.returncode == 0 or mounted_type(mountpoint) is None:
         return
     reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "umount failed"
-    if "busy" in reason.lower():
+    if "busy" in reason.replace(mountpoint, "").lower():
         raise busy(mountpoint, users_of(mountpoint))
     raise StartupError(reason, ExitCode.FAILED)
 

@@ -1,13 +1,30 @@
 """Structured logs on standard error: one line an event, `event key=value ...`, or JSON.
 
 Every module takes its logger from ``structlog.get_logger()``; programs call configure() once. Secrets are never
-passed to a logger: messages carry names of things, not requests.
+passed to a logger: messages carry names of things, not requests. What cannot be written, because the disk of the logs
+is full or nobody reads them any more, is left out: no work fails for it.
 """
 
+import contextlib
 import logging
 import sys
+from typing import TextIO
 
 import structlog
+
+
+class _Sink:
+    """A stream whose failures are no errors."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, message: str) -> None:
+        """Write a line, if it can be written."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+            print(message, file=self._stream, flush=True)
+
+    debug = info = warning = error = critical = exception = log = msg
 
 
 def configure(*, json: bool = False, level: str = "info", program: str = "") -> None:
@@ -30,7 +47,7 @@ def configure(*, json: bool = False, level: str = "info", program: str = "") -> 
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Sink(sys.stderr),
         cache_logger_on_first_use=True,
     )
     if program:

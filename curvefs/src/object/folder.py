@@ -3,8 +3,8 @@
 An object appears whole or not at all: it is written in ``.incoming``, synced, and renamed to its place. What a killed
 process left in ``.incoming`` is removed when a store is opened an hour later.
 
-Unlike in S3, no object can lie below another: ``a`` and ``a/b`` exclude each other. Several processes may
-use one folder.
+Unlike in S3, no object can lie below another: ``a`` and ``a/b`` exclude each other. Several processes may use one
+folder, of one user: nobody else may read what permissions in the filesystem hide.
 Shared between threads: only the set of folders known to be durable, under its lock.
 """
 
@@ -24,6 +24,7 @@ from .protocol import ObjectInfo, ObjectNotFound, ObjectStoreError, StoreFull, S
 
 _INCOMING = ".incoming"
 _INCOMING_AGE_S_MAX = 3600
+_FOLDER_MODE, _FILE_MODE = 0o700, 0o600
 _FOLDERS_REMEMBERED_MAX = 10_000
 # How often a put makes its folder again while deletions keep taking the empty folder away.
 _PUT_ATTEMPTS = 20
@@ -48,10 +49,10 @@ class FolderStore:
         self._lock = threading.Lock()  # over _names and _durable
         with self._translated():
             if make:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
             elif not folder.is_dir() or not any(folder.iterdir()):
                 raise StoreUnavailable(f"{folder} is missing or empty: is it mounted, and shared by all machines?")
-            self._incoming.mkdir(exist_ok=True)
+            self._incoming.mkdir(_FOLDER_MODE, exist_ok=True)
             self._sweep()
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
@@ -152,7 +153,7 @@ class FolderStore:
             return
         self._make(folder.parent)
         with contextlib.suppress(FileExistsError):  # should an object lie there, renaming below it fails
-            folder.mkdir()
+            folder.mkdir(_FOLDER_MODE)
         _sync_folder(folder.parent)
         with self._lock:
             if len(self._durable) >= _FOLDERS_REMEMBERED_MAX:
@@ -200,11 +201,14 @@ def _store_error(number: int | None) -> type[ObjectStoreError]:
 
 
 def _write(path: Path, data: bytes | bytearray | memoryview) -> None:
-    with path.open("xb", buffering=0) as file:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+    try:
         view = memoryview(data)
         while view:
-            view = view[file.write(view) :]
-        os.fdatasync(file.fileno())
+            view = view[os.write(descriptor, view) :]
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(descriptor: int, start: int, size: int) -> bytes:

@@ -31,6 +31,14 @@ def test_a_line_is_read_with_its_groups_and_escapes():
     assert one == mount_table.Mount("36", "35", "98:0", "/mnt 2", "ext3", "/dev/root", "7", "1")
 
 
+@pytest.mark.parametrize("name", ["a\rb", "a\x0bb", "a\x0cb", "a\x85b", "a\u2028b", "a\udcff"])
+def test_whatever_a_mountpoint_is_called_is_one_line(tmp_path, name):
+    path = tmp_path / "mountinfo"
+    lines = [f"36 35 98:0 / /mnt/{name} rw - tmpfs none rw\n", "37 35 98:1 / /mnt/other rw - tmpfs none rw\n"]
+    path.write_bytes(os.fsencode("".join(lines)))
+    assert [one.place for one in mount_table.read(path)] == [f"/mnt/{name}", "/mnt/other"]
+
+
 OWN_PRIVATE = table((1, 0, "8:1", "/", ""), (2, 1, "0:50", "/mnt", ""))
 OWN_SHARED = table((1, 0, "8:1", "/", "shared:1"), (2, 1, "0:50", "/mnt", "shared:2"))
 

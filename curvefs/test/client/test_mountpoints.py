@@ -285,3 +285,22 @@ def test_a_line_is_read_up_to_its_end_or_the_deadline():
 def test_a_line_that_is_no_reason_becomes_a_plain_failure(line):
     error = daemon.error_said(line, "otherwise")
     assert (str(error), error.exit_code) == ("otherwise", ExitCode.FAILED)
+
+
+def test_what_a_mount_needs_does_not_lie_under_it(tmp_path):
+    (tmp_path / "mnt" / "data").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "mnt")
+    mountpoint = str(tmp_path / "mnt")
+    for path in ("mnt", "mnt/data", "mnt/missing/cache", "link/data"):
+        with pytest.raises(StartupError, match="the cache folder .* lies in the mountpoint"):
+            mountpoints.check_apart(mountpoint, "the cache folder", tmp_path / path)
+    mountpoints.check_apart(mountpoint, "the cache folder", tmp_path / "mnt-cache")
+    mountpoints.check_apart(mountpoint, "the data folder", tmp_path)
+
+
+def test_a_name_with_busy_in_it_is_not_taken_for_a_busy_mount(mounted, monkeypatch):
+    place = f"{mounted}/busybox"
+    monkeypatch.setattr(mountpoints, "mounted_type", lambda _: "fuse.curvefs")
+    with pytest.raises(StartupError) as refused:
+        mountpoints.unmount(place)
+    assert refused.value.exit_code == ExitCode.FAILED

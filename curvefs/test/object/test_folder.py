@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import subprocess
 import threading
 from pathlib import Path
@@ -298,3 +299,15 @@ def test_keys_cannot_reach_outside_the_folder(tmp_path, key):
             call()
     assert (tmp_path / "out").read_bytes() == b"foreign"
     assert files_below(tmp_path) == ["out", "store"]
+
+
+def test_nobody_else_reads_what_is_stored(tmp_path):
+    """Blocks hold what permissions in the filesystem hide."""
+    before = os.umask(0)
+    try:
+        store = FolderStore(tmp_path / "store")
+        store.put("a/b/c", b"x")
+    finally:
+        os.umask(before)
+    for path in [tmp_path / "store", *(tmp_path / "store").rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)

@@ -222,12 +222,27 @@ def test_with_several_mounts_none_is_unmounted_when_one_is_busy(lab_of, tmp_path
     other.mkdir()
     (other / "mounted").write_text(f"[{os.getpid()}, {start_time(os.getpid())}]")
     (other / "users").write_text("vi\n")
-    lab.elsewhere.append(str(other))
+    lab.elsewhere.append((str(other), os.getpid()))
     replies = lab.down()
     lab.until(lambda: replies)
     assert replies[0]["code"] == ExitCode.BUSY
     assert str(other) in replies[0]["message"]
     assert lab.outside.mounts.is_ours(str(lab.place))
+
+
+def test_what_another_cluster_has_mounted_where_a_session_was_stays(lab_of, tmp_path):
+    """The client of the session died, and somebody mounted there since."""
+    lab = lab_of()
+    lab.supervisor.start()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mounted").write_text(f"[{os.getpid()}, {start_time(os.getpid())}]")
+    lab.elsewhere.append((str(other), os.getpid() + 1))
+    replies = lab.down()
+    lab.until(lambda: lab.stopped)
+    lab.until(lambda: replies)
+    assert replies == [{"code": 0}]
+    assert lab.outside.mounts.is_ours(str(other))
 
 
 def test_force_takes_a_busy_mount_away(lab_of):
