@@ -193,8 +193,16 @@ class Child:
         last = lines[-1] if lines else "it said nothing"
         if code in {*ExitCode} - {ExitCode.OK, ExitCode.FAILED}:
             return StartupError(f"{self.name}: {last.partition(': ')[2] or last}", ExitCode(code))
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}: {last}"
+        how = f"by {_signal_name(-code)}" if code < 0 else f"with exit code {code}: {last}"
         return StartupError(f"{self.name} has ended {how}; see {self.log}", ExitCode.FAILED)
+
+
+def _signal_name(number: int) -> str:
+    """Return what a signal is called; most real-time signals have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def stop_recorded(record: ProcessRecord, timeout_s: float = STOP_TIMEOUT_S) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 
 from .cluster import command
-from .seaweed import WeedServer
+from .seaweed import HOST, WeedServer
 
 BUCKET = "curvefs-demo"
 FOLDER = Path("demo-data").absolute()
@@ -38,7 +39,7 @@ def start(store: str) -> None:
     if store == "s3":
         server = WeedServer(FOLDER / "s3", buckets=[BUCKET])
         server.start()
-        environment |= server.environment
+        environment |= server.environment | beside_proxy(environment, HOST)
         url = ["--object-store", server.url(BUCKET)]
         click.echo(f"S3 server (SeaweedFS) on {server.endpoint}")
     data = FOLDER / f"cluster-{store}"
@@ -62,6 +63,12 @@ def stop() -> None:
     if (FOLDER / "s3").exists():
         WeedServer(FOLDER / "s3").stop()
     click.echo(f"stopped; remove {FOLDER} to forget the data")
+
+
+def beside_proxy(environment: Mapping[str, str], host: str) -> dict[str, str]:
+    """Return the variable that has clients reach a host without the proxy that they may be told of."""
+    others = environment.get("no_proxy") or environment.get("NO_PROXY")
+    return {"no_proxy": f"{others},{host}" if others else host}
 
 
 def _show(mountpoint: Path) -> None:

@@ -7,7 +7,7 @@ server: it continues with the same endpoint and credentials, and can be stopped 
 Invariants:
     every listener is on 127.0.0.1 and on a port of ours: an S3 server of somebody else is never mistaken for this one,
     because the secret is drawn at random and readiness is a signed put, get and delete
-    processes are ended by their own id, checked against their start time, never by name
+    processes are ended by their own id, checked against their start time and boot, never by name
 
 Not safe for two processes that start the same folder at once. Real S3 refuses a bucket that does not exist, so this
 one is told to do the same.
@@ -38,6 +38,8 @@ from urllib.parse import quote
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 
+from .state import boot_id
+
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 FORMAT = 1
@@ -54,7 +56,7 @@ _OUTPUT_LINES = 5
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """What weed.json holds. pid 0: not running; started: the process's start time in clock ticks after boot."""
+    """What weed.json holds. pid 0: not running; started: its start time in clock ticks after the boot of boot_id."""
 
     ports: dict[str, int]
     access_key: str
@@ -62,6 +64,7 @@ class _Record:
     buckets: list[str]
     pid: int = 0
     started: int = 0
+    boot_id: str = ""
     format: int = FORMAT
 
 
@@ -210,7 +213,8 @@ class WeedServer:
         (data / "mini.options").unlink(missing_ok=True)
         with (self.folder / "weed.log").open("ab") as log:
             self._child = self._spawn(data, log)
-        self._record = replace(self._record, pid=self._child.pid, started=_start_time(self._child.pid) or 0)
+        started = _start_time(self._child.pid) or 0
+        self._record = replace(self._record, pid=self._child.pid, started=started, boot_id=boot_id())
         self._save()
         self._wait_ready(deadline)
 
@@ -345,7 +349,8 @@ class WeedServer:
             raise StartupError(f"{path} is damaged: {error}", ExitCode.DATA_FOLDER) from error
         if not isinstance(loaded, dict) or loaded.get("format") != FORMAT:
             raise StartupError(f"{path} is not of format {FORMAT}", ExitCode.DATA_FOLDER)
-        return _Record(**loaded)
+        record = _Record(**loaded)
+        return record if record.boot_id in ("", boot_id()) else replace(record, pid=0, started=0)
 
     def _save(self) -> None:
         temporary = self.folder / f"weed.json.{os.getpid()}"

@@ -138,8 +138,18 @@ def _of_mds(data: Path, settings: Settings, name: str) -> dict[str, str | int]:
 
 def _told(data: Path, name: str, program: list[str], config: Mapping[str, str | int]) -> Child:
     path = data / "etc" / f"{name}.toml"
-    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items()))
+    text = "".join(f"{key} = {_toml(value)}\n" for key, value in config.items())
+    path.write_text(text, encoding="utf-8")
     return Child(name, [*program, "--config", str(path)], _log(data, name))
+
+
+def _toml(value: str | int) -> str:
+    """Return a value as TOML has it: JSON, but for pairs of surrogates, and DEL. Raises StartupError (USAGE)."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise StartupError(f"{value!r} is not UTF-8", ExitCode.USAGE) from error
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _log(data: Path, name: str) -> Path:

@@ -3,7 +3,7 @@
 format          version of the folder
 lock            held by the supervisor
 cluster.json    the settings, kept for good; see settings.py
-run/state.json  which processes run now: pid and start time, so that a pid is never taken for another
+run/state.json  which processes run now: pid, start time and boot, so that a pid is never taken for another
 run/control     socket of the supervisor
 etc/ log/       what the servers are told, and what they say
 mds/ mds-N/ etcd-N/ metaserver-N/ objects/   the data
@@ -26,8 +26,11 @@ from curvefs.src.common.exits import ExitCode
 
 FORMAT = 1
 _FOLDERS = ("run", "etc", "log")
+_OF_A_NEW_DISK = "lost+found"
+_HARMLESS = {_OF_A_NEW_DISK, "lock", "format.new"}  # there, or left by a first start that was cut off
 PORT_MIN, PORT_MAX = 20000, 65535
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(slots=True)
@@ -54,18 +57,20 @@ class ClusterState:
 
     @classmethod
     def load(cls, data: Path) -> "ClusterState":
-        """Read it; empty when nothing was ever started."""
+        """Read it; empty when nothing was ever started, or not since the machine was."""
         try:
             said = json.loads((data / "run" / "state.json").read_text())
+            if said.get("boot_id", boot_id()) != boot_id():
+                return cls(data)
             parts = [{name: ProcessRecord(**one) for name, one in said[part].items()} for part in _STATE_PARTS]
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
             return cls(data)
         return cls(data, *parts)
 
     def save(self) -> None:
         """Write it, atomically. Raises OSError."""
         said = {part: {name: asdict(one) for name, one in getattr(self, part).items()} for part in _STATE_PARTS}
-        write_json(self.data / "run" / "state.json", said)
+        write_json(self.data / "run" / "state.json", {"boot_id": boot_id()} | said)
 
     @property
     def any_running(self) -> bool:
@@ -76,13 +81,18 @@ class ClusterState:
 _STATE_PARTS = ("processes", "starting")
 
 
+def boot_id() -> str:
+    """Return what is another after each boot: start times are counted from there."""
+    return _BOOT_ID.read_text(encoding="ascii").strip()
+
+
 def prepare(data: Path) -> None:
     """Make the data folder if it is missing, and check that this version may use it. Raises StartupError."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         marker = data / "format"
         if not marker.exists():
-            if any(data.iterdir()):
+            if {one.name for one in data.iterdir()} - _HARMLESS:
                 raise StartupError(f"{data} is not empty and no data folder of a cluster", ExitCode.DATA_FOLDER)
             write_json(marker, FORMAT)
         if (data / "id").exists():
@@ -96,8 +106,11 @@ def prepare(data: Path) -> None:
         raise StartupError(
             f"{data} is of version {found[:20]}; this version knows up to {FORMAT}", ExitCode.DATA_FOLDER
         )
-    for folder in _FOLDERS:
-        (data / folder).mkdir(mode=0o700, exist_ok=True)
+    try:
+        for folder in _FOLDERS:
+            (data / folder).mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StartupError(f"cannot use {data / folder}: {error.strerror}", ExitCode.DATA_FOLDER) from error
 
 
 def lock(data: Path) -> int:
@@ -115,13 +128,13 @@ def lock(data: Path) -> int:
 
 def is_new(data: Path) -> bool:
     """True while there are no settings in a data folder that is prepared, and no data."""
-    return {one.name for one in data.iterdir()} <= {"format", "lock", *_FOLDERS}
+    return {one.name for one in data.iterdir()} <= {"format", "cluster.json.new", *_HARMLESS, *_FOLDERS}
 
 
 def discard(data: Path, *, folder_too: bool = False, keep: Collection[str] = ()) -> None:
     """Remove what a first start that failed has made: nothing was ever stored."""
     for one in data.iterdir():
-        if one.name in keep:
+        if one.name in keep or one.name == _OF_A_NEW_DISK:
             continue
         if one.is_dir() and not one.is_symlink():
             shutil.rmtree(one, ignore_errors=True)
@@ -132,7 +145,7 @@ def discard(data: Path, *, folder_too: bool = False, keep: Collection[str] = ())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file atomically; readable by the owner only. Raises OSError."""
+    """Replace a JSON file atomically and durably; readable by the owner only. Raises OSError."""
     beside = path.with_name(path.name + ".new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123
@@ -140,6 +153,11 @@ def write_json(path: Path, value: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def free_ports(count: int, chooser: random.Random, taken: Collection[int] = ()) -> list[int]:

@@ -105,9 +105,12 @@ class Supervisor:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT as the wish to stop; in the main thread only."""
+        """Take SIGTERM, SIGINT and a terminal that closes as the wish to stop; in the main thread only."""
         signal.set_wakeup_fd(self._signals_in.fileno())
-        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+        taken = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it: it shall outlive its terminal
+            taken.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self._interrupt) for number in taken}
         try:
             yield
         finally:

@@ -153,3 +153,14 @@ def test_server_dies_with_the_process_that_started_it(tmp_path):
     os.close(ended)
     assert server.pid == 0
     server.stop()
+
+
+def test_a_process_of_another_boot_is_not_the_server(tmp_path, monkeypatch):
+    made = WeedServer(tmp_path)
+    running = {"pid": os.getpid(), "started": seaweed._start_time(os.getpid())}
+    made._record = seaweed.replace(made._record, boot_id=seaweed.boot_id(), **running)
+    made._save()
+    assert WeedServer(tmp_path).pid == os.getpid()
+    monkeypatch.setattr(seaweed, "boot_id", lambda: "another")
+    later = WeedServer(tmp_path)
+    assert (later.pid, later.endpoint) == (0, made.endpoint)

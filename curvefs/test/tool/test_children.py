@@ -101,6 +101,15 @@ def test_a_program_that_ends_well_before_it_is_ready_has_failed(child_of):
     assert event.error.exit_code == ExitCode.FAILED
 
 
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (40, "signal 40")])
+def test_a_program_that_a_signal_ends_is_told_with_the_signal(child_of, number, name):
+    child = child_of(f"import os; os.kill(os.getpid(), {number})")
+    child.start(time.monotonic())
+    event = next_event(child)
+    assert event.code == -number
+    assert str(event.error) == f"thing has ended by {name}; see {child.log}"
+
+
 def test_a_silent_program_is_killed_at_its_deadline(child_of):
     child = child_of(WAIT)
     started_s = time.monotonic()

@@ -1,5 +1,6 @@
 """The data folder of `up`: versions, locks, ports."""
 
+import errno
 import json
 import os
 import random
@@ -117,3 +118,68 @@ def test_what_a_failed_first_start_made_is_discarded(tmp_path):
     assert not data.exists()
     state.discard(kept, folder_too=False)
     assert list(kept.iterdir()) == []
+
+
+def test_a_failed_first_start_on_a_new_disk_leaves_it_a_new_disk(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    state.prepare(tmp_path)
+    state.discard(tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["lost+found"]
+
+
+@pytest.mark.parametrize("name", ["lost+found", "lock", "format.new"])
+def test_a_new_disk_and_what_a_start_that_was_cut_off_left_are_no_obstacle(tmp_path, name):
+    (tmp_path / name).touch()
+    state.prepare(tmp_path)
+    assert state.is_new(tmp_path)
+
+
+def test_settings_that_were_cut_off_are_none(tmp_path):
+    state.prepare(tmp_path)
+    (tmp_path / "cluster.json.new").touch()
+    assert state.is_new(tmp_path)
+    (tmp_path / "cluster.json").touch()
+    assert not state.is_new(tmp_path)
+
+
+def test_a_disk_that_is_full_after_the_version_was_written_is_one_line(tmp_path, monkeypatch):
+    made = state.Path.mkdir
+
+    def mkdir(path, *words, **more):
+        if path.name == "etc":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        made(path, *words, **more)
+
+    monkeypatch.setattr(state.Path, "mkdir", mkdir)
+    assert refused(state.prepare, tmp_path) == f"cannot use {tmp_path / 'etc'}: No space left on device"
+
+
+def test_processes_of_another_boot_are_none_of_ours(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    made = state.ClusterState(tmp_path, {"one": state.ProcessRecord(os.getpid(), start_time(os.getpid()))})
+    made.save()
+    assert state.ClusterState.load(tmp_path).any_running
+    (tmp_path / "boot").write_text("another\n")
+    monkeypatch.setattr(state, "_BOOT_ID", tmp_path / "boot")
+    assert state.ClusterState.load(tmp_path) == state.ClusterState(tmp_path)
+
+
+def test_processes_that_a_version_without_boots_wrote_down_are_known(tmp_path):
+    (tmp_path / "run").mkdir()
+    path = tmp_path / "run" / "state.json"
+    state.ClusterState(tmp_path, {"one": state.ProcessRecord(os.getpid(), 1)}).save()
+    said = json.loads(path.read_text())
+    del said["boot_id"]
+    path.write_text(json.dumps(said))
+    assert set(state.ClusterState.load(tmp_path).processes) == {"one"}
+
+
+def test_a_file_is_replaced_durably(tmp_path, monkeypatch):
+    synced = []
+
+    def fsync(descriptor):
+        synced.append((os.readlink(f"/proc/self/fd/{descriptor}"), (tmp_path / "x").exists()))
+
+    monkeypatch.setattr(state.os, "fsync", fsync)
+    state.write_json(tmp_path / "x", 1)
+    assert synced == [(str(tmp_path / "x.new"), False), (str(tmp_path), True)]

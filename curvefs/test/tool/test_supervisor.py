@@ -117,6 +117,14 @@ def lab_of(tmp_path, monkeypatch):
         lab.close()
 
 
+@pytest.fixture
+def at_hangup():
+    """Set what SIGHUP does, until the end."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda handler: signal.signal(signal.SIGHUP, handler)
+    signal.signal(signal.SIGHUP, before)
+
+
 def test_everything_runs_and_is_written_down_after_the_start(lab_of):
     lab = lab_of(metaservers=2)
     lab.supervisor.start()
@@ -331,6 +339,23 @@ def test_a_signal_takes_everything_down_in_order(lab_of):
         signal.raise_signal(signal.SIGINT)
         lab.supervisor.run(lambda: None)
     assert lab.order == ["client", "metaserver-1", "mds"]
+
+
+def test_a_terminal_that_closes_takes_everything_down(lab_of, at_hangup):
+    at_hangup(signal.SIG_DFL)
+    lab = lab_of()
+    with lab.supervisor.signals():
+        lab.supervisor.start()
+        assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
+        signal.raise_signal(signal.SIGHUP)
+        lab.supervisor.run(lambda: None)
+    assert lab.order == ["client", "metaserver-1", "mds"]
+
+
+def test_a_supervisor_under_nohup_outlives_its_terminal(lab_of, at_hangup):
+    at_hangup(signal.SIG_IGN)
+    with lab_of().supervisor.signals():
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_a_signal_while_the_mount_is_busy_leaves_all_running_and_says_why(lab_of):
