@@ -1,5 +1,6 @@
 """What the commands share: finding the cluster, calling it, printing, and ending with one line and an exit code."""
 
+import contextlib
 import functools
 import json
 import os
@@ -30,7 +31,10 @@ def fail(error: CurveFSError) -> NoReturn:
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
-    """Turn the project's errors into one line and an exit code; so words that are not UTF-8, where they must be."""
+    """Turn the project's errors into one line and an exit code; so words that are not UTF-8, where they must be.
+
+    What the system refuses has failed; but for a pipe that nobody reads, see main.py.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -40,8 +44,29 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             fail(error)
         except UnicodeEncodeError as error:
             fail(StartupError(f"{error.object!r} is not UTF-8", ExitCode.USAGE))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _give_up_unprinted()
+            fail(StartupError(_words_of(error), ExitCode.FAILED))
 
     return wrapped
+
+
+def _words_of(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{error.filename!r}: {reason}"
+
+
+def _give_up_unprinted() -> None:
+    """Forget what standard output does not take: the interpreter tries again at its end, with words of its own."""
+    if sys.stdout is None:  # it was closed before we began
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 class _Folder(click.Path):

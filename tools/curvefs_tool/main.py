@@ -1,8 +1,12 @@
 """The command line: lists the commands, each from its own file."""
 
 import io
+import os
+import signal
 import sys
-from typing import ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import click
 
@@ -50,6 +54,30 @@ class _Commands(LazyGroup):
         "warmup": "warmup:warmup",
         "install-helpers": "install_helpers:install_helpers",
     }
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the command line; may show the help."""
+        with _dying_of_the_pipe():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _dying_of_the_pipe():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _dying_of_the_pipe() -> Iterator[None]:
+    """Die as other programs do when nobody reads any more what is printed (``| head -1``).
+
+    click would end with 1, by which `status` says that the cluster is not healthy.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+        raise
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

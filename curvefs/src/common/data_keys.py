@@ -4,6 +4,7 @@ A key is where data is read or written: at mounts, and at metaservers whose work
 value, which tells keys apart and says nothing about them. A key is never logged and never on a command line.
 """
 
+import contextlib
 import hmac
 import os
 from collections.abc import Callable
@@ -20,8 +21,10 @@ _TEXT_SIZE_MAX = 2 * KEY_SIZE + 2
 def new_key(path: Path, random_bytes: Callable[[int], bytes]) -> bytes:
     """Make a key in a new file, durably, and return it. Raises AlreadyExists, IOFailure when it cannot."""
     key = random_bytes(KEY_SIZE)
+    made = False
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        made = True
         with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 -- a descriptor
             file.write(f"{key.hex()}\n")
             file.flush()
@@ -29,6 +32,9 @@ def new_key(path: Path, random_bytes: Callable[[int], bytes]) -> bytes:
     except FileExistsError:
         raise AlreadyExists(f"there is a file {path} already, and a key is never replaced") from None
     except OSError as error:
+        if made:  # what is in it is no key, and would be in the way of the next try
+            with contextlib.suppress(OSError):
+                path.unlink()
         raise IOFailure(f"cannot make the key file {path}: {error.strerror}") from error
     return key
 

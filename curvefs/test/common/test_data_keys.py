@@ -1,5 +1,6 @@
 """Key files: made once, readable by their owner alone, told apart by a check value."""
 
+import errno
 import os
 
 import pytest
@@ -29,6 +30,18 @@ def test_new_key_never_replaces_a_file(file):
     assert read_key(file) == KEY
     with pytest.raises(IOFailure, match="No such file"):
         new_key(file.parent / "absent" / "key", os.urandom)
+
+
+def test_a_key_that_does_not_fit_on_the_disk_leaves_no_file(tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(IOFailure, match="No space left"):
+            new_key(tmp_path / "key", os.urandom)
+    assert list(tmp_path.iterdir()) == []
+    new_key(tmp_path / "key", os.urandom)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644, 0o666])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -495,3 +496,47 @@ def test_down_of_what_is_no_cluster_is_refused(tmp_path):
         done = run("down", place)
         assert (done.exit_code, done.stdout) == (ExitCode.DATA_FOLDER, "")
         assert done.stderr == f"curvefs-tool: {place} is no data folder of a cluster\n"
+
+
+@pytest.mark.parametrize("words", [("down",), ("up",), ("new-key",)])
+def test_a_path_that_is_too_long_is_one_line(words):
+    path = "/" + "x" * 300
+    done = run(*words, path)
+    assert done.exit_code == ExitCode.FAILED
+    assert "File name too long" in done.stderr
+    assert done.stderr.startswith("curvefs-tool: ")
+    assert done.stderr.count("\n") == 1
+
+
+def tool(*words, **more):
+    """Run the tool as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "curvefs_tool.main", *words], stderr=subprocess.PIPE, text=True, check=False, **more
+    )
+
+
+@pytest.mark.parametrize("words", [("list-fs",), ("list-fs", "--json")])
+def test_what_cannot_be_printed_is_one_line(cluster, words):
+    cluster.filesystems = [demo()]
+    with open("/dev/full", "w") as full:
+        done = tool(*words, stdout=full)
+    assert (done.returncode, done.stderr) == (ExitCode.FAILED, "curvefs-tool: No space left on device\n")
+
+
+def test_a_failure_is_told_also_where_there_is_no_standard_output():
+    done = tool("down", "/" + "x" * 300, preexec_fn=lambda: os.close(1))
+    assert done.returncode == ExitCode.FAILED
+    assert done.stderr.endswith(": File name too long\n")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("status",), ("list-fs", "--json"), ("--help",), ("status", "--help")])
+def test_a_command_whose_reader_has_gone_ends_quietly_and_not_as_a_failure(cluster, words):
+    healthy(cluster)
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = tool(*words, stdout=writer)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
