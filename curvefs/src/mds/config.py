@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from ..common.addresses import parse_addresses
 from ..common.errors import InvalidArgument, StartupError
 from ..common.private_files import check_private
-from ..process.config import Address, Place, Text
+from ..process.config import Address, Place, Text, ToldAddress
 
 EMBEDDED = "lmdb"
 
@@ -27,7 +27,7 @@ class MdsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    listen: Address = "127.0.0.1:6700"
+    listen: ToldAddress = "127.0.0.1:6700"
     data: Place
     metrics_listen: Address = "127.0.0.1:0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

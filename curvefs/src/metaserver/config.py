@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..process.config import Address, Addresses, Place, Text
+from ..process.config import Address, Addresses, Place, Text, ToldAddress
 
 
 class MetaserverConfig(BaseModel):
@@ -17,7 +17,7 @@ class MetaserverConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    listen: Address = "127.0.0.1:0"
+    listen: ToldAddress = "127.0.0.1:0"
     session_port: int = Field(0, ge=0, le=65535)
     data: Place
     mds: Addresses

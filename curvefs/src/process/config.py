@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
-from ..common.addresses import parse_address, parse_addresses
+from ..common.addresses import parse_address, parse_addresses, parse_told_address
 from ..common.errors import StartupError
 from ..common.exits import ExitCode
 
@@ -50,6 +50,7 @@ def _read_by(parse: Callable[[str], object]) -> Callable[[str], str]:
 Text = Annotated[str, AfterValidator(_text)]
 Place = Annotated[Path, BeforeValidator(_place)]  # not '', which as a Path is the current folder
 Address = Annotated[str, AfterValidator(_read_by(parse_address))]
+ToldAddress = Annotated[str, AfterValidator(_read_by(parse_told_address))]  # registered, and told to others
 Addresses = Annotated[str, AfterValidator(_read_by(parse_addresses))]
 
 

@@ -20,6 +20,7 @@ from ..common.errors import StartupError
 from ..common.exits import ExitCode
 
 FORMAT = 1
+PORT_MAX = 65535
 MDS, METASERVER = "curvefs-mds", "curvefs-metaserver"
 # Of folders in which the program was not kept yet, and of the one that has servers' folders in it.
 _MARKS = {MDS: ("kv", "cluster"), METASERVER: ("wal", "groups", "identity"), "curvefs-tool up": ("cluster.json",)}
@@ -60,9 +61,20 @@ class DataFolder:
             raise
 
     def address_to_listen(self, listen: str) -> str:
-        """Return HOST:PORT to listen on: port 0 becomes the one that was chosen the last time, if any."""
+        """Return HOST:PORT to listen on: port 0 becomes the one that was chosen the last time, if any.
+
+        Raises StartupError (DATA_FOLDER).
+        """
         host, port = parse_address(listen)
-        return f"{host}:{self.remembered('port') or 0}" if port == 0 else listen
+        if port:
+            return listen
+        try:
+            kept = self.remembered("port") or "0"
+        except OSError as error:
+            raise StartupError(f"cannot use {self.path}: {error.strerror}", ExitCode.DATA_FOLDER) from error
+        if not kept.isdigit() or int(kept) > PORT_MAX:
+            raise StartupError(f"{self.path / 'port'} is damaged: {kept[:20]!r} is no port", ExitCode.DATA_FOLDER)
+        return f"{host}:{int(kept)}"
 
     def remember_address(self, address: str) -> None:
         """Note the port that was chosen, for the next start. Raises StartupError."""

@@ -1,5 +1,7 @@
 """A gRPC server on asyncio."""
 
+import asyncio
+import socket
 from collections.abc import Callable, Sequence
 
 import grpc.aio
@@ -28,19 +30,22 @@ async def start_server(address: str, services: Sequence[AddServicer]) -> AsyncSe
     """Listen on HOST:PORT (0: any free port) and serve.
 
     services: functions that add a servicer, e.g. ``partial(add_MdsServiceServicer_to_server, servicer)``.
-    Raises StartupError when the port is taken.
+    Raises StartupError when the port is taken, or the host's name does not resolve (USAGE).
     """
-    host, _ = parse_address(address)
+    host, wanted = parse_address(address)
     server = grpc.aio.server(options=SERVER_OPTIONS)
     for add in services:
         add(server)
     try:
         port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise StartupError(
-            f"cannot listen on {address}: the port is taken or not ours", ExitCode.ADDRESS_IN_USE
-        ) from error
+    except RuntimeError:  # it says no more than that
+        port = 0
     if port == 0:
+        try:
+            await asyncio.get_running_loop().getaddrinfo(host.strip("[]"), wanted)
+        except socket.gaierror as error:
+            reason = f"cannot listen on {address}: {host} does not resolve: {error.strerror}"
+            raise StartupError(reason, ExitCode.USAGE) from error
         raise StartupError(f"cannot listen on {address}: the port is taken or not ours", ExitCode.ADDRESS_IN_USE)
     await server.start()
     return AsyncServer(server, f"{host}:{port}")

@@ -57,6 +57,20 @@ def test_a_metaserver_is_told_what_is_wrong(flags, told):
     assert refusal(MetaserverConfig, **flags) == f"configuration: {told}"
 
 
+@pytest.mark.parametrize(("model", "more"), [(MdsConfig, {}), (MetaserverConfig, {"mds": "h:1"})])
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "0", "0x0.0", "[0:0::0]", "[::ffff:0:0]"])
+def test_a_server_listens_where_others_can_be_told_to_reach_it(model, more, host):
+    told = f"'{host}:6700' names no host: say the address by which others reach it"
+    assert refusal(model, listen=f"{host}:6700", **more) == f"configuration: listen: {told}"
+    metrics = load_config(model, None, {"data": "/d", "metrics_listen": f"{host}:9100"} | more)
+    assert metrics.metrics_listen == f"{host}:9100"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "host-0.example", "[:::]", "10.0.0.0", "[::ffff:a00:1]"])
+def test_other_hosts_are_a_servers(host):
+    assert load_config(MdsConfig, None, {"data": "/d", "listen": f"{host}:0"}).listen == f"{host}:0"
+
+
 @pytest.mark.parametrize("name", ["etcd_key", "etcd_password_file"])
 def test_a_secret_of_etcd_that_others_may_read_is_refused(tmp_path, name):
     secret = tmp_path / "secret"

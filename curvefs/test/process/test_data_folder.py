@@ -53,3 +53,22 @@ def test_the_folder_of_a_whole_cluster_is_no_servers(tmp_path):
     for name in ("format", "lock", "cluster.json"):
         (tmp_path / name).write_text("1")
     assert refusal(tmp_path) == f"{tmp_path} is the data folder of curvefs-tool up, not of {MDS}"
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "70000", "1 2"])
+def test_a_port_that_is_damaged_is_the_folders_fault(tmp_path, text):
+    folder = DataFolder(tmp_path, MDS)
+    (tmp_path / "port").write_text(text)
+    with pytest.raises(StartupError, match=f"port is damaged: '{text}' is no port") as caught:
+        folder.address_to_listen("h:0")
+    assert caught.value.exit_code == ExitCode.DATA_FOLDER
+    assert folder.address_to_listen("h:5") == "h:5"
+    folder.close()
+
+
+def test_the_port_that_was_chosen_is_chosen_again(tmp_path):
+    folder = DataFolder(tmp_path, MDS)
+    assert folder.address_to_listen("h:0") == "h:0"
+    folder.remember_address("h:1234")
+    assert folder.address_to_listen("h:0") == "h:1234"
+    folder.close()
