@@ -12,6 +12,14 @@ from curvefs.src.common.errors import StartupError
 pytestmark = pytest.mark.trio
 
 
+@pytest.fixture(autouse=True)
+def of_a_terminal():
+    """Who runs the tests may have them ignore SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 async def told(number, count=1):
     for _ in range(count):
         os.kill(os.getpid(), number)
@@ -27,6 +35,18 @@ async def test_the_first_ends_the_mount_and_others_do_no_harm(monkeypatch, nurse
     await nursery.start(mount._stop_on_signal, live)
     await told(number, 3)
     assert stopped == [1]
+
+
+async def test_one_that_is_ignored_stays_so(monkeypatch, nursery):
+    """nohup(1)."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stopped = []
+    monkeypatch.setattr(mount.binding, "stop", lambda: stopped.append(1))
+    live = trio.Event()
+    live.set()
+    await nursery.start(mount._stop_on_signal, live)
+    await told(signal.SIGHUP)
+    assert not stopped
 
 
 async def test_before_the_mount_is_live_a_signal_ends_the_start():

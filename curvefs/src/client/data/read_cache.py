@@ -16,12 +16,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
 import trio
 
 from ...common.errors import CorruptData, CurveFSError, IOFailure
 from ...slices.framing import SEGMENT_SIZE
 from .budget import MemoryBudget
 from .store_calls import StoreCalls
+
+log = structlog.get_logger()
 
 PIECE_SIZE = 128 << 10
 BLOCK_OVERHEAD = 1024  # bytes of memory for a block besides its own; measured: 760 as a whole, 890 with a piece
@@ -213,6 +216,7 @@ class ReadCache:
             )
         except CurveFSError as error:
             if isinstance(error, CorruptData):
+                log.warning("a block did not match its checksums", object=request.name, reason=str(error))
                 self._drop_below(request.name)  # it keeps what nobody has verified
             request.error = error
             raise

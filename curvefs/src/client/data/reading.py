@@ -246,8 +246,7 @@ class FileReads:
         )
         try:
             return await read()
-        except CorruptData as error:
-            log.warning("a block did not match its checksums; reading it again", object=name, reason=str(error))
+        except CorruptData:
             self._cache.drop(name)
         try:
             return await read()
