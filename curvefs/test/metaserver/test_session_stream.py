@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from curvefs.proto import common_pb2, mds_pb2, state_pb2
+from curvefs.proto import common_pb2, mds_pb2
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.errors import Overloaded, WrongPartition
@@ -13,7 +13,6 @@ from curvefs.src.common.tokens import sign
 from curvefs.src.metaserver import session_outbox, session_stream
 from curvefs.src.metaserver.metrics import Metrics
 from curvefs.src.metaserver.session_stream import SessionStream
-from curvefs.src.rpc.trio_stream import SILENT_S
 
 pytestmark = pytest.mark.asyncio
 
@@ -82,11 +81,6 @@ class NoGroups:
         raise WrongPartition
 
 
-def hello(**more):
-    token = sign(SECRET, mds_pb2.SessionToken(fs_id=FS, session_id=SESSION, expires_ns=2**62))
-    return pb.Hello(protocol_version=1, fs_id=FS, session_id=SESSION, token=token, **more)
-
-
 @contextlib.asynccontextmanager
 async def served(copysets):
     """A stream of an admitted session."""
@@ -99,8 +93,9 @@ async def served(copysets):
         metrics=metrics,
         transact=lambda _: asyncio.sleep(0),
     )
+    token = sign(SECRET, mds_pb2.SessionToken(fs_id=FS, session_id=SESSION, expires_ns=2**62))
     running = asyncio.create_task(stream.run())
-    mount.sent.put_nowait(pb.ClientFrame(hello=hello()))
+    mount.sent.put_nowait(pb.ClientFrame(hello=pb.Hello(protocol_version=1, fs_id=FS, session_id=SESSION, token=token)))
     try:
         async with asyncio.timeout(PATIENCE_S):
             yield stream, mount, metrics
@@ -214,29 +209,3 @@ async def test_confirmed_reads_of_a_group_that_is_removed_before_they_are_answer
             await asyncio.sleep(0.001)
         codes = {answer.failure.code for answer in mount.answers}
         assert codes == {common_pb2.OK, common_pb2.WRONG_PARTITION}
-
-
-async def test_a_group_that_does_not_answer_holds_up_the_welcome_of_others_no_longer_than_a_mount_waits(monkeypatch):
-    """A mount that hears nothing for SILENT_S gives up the stream, and all its groups."""
-    healthy, stuck = Group(lease=True), Group(lease=False)
-    stuck.waits = True
-
-    class Copysets:
-        def get(self, group_id):
-            return {1: healthy, 2: stuck}[group_id]
-
-    record = state_pb2.SessionRecord(fs_id=FS, expected_sequence=5)
-    monkeypatch.setattr(session_stream.reads, "session", lambda *_: record)
-    async with served(Copysets()) as (_, mount, _metrics):
-        mount.reads.set()
-        await quiet()
-        mount.taken.clear()
-        mount.sent.put_nowait(pb.ClientFrame(hello=hello(groups=[1, 2])))
-        while not (lanes := [lane for frame in mount.taken for lane in frame.welcome.lanes]):
-            await asyncio.sleep(0.01)
-        assert [(lane.group_id, lane.failure.code) for lane in lanes] == [
-            (1, common_pb2.OK),
-            (2, common_pb2.UNAVAILABLE),
-        ]
-        assert session_stream.LANE_DEADLINE_S < SILENT_S
-        assert stuck.waiting, "it was asked"
