@@ -9,7 +9,7 @@ from curvefs.src.common import errors, status
 
 
 def subclasses(cls):
-    """Those of the hierarchy itself: which modules with errors of their own are loaded depends on what else is tested."""
+    """Those of the hierarchy itself: which modules with errors of their own are loaded, other tests decide."""
     found = {c for sub in cls.__subclasses__() for c in {sub} | subclasses(sub)}
     return {c for c in found if c.__module__ == errors.__name__}
 
