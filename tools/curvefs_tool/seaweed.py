@@ -37,8 +37,7 @@ from urllib.parse import quote
 
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
-
-from .state import boot_id
+from curvefs.src.common.machine import boot_id
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"

@@ -23,6 +23,7 @@ from typing import Any
 from curvefs.src.client.runtime import is_running
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
+from curvefs.src.common.machine import boot_id, sync_folder
 
 FORMAT = 1
 _FOLDERS = ("run", "etc", "log")
@@ -30,7 +31,6 @@ _OF_A_NEW_DISK = "lost+found"
 _HARMLESS = {_OF_A_NEW_DISK, "lock", "format.new"}  # there, or left by a first start that was cut off
 PORT_MIN, PORT_MAX = 20000, 65535
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(slots=True)
@@ -79,11 +79,6 @@ class ClusterState:
 
 
 _STATE_PARTS = ("processes", "starting")
-
-
-def boot_id() -> str:
-    """Return what is another after each boot: start times are counted from there."""
-    return _BOOT_ID.read_text(encoding="ascii").strip()
 
 
 def prepare(data: Path) -> None:
@@ -153,11 +148,7 @@ def write_json(path: Path, value: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def free_ports(count: int, chooser: random.Random, taken: Collection[int] = ()) -> list[int]:

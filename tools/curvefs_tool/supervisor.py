@@ -24,6 +24,7 @@ from curvefs.src.client import runtime
 from curvefs.src.client.daemon import one_line
 from curvefs.src.common.errors import CurveFSError, StartupError
 from curvefs.src.common.exits import ExitCode
+from curvefs.src.common.machine import ending_signals
 from curvefs.src.common.status import exit_code_of
 
 from .children import Child, Ended, Ready, Stage
@@ -107,10 +108,7 @@ class Supervisor:
     def signals(self) -> Iterator[None]:
         """Take SIGTERM, SIGINT and a terminal that closes as the wish to stop; in the main thread only."""
         signal.set_wakeup_fd(self._signals_in.fileno())
-        taken = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it: it shall outlive its terminal
-            taken.append(signal.SIGHUP)
-        before = {number: signal.signal(number, self._interrupt) for number in taken}
+        before = {number: signal.signal(number, self._interrupt) for number in ending_signals()}
         try:
             yield
         finally:

@@ -28,6 +28,7 @@ from ..common.data_keys import check_key, read_key
 from ..common.errors import CurveFSError, NotFound, ResourceBusy, StartupError, Unreachable
 from ..common.exits import ExitCode
 from ..common.ids import ROOT_INODE
+from ..common.machine import ending_signals
 from ..object.protocol import ObjectStore, ObjectStoreError
 from ..object.url import FolderLocation, open_store, parse_store_url
 from ..rpc.blocking import BlockingClient
@@ -355,10 +356,7 @@ async def _announce(mountpoint: str, ready: Callable[[], None]) -> None:
 
 async def _stop_on_signal(live: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """End the mount at the first signal; any further one must not keep what is left from being stored."""
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it: it shall outlive its terminal
-        numbers.append(signal.SIGHUP)
-    with trio.open_signal_receiver(*numbers) as signals:
+    with trio.open_signal_receiver(*ending_signals()) as signals:
         task_status.started()
         async for number in signals:
             log.info("stopping", signal=signal.Signals(number).name)

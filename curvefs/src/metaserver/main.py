@@ -15,9 +15,10 @@ import uvloop
 from ..common import logs
 from ..common.clock import SystemClock
 from ..common.errors import StartupError
+from ..common.machine import boot_id
 from ..process.config import load_config
 from .config import MetaserverConfig
-from .server import BOOT_ID, World, serve
+from .server import World, serve
 
 # The log's thread waits for the interpreter after each sync: the default of 5 ms would be the latency of a busy server.
 _SWITCH_INTERVAL_S = 0.0005
@@ -28,7 +29,7 @@ async def _run(config: MetaserverConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(config, World(SystemClock(), BOOT_ID.read_text(encoding="ascii").strip()), stop, _ready)
+    await serve(config, World(SystemClock(), boot_id()), stop, _ready)
 
 
 def _ready(address: str) -> None:

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -56,7 +55,6 @@ from .worker.worker import Worker
 
 _log = structlog.get_logger()
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _GRACE_S = 3.0
 _LAG_STEP_S = 0.1
 _LAG_STEPS = 100

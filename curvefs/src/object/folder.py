@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..common.errors import InvalidArgument
+from ..common.machine import sync_folder
 from .keys import check_key
 from .protocol import ObjectInfo, ObjectNotFound, ObjectStoreError, StoreFull, StoreRefused, StoreUnavailable
 
@@ -145,7 +146,7 @@ class FolderStore:
                 if not left:
                     raise
         with contextlib.suppress(FileNotFoundError):  # it was put, and deleted again by someone
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def _make(self, folder: Path) -> None:
         """Make a folder and its parents below ours durably; remembered, so that it costs nothing later."""
@@ -154,7 +155,7 @@ class FolderStore:
         self._make(folder.parent)
         with contextlib.suppress(FileExistsError):  # should an object lie there, renaming below it fails
             folder.mkdir(_FOLDER_MODE)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
         with self._lock:
             if len(self._durable) >= _FOLDERS_REMEMBERED_MAX:
                 self._durable.clear()
@@ -219,11 +220,3 @@ def _read(descriptor: int, start: int, size: int) -> bytes:
         start += len(piece)
         size -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

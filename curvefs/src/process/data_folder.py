@@ -20,7 +20,6 @@ from ..common.errors import StartupError
 from ..common.exits import ExitCode
 
 FORMAT = 1
-PORT_MAX = 65535
 MDS, METASERVER = "curvefs-mds", "curvefs-metaserver"
 # Of folders in which the program was not kept yet, and of the one that has servers' folders in it.
 _MARKS = {MDS: ("kv", "cluster"), METASERVER: ("wal", "groups", "identity"), "curvefs-tool up": ("cluster.json",)}
@@ -72,9 +71,12 @@ class DataFolder:
             kept = self.remembered("port") or "0"
         except OSError as error:
             raise StartupError(f"cannot use {self.path}: {error.strerror}", ExitCode.DATA_FOLDER) from error
-        if not kept.isdigit() or int(kept) > PORT_MAX:
-            raise StartupError(f"{self.path / 'port'} is damaged: {kept[:20]!r} is no port", ExitCode.DATA_FOLDER)
-        return f"{host}:{int(kept)}"
+        try:
+            host, port = parse_address(f"{host}:{kept}")
+        except StartupError as error:
+            reason = f"{self.path / 'port'} is damaged: {kept[:20]!r} is no port"
+            raise StartupError(reason, ExitCode.DATA_FOLDER) from error
+        return f"{host}:{port}"
 
     def remember_address(self, address: str) -> None:
         """Note the port that was chosen, for the next start. Raises StartupError."""

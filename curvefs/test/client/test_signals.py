@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from curvefs.src.client import mount
 from curvefs.src.common.errors import StartupError
@@ -23,7 +24,7 @@ def of_a_terminal():
 async def told(number, count=1):
     for _ in range(count):
         os.kill(os.getpid(), number)
-        await trio.sleep(0.05)
+        await wait_all_tasks_blocked()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

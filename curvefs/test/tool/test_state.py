@@ -11,6 +11,7 @@ import pytest
 from curvefs_tool import state
 
 from curvefs.src.client.runtime import start_time
+from curvefs.src.common import machine
 from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.process.data_folder import MDS, DataFolder
@@ -160,7 +161,7 @@ def test_processes_of_another_boot_are_none_of_ours(tmp_path, monkeypatch):
     made.save()
     assert state.ClusterState.load(tmp_path).any_running
     (tmp_path / "boot").write_text("another\n")
-    monkeypatch.setattr(state, "_BOOT_ID", tmp_path / "boot")
+    monkeypatch.setattr(machine, "_BOOT_ID", tmp_path / "boot")
     assert state.ClusterState.load(tmp_path) == state.ClusterState(tmp_path)
 
 

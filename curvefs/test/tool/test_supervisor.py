@@ -223,12 +223,18 @@ def test_a_busy_mount_is_named_and_all_is_left_running(lab_of):
     assert not lab.stopped
 
 
+def mounted_elsewhere(folder):
+    """A mount that this process serves."""
+    place = folder / "other"
+    place.mkdir()
+    (place / "mounted").write_text(f"[{os.getpid()}, {start_time(os.getpid())}]")
+    return place
+
+
 def test_with_several_mounts_none_is_unmounted_when_one_is_busy(lab_of, tmp_path):
     lab = lab_of()
     lab.supervisor.start()
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "mounted").write_text(f"[{os.getpid()}, {start_time(os.getpid())}]")
+    other = mounted_elsewhere(tmp_path)
     (other / "users").write_text("vi\n")
     lab.elsewhere.append((str(other), os.getpid()))
     replies = lab.down()
@@ -242,9 +248,7 @@ def test_what_another_cluster_has_mounted_where_a_session_was_stays(lab_of, tmp_
     """The client of the session died, and somebody mounted there since."""
     lab = lab_of()
     lab.supervisor.start()
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "mounted").write_text(f"[{os.getpid()}, {start_time(os.getpid())}]")
+    other = mounted_elsewhere(tmp_path)
     lab.elsewhere.append((str(other), os.getpid() + 1))
     replies = lab.down()
     lab.until(lambda: lab.stopped)

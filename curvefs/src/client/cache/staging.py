@@ -32,6 +32,7 @@ from google.protobuf.message import DecodeError
 
 from ....proto import staging_pb2 as pb
 from ...common.ids import SESSION_ID_SIZE
+from ...common.machine import sync_folder
 from ...object.protocol import ObjectStoreError
 from . import block_files
 from .block_files import DamagedFile
@@ -250,7 +251,7 @@ class Staging:
             with _translated():
                 for number, one in zip(numbers, slices, strict=True):
                     self._write(_record(number), _encode(one), sync_name=False)
-                _sync_folder(self.path)
+                sync_folder(self.path)
                 self._check_place()
         except StagingFailed:
             for number in numbers:
@@ -264,7 +265,7 @@ class Staging:
             self._check_place()
             self._write(_record(number), _encode(one), sync_name=False)
         try:
-            _sync_folder(self.path)
+            sync_folder(self.path)
         except OSError as error:
             log.warning("a record of the staging disk is not synced", reason=str(error))
             return False
@@ -388,7 +389,7 @@ class Staging:
             os.fsync(file.fileno())
         beside.rename(self.path / name)
         if sync_name:
-            _sync_folder(self.path)
+            sync_folder(self.path)
 
 
 @contextlib.contextmanager
@@ -420,11 +421,3 @@ def _decode(data: bytes) -> pb.StagedSlice:
     if (magic, form) != (_MAGIC, _FORMAT) or (len(said), zlib.crc32(said)) != (length, checksum):
         raise DamagedFile("the record is torn or damaged")
     return pb.StagedSlice.FromString(said)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,6 +16,7 @@ import structlog
 
 from ...common.errors import CorruptData, StartupError
 from ...common.exits import ExitCode
+from ...common.machine import sync_folder
 from ...raft.configuration import Configuration
 from ...raft.core import Raft, Start
 from ...raft.log import Base
@@ -72,7 +73,7 @@ class GroupFolders:
         """
         for made in (self.wal, self._groups):
             made.mkdir(parents=True, exist_ok=True)
-        wal_recovery.sync_folder(self._folder)
+        sync_folder(self._folder)
         found = Recovered(wal_recovery.recover(self.wal))
         recovering: dict[int, Recovering] = {}
         for folder in sorted(self._groups.iterdir()):
@@ -101,7 +102,7 @@ class GroupFolders:
             "peers": [{"metaserver_id": id_, "address": address} for id_, address in first.addresses],
         }
         write_durably(folder / GROUP_FILE, json.dumps(said).encode("ascii"))
-        wal_recovery.sync_folder(folder.parent)
+        sync_folder(folder.parent)
         return self._group(one, Start(hard_state, configuration=first))
 
     def unmake(self, group: Group) -> None:
@@ -113,7 +114,7 @@ class GroupFolders:
         """Remove the folder of a group that is not open. Raises OSError."""
         folder = self._groups / str(group_id)
         (folder / GROUP_FILE).unlink(missing_ok=True)
-        wal_recovery.sync_folder(folder)
+        sync_folder(folder)
         shutil.rmtree(folder)
 
     def snapshots(self, group_id: int) -> Path:

@@ -18,7 +18,8 @@ import structlog
 
 from ...common.errors import StartupError
 from ...common.exits import ExitCode
-from ..storage.environment import sync_folder, write_durably
+from ...common.machine import sync_folder
+from ..storage.environment import write_durably
 from ..wal import recovery as wal_recovery
 from .folders import GROUP_FILE
 

@@ -39,6 +39,7 @@ import lmdb
 
 from ...common.errors import NoSpace, StartupError, Unavailable
 from ...common.exits import ExitCode
+from ...common.machine import sync_folder
 from . import keys
 
 MARK_FORMAT = 1
@@ -381,15 +382,6 @@ def write_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     beside.rename(path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable. Blocks. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(folder: Path) -> None:

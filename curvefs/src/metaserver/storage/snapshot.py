@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...common.errors import CorruptData, Unavailable, VersionUnsupported
+from ...common.machine import sync_folder
 from . import keys
-from .environment import Applied, Environment, StateBuilder, sync_folder
+from .environment import Applied, Environment, StateBuilder
 from .snapshot_format import VERSION, BadSnapshot, Decoder, Header, NewerVersion, encode
 
 READ_TIME_LIMIT_S = 600.0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...common import failpoints
+from ...common.machine import sync_folder
 from . import format as fmt
 
 WRITTEN = failpoints.point("wal.written")
@@ -152,12 +153,3 @@ class OsDisk:
 def disk_of(folder: Path | Disk) -> Disk:
     """Return the disk itself, or the folder as one."""
     return OsDisk(folder) if isinstance(folder, Path) else folder
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; blocks."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -16,7 +16,7 @@ import structlog
 from ...common.errors import StartupError
 from ...common.exits import ExitCode
 from . import format as fmt
-from .disk import Disk, disk_of, sync_folder
+from .disk import Disk, disk_of
 from .format import Record, RecordType
 from .outline import GroupOutline, Inconsistent, Outline, Position, Segment
 
@@ -29,7 +29,6 @@ __all__ = [
     "replay",
     "segment_name",
     "segment_path",
-    "sync_folder",
 ]
 
 _log = structlog.get_logger()

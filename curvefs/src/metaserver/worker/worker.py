@@ -105,7 +105,6 @@ class Worker:
         """Keep the process as long as there is something to do, until cancelled."""
         while True:
             await self._wanted.wait()
-            self._wanted.clear()
             try:
                 await self._live()
             except OSError as error:
@@ -119,9 +118,8 @@ class Worker:
                 self._lose()
                 await asyncio.sleep(self._pause_s)
                 self._pause_s = min(2 * self._pause_s, _PAUSE_S_MAX)
-            self._wanted.clear()  # jobs of its life have set it, too
-            if self._jobs:
-                self._wanted.set()
+            if not self._jobs:
+                self._wanted.clear()
 
     async def _live(self) -> None:
         """Start the process, give it what waits, take its replies until it ends."""

@@ -164,7 +164,7 @@ def test_a_disk_that_takes_no_record_leaves_none(tmp_path, monkeypatch):
     def fails(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(staging, "_sync_folder", fails)
+    monkeypatch.setattr(staging, "sync_folder", fails)
     with pytest.raises(StagingFailed):
         stage(folder, 1)
     monkeypatch.undo()

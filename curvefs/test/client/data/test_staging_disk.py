@@ -52,7 +52,7 @@ async def test_a_disk_that_takes_blocks_but_no_record_is_left_behind(tmp_path, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async with mount(tmp_path) as made:
-        monkeypatch.setattr(staging, "_sync_folder", fails)
+        monkeypatch.setattr(staging, "sync_folder", fails)
         file = await write(made, (0, DATA))
         assert made.metadata.content() == DATA
         assert made.staging.bytes == 0

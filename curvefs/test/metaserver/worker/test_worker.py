@@ -143,9 +143,9 @@ async def test_a_worker_that_had_several_jobs_is_ended_and_not_started_for_nothi
         for _ in range(3):
             await running.do(store=url, list=pb.ListObjects())
         running.worker._rest()
-        while running.worker._process is not None:
+        while running.worker._resting:
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
+        assert not running.worker._wanted.is_set()
         assert (running.worker._process, running.starts) == (None, 1)
 
 
