@@ -253,7 +253,14 @@ class CopysetManager:
     def checkpointing(self) -> Checkpointing:
         """Return what makes checkpoints."""
         assert self._wal is not None, "open"
-        return Checkpointing(self.all, self._wal, self._settings, changing=self._changing, metrics=self._metrics)
+        return Checkpointing(
+            self.all,
+            lambda: self._damaged,
+            self._wal,
+            self._settings,
+            changing=self._changing,
+            metrics=self._metrics,
+        )
 
     async def drain(self, deadline_s: float) -> None:
         """Wait until nobody waits for an answer, at most so long."""

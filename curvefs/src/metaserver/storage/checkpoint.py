@@ -54,8 +54,11 @@ class Checkpoints:
 
     @property
     def base_index(self) -> int:
-        """Return the index up to which the log is not needed: that of the older of the two; 0 with fewer."""
-        return self.kept[0].index if len(self.kept) == KEPT else 0
+        """Return the index up to which the log is not needed: the lower one of the two; 0 with fewer.
+
+        The older one is ahead of the newer if it was adopted from peers, and then not installed.
+        """
+        return min(one.index for one in self.kept) if len(self.kept) == KEPT else 0
 
     @property
     def newest_index(self) -> int:
