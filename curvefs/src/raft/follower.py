@@ -2,6 +2,9 @@
 
 Snapshots come in chunks, one after the other; the shell stores each and installs the whole. While one is being
 installed the log is left alone.
+
+While nothing can be written, because the disk is full, entries are taken into memory up to a bound; what comes then is
+dropped, as if lost on its way. The leader probes at each heartbeat, and goes on when what was taken is acknowledged.
 """
 
 from typing import NamedTuple
@@ -9,7 +12,11 @@ from typing import NamedTuple
 from .configuration import Configuration
 from .log import Base
 from .messages import Append, AppendReply, Heartbeat, HeartbeatReply, SnapshotChunk, SnapshotReply
+from .progress import WINDOW_BYTES
 from .state import State
+
+# A leader sends a window, and then a message with each heartbeat: it must not be reached by a disk that is only slow.
+UNWRITTEN_BYTES_MAX = 2 * WINDOW_BYTES
 
 
 class StoreChunk(NamedTuple):
@@ -43,6 +50,8 @@ class Follower:
         if self.is_installing:
             return
         state, log = self._state, self._state.log
+        if message.entries and log.unwritten_bytes > UNWRITTEN_BYTES_MAX:
+            return
         if message.previous_index < log.committed:
             # Committed entries agree with every later leader's: no need to look.
             self._accept(message, log.committed)

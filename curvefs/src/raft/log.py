@@ -30,7 +30,17 @@ class Base:
 class Log:
     """See the module."""
 
-    __slots__ = ("_configurations", "_entries", "_taken", "applied", "base", "committed", "durable", "size_bytes")
+    __slots__ = (
+        "_configurations",
+        "_entries",
+        "_taken",
+        "applied",
+        "base",
+        "committed",
+        "durable",
+        "size_bytes",
+        "unwritten_bytes",
+    )
 
     def __init__(
         self, base: Base, configuration: Configuration, entries: Sequence[Entry], *, committed: int, applied: int
@@ -42,9 +52,10 @@ class Log:
         self.base = base
         self._entries = list(entries)
         self._configurations = [(base.index, configuration)]
-        self.size_bytes = 0
+        self.size_bytes = self.unwritten_bytes = 0  # of all entries; of those that are not durable
         for entry in entries:
             self._note(entry)
+        self.unwritten_bytes = 0
         self._taken = self.durable = self.last_index
         self.committed = max(min(committed, self.last_index), applied)
         self.applied = applied
@@ -157,7 +168,7 @@ class Log:
         self.base = base
         self._entries = []
         self._configurations = [(base.index, configuration)]
-        self.size_bytes = 0
+        self.size_bytes = self.unwritten_bytes = 0
         self._taken = self.durable = self.committed = self.applied = base.index
 
     # ------------------------------------------------------------------------------------------- writing
@@ -181,6 +192,7 @@ class Log:
     def written(self, index: int, term: int) -> None:
         """Everything handed out up to this entry is durable; unless it was replaced meanwhile."""
         if index > self.durable and self.term_of(index) == term:
+            self.unwritten_bytes -= self._bytes_between(self.durable, index)
             self.durable = index
 
     def not_written(self) -> None:
@@ -209,18 +221,23 @@ class Log:
 
     def _note(self, entry: Entry) -> None:
         self.size_bytes += len(entry.data)
+        self.unwritten_bytes += len(entry.data)
         if entry.kind is EntryKind.CONFIGURATION:
             self._configurations.append((entry.index, decode_configuration(entry.data)))
 
     def _truncate(self, index: int) -> None:
         assert index > self.committed, "a committed entry is never replaced"
-        at = index - self.base.index - 1
-        self.size_bytes -= sum(len(entry.data) for entry in self._entries[at:])
-        del self._entries[at:]
+        self.size_bytes -= self._bytes_between(index - 1, self.last_index)
+        self.unwritten_bytes -= self._bytes_between(max(index - 1, self.durable), self.last_index)
+        del self._entries[index - self.base.index - 1 :]
         self._taken = min(self._taken, index - 1)
         self.durable = min(self.durable, index - 1)
         while self._configurations[-1][0] >= index:
             self._configurations.pop()
+
+    def _bytes_between(self, before: int, last: int) -> int:
+        """Return the size of the entries behind ``before``, up to ``last``."""
+        return sum(len(entry.data) for entry in self._entries[before - self.base.index : last - self.base.index])
 
 
 _ENTRIES_MAX = 1024  # in one message

@@ -83,7 +83,7 @@ class State:
     def send_when_durable(self, message: Message) -> None:
         """Say something once everything that is so now is durable. Of what a later one makes void nothing is kept.
 
-        So what waits stays bounded while nothing can be written: acknowledgements by the leader's window.
+        So what waits stays bounded while nothing can be written.
         """
         if self._must_write:
             self._held = [one for one in self._held if not _is_void(one, message)]
@@ -209,5 +209,11 @@ def _promises(hard_state: HardState) -> tuple[int, int, bool]:
 
 def _is_void(held: Message, later: Message) -> bool:
     """Say whether a message that waits is worth nothing any more: of a term before, or said again."""
-    again = type(held) is type(later) and held.to == later.to and not isinstance(held, AppendReply)
-    return held.term < later.term or again
+    if held.term < later.term:
+        return True
+    if type(held) is not type(later) or held.to != later.to:
+        return False
+    if isinstance(held, AppendReply) and isinstance(later, AppendReply):
+        # Both say "up to here"; those that reject do not wait.
+        return held.token == later.token and held.index <= later.index
+    return True

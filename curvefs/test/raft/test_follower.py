@@ -6,6 +6,7 @@ from curvefs.src.raft import messages as m
 from curvefs.src.raft.configuration import Configuration
 from curvefs.src.raft.core import Raft, Start
 from curvefs.src.raft.messages import Entry, EntryKind, HardState
+from curvefs.src.raft.progress import WINDOW_BYTES
 from curvefs.src.raft.state import Settings
 
 
@@ -74,3 +75,68 @@ def test_an_old_vote_is_not_answered_and_an_old_prevote_is_refused():
     assert answers(raft) == []
     raft.step(m.Vote(2, 1, 1, 9, 9, pre=True), 5.0)
     assert answers(raft) == [m.VoteReply(1, 2, 2, pre=True, granted=False)]
+
+
+class Full:
+    """A leader whose followers are asked by hand; the third cannot write for a while."""
+
+    def __init__(self):
+        configuration = Configuration((1, 2, 3))
+        self.now = 0.0
+        self.servers = {
+            id_: Raft(id_, Settings(), Start(configuration=configuration), now=0.0, jitter=lambda id_=id_: id_ / 10)
+            for id_ in (1, 2, 3)
+        }
+        self.full = False
+        while not self.servers[1].is_established:
+            self.pass_time()
+
+    def pass_time(self):
+        self.now += 0.1
+        for server in self.servers.values():
+            server.tick(self.now)
+        while any(self.settle(id_, server) for id_, server in self.servers.items()):
+            pass
+
+    def settle(self, id_, server):
+        busy = False
+        if server.take_write() is not None:
+            if id_ == 3 and self.full:
+                server.not_written()
+            else:
+                server.written(self.now)
+                busy = True
+        for message in server.ready(self.now).messages:
+            busy = True
+            self.servers[message.to].step(message, self.now)
+        return busy
+
+
+def test_a_follower_that_cannot_write_takes_so_much_into_memory_and_catches_up_by_itself():
+    group, data = Full(), bytes(1 << 20)
+    leader, follower = group.servers[1], group.servers[3]
+    group.full = True
+    for _ in range(100):
+        leader.propose([data], group.now)
+        group.pass_time()
+    assert leader.log.committed == leader.log.last_index
+    assert 2 * WINDOW_BYTES < follower.log.size_bytes < 2 * WINDOW_BYTES + 2 * len(data)
+    assert len(follower._state._held) < 5
+    group.full = False
+    for _ in range(10):
+        group.pass_time()
+    assert follower.log.durable == follower.log.committed == leader.log.last_index
+
+
+def test_a_follower_that_can_write_again_takes_what_it_dropped_though_nothing_new_is_said():
+    group, data = Full(), bytes(1 << 20)
+    leader, follower = group.servers[1], group.servers[3]
+    group.full = True
+    leader.propose([data] * 100, group.now)
+    for _ in range(300):
+        group.pass_time()
+    assert follower.log.size_bytes < 2 * WINDOW_BYTES + 2 * len(data)
+    group.full = False
+    for _ in range(10):
+        group.pass_time()
+    assert follower.log.durable == follower.log.committed == leader.log.last_index

@@ -140,6 +140,7 @@ class LogMachine(RuleBasedStateMachine):
         assert log.last_index == len(self.all)
         assert log.entries(self.base + 1, 1 << 20) == tuple(self.all[self.base :])
         assert log.size_bytes == sum(len(one.data) for one in self.all[self.base :])
+        assert log.unwritten_bytes == sum(len(one.data) for one in self.all[self.durable :])
         terms = {index: log.term_of(index) for index in range(len(self.all) + 2)}
         for index, term in terms.items():
             known = max(self.base, 1) <= index <= len(self.all)

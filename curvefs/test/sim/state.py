@@ -141,7 +141,7 @@ class MemoryCheckpoints:
 
     @property
     def base_index(self):
-        return self.kept[0].index if len(self.kept) == KEPT else 0
+        return min(one.index for one in self.kept) if len(self.kept) == KEPT else 0
 
     @property
     def newest_index(self):

@@ -8,7 +8,7 @@ asks for: messages go out, entries are applied, reads are confirmed. So the simu
 
 A full disk: what does not fit in the log is refused, for certain not appended, if no other server was told of it;
 else it waits and is tried again. An entry that is in the log but cannot be applied waits too; meanwhile proposals
-are refused.
+are refused, and once much waits, so is what a leader sends: as if lost.
 
 Invariants:
     entries are applied in order, each once, and only when they are durable here (rule 24)
@@ -35,7 +35,7 @@ from ...raft.codec import encode_hard_state
 from ...raft.configuration import Configuration
 from ...raft.core import Raft, SnapshotWork
 from ...raft.log import Base
-from ...raft.messages import Entry, Message
+from ...raft.messages import Append, Entry, Message
 from ..metastore.unfinished import unfinished
 from ..metrics import Metrics
 from ..storage.checkpoint import Checkpoints
@@ -228,8 +228,15 @@ class Group:
 
     def step(self, message: Message) -> None:
         """Take a message from a peer. Call act() after the last of several."""
-        if self.broken is None:
-            self.raft.step(message, self._clock.boottime_s())
+        if self.broken is not None:
+            return
+        if (
+            self._apply_again_at is not None
+            and self.raft.log.size_bytes > LOG_BYTES_HARD
+            and isinstance(message, Append)
+        ):
+            return  # nothing is forgotten before it is applied; the leader sends it again
+        self.raft.step(message, self._clock.boottime_s())
 
     def tick(self) -> None:
         """Time has come on."""

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from curvefs.src.common.clock import SystemClock
-from curvefs.src.common.errors import CurveFSError, Redirect, StaleEpoch, Unavailable
+from curvefs.src.common.errors import CurveFSError, NoSpace, Redirect, StaleEpoch, Unavailable
 from curvefs.src.metaserver.copyset import awaiting
 from curvefs.src.metaserver.copyset import group as group_module
 from curvefs.src.metaserver.copyset.membership import Membership
@@ -223,3 +223,20 @@ async def test_what_waits_at_a_leader_that_is_cut_off_is_told(cluster):
     with pytest.raises((CurveFSError, AssertionError)):
         await cluster.create(at=1)
     assert cluster.group(1).idle
+
+
+async def test_a_follower_that_cannot_apply_keeps_so_much_in_memory_and_catches_up_by_itself(cluster, monkeypatch):
+    monkeypatch.setattr(group_module, "LOG_BYTES_HARD", 4000)
+    await cluster.begin()
+    leader = await cluster.leader()
+    full = cluster.group(next(id_ for id_ in cluster.ids if id_ != leader))
+    with monkeypatch.context() as until_there_is_room:
+        until_there_is_room.setattr(full.environment, "write", _no_room)
+        for _ in range(40):
+            await cluster.create(10)
+        assert 4000 < full.raft.log.size_bytes < 5000 < cluster.group(leader).raft.log.size_bytes
+    await cluster.equal()
+
+
+def _no_room():
+    raise NoSpace("full")
