@@ -3,7 +3,8 @@
 The environment is used when the machine has not stopped since, or it was closed cleanly; otherwise it is gone already
 (storage/environment.py) and the newest good checkpoint takes its place, or the empty state. Then the log's entries are
 applied as far as they are known to be committed; what is behind stays for raft to decide. The last ones applied are
-kept in memory too, for followers that lag.
+kept in memory too, for followers that lag. Where there is no room for them, that is left to the group, which tries again
+while it runs: it waits alone.
 
 A log that does not reach back to the state, or that ends before it, is damage: what this replica promised its peers may
 be lost, so it serves nothing until it is rebuilt from them. A replica that is alone in its group has promised nobody
@@ -15,8 +16,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from ...common.errors import CorruptData, NoSpace, StartupError
-from ...common.exits import ExitCode
+from ...common.errors import CorruptData, NoSpace
 from ...raft.codec import decode_configuration, decode_hard_state
 from ...raft.configuration import Configuration
 from ...raft.core import Start
@@ -55,6 +55,7 @@ class Recovering:
     base: Base = field(default_factory=Base)  # before the first of entries
     entries: deque[Entry] = field(default_factory=deque)
     begins_anew: bool = False  # the log must be told so
+    _waits_for_room: bool = False  # nothing more is applied here
     _seen: bool = False  # a group that was made has something in the log
     _size_bytes: int = 0
 
@@ -63,7 +64,7 @@ class Recovering:
         return self.base.index + len(self.entries)
 
     def take(self, record: Record) -> None:
-        """Take the next record of the log. Raises NoSpace, CorruptData."""
+        """Take the next record of the log. Raises CorruptData."""
         if not self._seen and not self.first.members:
             self.hard_state = HardState(joining=True)  # until the log says that it has caught up
         self._seen = True
@@ -77,7 +78,7 @@ class Recovering:
                 self._append(entry_of(record))
 
     def finish(self) -> Start:
-        """Return what raft goes on with. Raises NoSpace, CorruptData."""
+        """Return what raft goes on with. Raises CorruptData."""
         applied = self.environment.applied
         if not self._seen and not applied.index:
             raise self._damaged("it has neither a log nor a state")
@@ -101,6 +102,7 @@ class Recovering:
         if newest is None or newest.index < base.index:
             raise self._damaged(f"its log begins behind entry {base.index}, and no checkpoint reaches so far")
         self.environment.restore(newest.path)
+        self._waits_for_room = False
 
     def _reset(self, base: Base) -> None:
         self.entries.clear()
@@ -115,6 +117,24 @@ class Recovering:
 
     def _apply(self, committed: int) -> None:
         """Apply what is known to be committed, and forget what is not needed any more."""
+        if self._waits_for_room:
+            return
+        try:
+            self._bring_up(committed)
+        except NoSpace as error:
+            self._waits_for_room = True
+            _log.error("applying waits for room", group=self.group_id, reason=str(error))
+        # The state may be further than what was read of the log so far.
+        applied = min(self.environment.applied.index, self._last_index)
+        while applied - self.base.index > _KEPT_ENTRIES or (
+            applied > self.base.index and self._size_bytes > _KEPT_BYTES
+        ):
+            gone = self.entries.popleft()
+            self._size_bytes -= len(gone.data)
+            self.base = Base(gone.index, gone.term)
+
+    def _bring_up(self, committed: int) -> None:
+        """Apply what is known to be committed. Raises NoSpace."""
         todo: list[Entry] = []
         size = 0
         first = max(self.environment.applied.index, self.base.index) + 1
@@ -127,14 +147,6 @@ class Recovering:
                 todo, size = [], 0
         if todo:
             apply_entries(self.environment, todo)
-        # The state may be further than what was read of the log so far.
-        applied = min(self.environment.applied.index, self._last_index)
-        while applied - self.base.index > _KEPT_ENTRIES or (
-            applied > self.base.index and self._size_bytes > _KEPT_BYTES
-        ):
-            gone = self.entries.popleft()
-            self._size_bytes -= len(gone.data)
-            self.base = Base(gone.index, gone.term)
 
     def _term_of(self, index: int) -> int | None:
         if index == self.base.index:
@@ -169,16 +181,12 @@ class Recovering:
 
 
 def replay(groups: dict[int, Recovering], outline: wal.Outline) -> None:
-    """Bring every group up to the end of the log. Raises StartupError (FAILED on a full disk)."""
+    """Bring every group up to the end of the log."""
     for record in wal.replay(outline):
         group = groups.get(record.group_id)
         if group is None or group.damage is not None:
             continue  # a group that is not known was removed
         try:
             group.take(record)
-        except NoSpace as error:
-            raise StartupError(
-                f"group {record.group_id} cannot be brought up to date: {error}", ExitCode.FAILED
-            ) from error
         except CorruptData as error:
             group.damage = error

@@ -3,11 +3,13 @@
 import asyncio
 import errno
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from curvefs.proto import state_pb2
 from curvefs.src.common.errors import (
+    CurveFSError,
     InternalError,
     NoSpace,
     Overloaded,
@@ -21,7 +23,7 @@ from curvefs.src.metaserver.copyset import applying, awaiting, proposals
 from curvefs.src.metaserver.metastore import reads
 from curvefs.src.metaserver.wal import recovery
 
-from .lab import FS, GROUP, PATIENCE_S, SESSION, Lab
+from .lab import FS, GROUP, PATIENCE_S, SESSION, Lab, until_leads
 
 pytestmark = pytest.mark.asyncio
 
@@ -395,6 +397,30 @@ async def test_a_full_disk_answers_no_space_damages_nothing_and_heals(small_disk
     await lab.create(3, prefix="healed")
     before = lab.digest()
     await lab.lose_power()
+    await lab.started()
+    assert lab.digest() == before
+    await lab.stop()
+
+
+async def test_a_group_at_its_size_limit_keeps_no_other_from_starting_and_goes_on_when_it_is_raised(tmp_path):
+    lab = Lab(tmp_path)
+    await lab.begin()
+    await lab.make(6)
+    for _ in range(3):
+        await lab.create(100, prefix="x" * 150)
+    before = lab.digest()
+    last = lab.group.applied_index
+    await lab.crash()
+    (tmp_path / "groups" / str(GROUP) / "state" / "data.mdb").unlink()
+    lab.settings = replace(lab.settings, map_size=100 << 10)
+    lab.start()
+    await until_leads(lab.manager.get(6))
+    assert lab.group.applied_index < last
+    assert lab.group.raft.log.last_index >= last
+    with pytest.raises(CurveFSError):
+        await lab.create()
+    await lab.crash()
+    lab.settings = replace(lab.settings, map_size=1 << 28)
     await lab.started()
     assert lab.digest() == before
     await lab.stop()
