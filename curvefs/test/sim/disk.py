@@ -10,11 +10,7 @@ Like OsDisk it is for one process at a time. Deterministic: the same calls with 
 import errno
 import os
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-
-from curvefs.src.metaserver.wal import format as fmt
 
 _PAGES = (512, 4096)
 
@@ -25,11 +21,15 @@ class Crashed(BaseException):
 
 @dataclass(slots=True)
 class _File:
-    """A file. The first ``synced`` bytes are durable, unless it was cut since: then ``older`` is what it was."""
+    """A file. The first ``synced`` bytes are durable, unless it was cut since: then ``older`` is what it was.
+
+    clean_from: from there on a sync failed, and none will write what is there, unless it is written once more.
+    """
 
     data: bytearray = field(default_factory=bytearray)
     synced: int = 0
     older: tuple[bytes, int] | None = None  # the bytes before it was cut, and how many of them were durable
+    clean_from: int | None = None
 
 
 class SimDisk:
@@ -70,10 +70,6 @@ class SimDisk:
     def read(self, name: str, offset: int, size: int) -> bytes:
         return bytes(self._found(name).data[offset : offset + size])
 
-    @contextmanager
-    def map(self, name: str, size: int) -> Iterator[fmt.Bytes]:
-        yield self.read(name, 0, size)
-
     def open(self, name: str) -> int:
         return self._opened(self._found(name))
 
@@ -107,15 +103,34 @@ class SimDisk:
             self._used -= len(target.data) - size
             del target.data[size:]
             target.synced = min(target.synced, size)
+            if target.clean_from is not None and size <= target.clean_from:
+                target.clean_from = None
+        self._end(late)
+
+    def rewrite(self, name: str, offset: int, data: bytes) -> None:
+        late = self._begin("rewrite")
+        target = self._found(name)
+        assert target.data[offset:] == data, "what is there"
+        if target.clean_from is not None and offset <= target.clean_from:
+            target.clean_from = None
+        self._sync(target)
         self._end(late)
 
     def sync(self, file: int) -> None:
-        late = self._begin("sync")
         target = self._target(file)
-        target.synced = len(target.data)
+        try:
+            late = self._begin("sync")
+        except OSError:
+            if target.clean_from is None:
+                target.clean_from = target.synced
+            raise
+        self._sync(target)
+        self._end(late)
+
+    def _sync(self, target: _File) -> None:
+        target.synced = len(target.data) if target.clean_from is None else target.clean_from
         target.older = None
         self.syncs += 1
-        self._end(late)
 
     def close(self, file: int) -> None:
         self._target(file)
@@ -140,8 +155,8 @@ class SimDisk:
     # --------------------------------------------------------------------------------------- what goes wrong
 
     def fail_next(self, operation: str, error: int = errno.EIO) -> None:
-        """The next create, write, truncate, sync, unlink or sync_folder raises OSError, and does nothing."""
-        assert operation in {"create", "write", "truncate", "sync", "unlink", "sync_folder"}
+        """The next of an operation raises OSError, and does nothing; what a sync does not write, no later one does."""
+        assert operation in {"create", "write", "rewrite", "truncate", "sync", "unlink", "sync_folder"}
         self._failing.setdefault(operation, []).append(error)
 
     def crash(self) -> None:
@@ -258,7 +273,7 @@ class SimDisk:
                 self._mix(tail, over[synced:], synced)
         file.data = bytearray(data[:synced]) + tail
         file.synced = len(file.data)
-        file.older = None
+        file.older = file.clean_from = None
 
     def _mix(self, tail: bytearray, over: bytes, begin: int) -> None:
         """Keep some pages, and put others in the place of the rest."""

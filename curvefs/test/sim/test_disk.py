@@ -137,12 +137,13 @@ def test_a_full_disk_takes_what_fits_and_frees_what_is_removed():
     assert disk.free_bytes() == 8
 
 
-@pytest.mark.parametrize("operation", ["create", "write", "truncate", "sync", "unlink", "sync_folder"])
+@pytest.mark.parametrize("operation", ["create", "write", "rewrite", "truncate", "sync", "unlink", "sync_folder"])
 def test_each_operation_fails_on_demand_once_and_does_nothing(operation):
     disk, file = disk_with(1, b"d", b"u")
     calls = {
         "create": lambda: disk.create("b"),
         "write": lambda: disk.write(file, memoryview(b"x")),
+        "rewrite": lambda: disk.rewrite("a", 0, b"du"),
         "truncate": lambda: disk.truncate(file, 0),
         "sync": lambda: disk.sync(file),
         "unlink": lambda: disk.unlink("a"),
@@ -154,6 +155,22 @@ def test_each_operation_fails_on_demand_once_and_does_nothing(operation):
     assert caught.value.errno == errno.EDQUOT
     assert (disk.names(), contents(disk), disk.unsynced_bytes()) == (["a"], b"du", 1)
     calls[operation]()
+
+
+def test_what_a_sync_has_not_written_no_later_one_does_until_it_is_written_once_more():
+    def failed(seed, *, again):
+        disk, file = disk_with(seed, b"dddd", b"u" * 6)
+        disk.fail_next("sync")
+        with pytest.raises(OSError, match="Input/output"):
+            disk.sync(file)
+        disk.sync(file)
+        assert contents(disk) == b"dddduuuuuu", "the kernel shows it"
+        if again:
+            disk.rewrite("a", 2, b"dduuuuuu")
+        return disk
+
+    assert len(after_crashes(lambda seed: failed(seed, again=False))) > 1
+    assert after_crashes(lambda seed: failed(seed, again=True)) == {b"dddduuuuuu"}
 
 
 def test_a_planned_crash_stops_everything_until_it_is_over():

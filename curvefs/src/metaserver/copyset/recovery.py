@@ -3,8 +3,8 @@
 The environment is used when the machine has not stopped since, or it was closed cleanly; otherwise it is gone already
 (storage/environment.py) and the newest good checkpoint takes its place, or the empty state. Then the log's entries are
 applied as far as they are known to be committed; what is behind stays for raft to decide. The last ones applied are
-kept in memory too, for followers that lag. Where there is no room for them, that is left to the group, which tries again
-while it runs: it waits alone.
+kept in memory too, for followers that lag. Where there is no room to apply them, that is left to the group, which tries
+again while it runs: it waits alone.
 
 A log that does not reach back to the state, or that ends before it, is damage: what this replica promised its peers may
 be lost, so it serves nothing until it is rebuilt from them. A replica that is alone in its group has promised nobody

@@ -1,19 +1,16 @@
 """What the log needs of a disk: one folder of files that are only appended to. A simulated disk does the same.
 
 A name is durable after sync_folder(), a file's bytes and size after sync(); before that a crash may keep any part of
-what was done. Every method blocks and raises OSError. An open file is an int, as a file descriptor is.
+what was done. After a sync that failed only rewrite() makes durable what was written: the kernel shows it, but will not
+write it again. Every method blocks and raises OSError. An open file is an int, as a file descriptor is.
 """
 
-import mmap
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from ...common import failpoints
 from ...common.machine import sync_folder
-from . import format as fmt
 
 WRITTEN = failpoints.point("wal.written")
 
@@ -37,10 +34,6 @@ class Disk(Protocol):
         """Return a range; less at the end of the file."""
         ...
 
-    def map(self, name: str, size: int) -> AbstractContextManager[fmt.Bytes]:
-        """Return the first ``size`` bytes for reading, ``size`` above 0."""
-        ...
-
     def open(self, name: str) -> int:
         """Open a file for appending."""
         ...
@@ -51,6 +44,10 @@ class Disk(Protocol):
 
     def write(self, file: int, data: memoryview) -> int:
         """Append; return how many bytes of it were taken, at least 1."""
+        ...
+
+    def rewrite(self, name: str, offset: int, data: bytes) -> None:
+        """Write the bytes that are there from ``offset`` on once more, in place; make them and the size durable."""
         ...
 
     def truncate(self, file: int, size: int) -> None:
@@ -102,15 +99,6 @@ class OsDisk:
             file.seek(offset)
             return file.read(size)
 
-    @contextmanager
-    def map(self, name: str, size: int) -> Iterator[fmt.Bytes]:
-        """See Disk."""
-        with (
-            (self._folder / name).open("rb") as file,
-            mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data,
-        ):
-            yield data
-
     def open(self, name: str) -> int:
         """See Disk."""
         return os.open(self._folder / name, os.O_WRONLY | os.O_APPEND)
@@ -122,6 +110,18 @@ class OsDisk:
     def write(self, file: int, data: memoryview) -> int:
         """See Disk."""
         return os.write(file, data)
+
+    def rewrite(self, name: str, offset: int, data: bytes) -> None:
+        """See Disk."""
+        file = os.open(self._folder / name, os.O_WRONLY)  # not for appending: Linux would append, wherever it is told
+        try:
+            rest = memoryview(data)
+            while rest:
+                taken = os.pwrite(file, rest, offset)
+                rest, offset = rest[taken:], offset + taken
+            os.fdatasync(file)
+        finally:
+            os.close(file)
 
     def truncate(self, file: int, size: int) -> None:
         """See Disk."""

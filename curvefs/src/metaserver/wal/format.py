@@ -137,6 +137,13 @@ def decode(data: Bytes, seed: int, offset: int = HEADER_SIZE) -> Iterator[tuple[
         offset = end
 
 
+def write_of(data: Bytes, seed: int, offset: int) -> int:
+    """Return where the write began that brought the good record at ``offset``."""
+    found = _record_at(data, offset, seed)
+    assert found is not None, "it was read before"
+    return found[1]
+
+
 def written_later(data: Bytes, seed: int, bad: int) -> int | None:
     """Return the offset of a record that was written after what is bad at ``bad`` had been synced, or None."""
     offset = data.find(_MARKER_BYTES, bad + 1)

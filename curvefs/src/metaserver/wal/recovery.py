@@ -2,11 +2,17 @@
 
 Only the last write of the last segment can be torn: everything before it was synced before it began. So bad bytes at
 the end of the last segment are cut off, unless a record behind them proves that they were durable once; bad bytes
-anywhere else are damage. Damage is never skipped: what the replica promised may be in it.
+anywhere else are damage, and so are bytes that the disk cannot read. Damage is never skipped: what the replica promised
+may be in it.
 
-The log is read twice, so that memory does not grow with it: here for its outline, then by entries() or replay().
+The sync of that last write may be what ended the process: it failed, and then the kernel shows the bytes, calls them
+clean, and never writes them. So they are written once more before anybody relies on them.
+
+The log is read twice, so that memory does not grow with it: here for its outline, then by entries() or replay(). A
+segment is read, not mapped: a mapping answers a sector that cannot be read with SIGBUS.
 """
 
+import errno
 import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -32,6 +38,7 @@ __all__ = [
 ]
 
 _log = structlog.get_logger()
+_PIECE = 1 << 20
 _NAME = re.compile(r"([0-9a-f]{16})\.wal")
 
 
@@ -90,20 +97,19 @@ def replay(outline: Outline, groups: Collection[int] | None = None) -> Iterator[
     wanted = {id_: group for id_, group in outline.groups.items() if groups is None or id_ in groups}
     counts = {id_: _counting(group) for id_, group in wanted.items()}
     for segment in outline.segments:
-        with outline.disk.map(segment.name, segment.size) as data:
-            for end, record in fmt.decode(data, segment.seed):
-                group = wanted.get(record.group_id)
-                position = (segment.number, end)
-                if group is None or position < group.begin:
-                    continue
-                if position == group.begin:
-                    yield Record(RecordType.BEGIN, record.group_id, group.begin_term, group.begin_index)
-                    if group.hard_state_before is not None:
-                        yield group.hard_state_before
-                elif record.type is RecordType.HARD_STATE or (
-                    record.type is RecordType.ENTRY and counts[record.group_id](position, record.index)
-                ):
-                    yield record
+        for end, record in fmt.decode(_content(outline.disk, segment.name, segment.size), segment.seed):
+            group = wanted.get(record.group_id)
+            position = (segment.number, end)
+            if group is None or position < group.begin:
+                continue
+            if position == group.begin:
+                yield Record(RecordType.BEGIN, record.group_id, group.begin_term, group.begin_index)
+                if group.hard_state_before is not None:
+                    yield group.hard_state_before
+            elif record.type is RecordType.HARD_STATE or (
+                record.type is RecordType.ENTRY and counts[record.group_id](position, record.index)
+            ):
+                yield record
 
 
 def _counting(group: GroupOutline) -> Callable[[Position, int], bool]:
@@ -123,7 +129,7 @@ def _counting(group: GroupOutline) -> Callable[[Position, int], bool]:
 
 def _header(disk: Disk, name: str, number: int, *, last: bool) -> fmt.Header | None:
     """Return the header; None when the last segment's making was interrupted, and it is removed."""
-    header = fmt.decode_header(disk.read(name, 0, fmt.HEADER_SIZE))
+    header = fmt.decode_header(_content(disk, name, fmt.HEADER_SIZE))
     if header is not None and header.version > fmt.VERSION:
         raise StartupError(
             f"{disk.path(name)} is of version {header.version}; "
@@ -144,30 +150,51 @@ def _read(outline: Outline, *, last: bool) -> None:
     """Take in the newest segment's records and cut its torn end."""
     disk, segment = outline.disk, outline.segments[-1]
     path = disk.path(segment.name)
-    with disk.map(segment.name, segment.size) as data:
-        try:
-            for end, record in fmt.decode(data, segment.seed):
-                _note(outline, record, end, path)
-            bad = segment.size
-        except fmt.BadRecord as error:
-            bad = error.offset
-            later = fmt.written_later(data, segment.seed, bad)
-            if not last:
-                raise _damaged(path, bad, "and it is not the newest segment") from None
-            if later is not None:
-                raise _damaged(path, bad, f"and a good record that was written later is at {later}") from None
+    data = _content(disk, segment.name, segment.size)
+    begin, end = 0, fmt.HEADER_SIZE  # of the last good record; without any there is the header
+    try:
+        for next_end, record in fmt.decode(data, segment.seed):
+            _note(outline, record, next_end, path)
+            begin, end = end, next_end
+    except fmt.BadRecord as error:
+        later = fmt.written_later(data, segment.seed, error.offset)
+        if not last:
+            raise _damaged(path, error.offset, "and it is not the newest segment") from None
+        if later is not None:
+            raise _damaged(path, error.offset, f"and a good record that was written later is at {later}") from None
     if not last:
         return
-    file = disk.open(segment.name)
+    if end < segment.size:
+        _log.warning("cut a torn record off the log", file=path, offset=end, bytes_cut=segment.size - end)
+        file = disk.open(segment.name)
+        try:
+            disk.truncate(file, end)
+        finally:
+            disk.close(file)
+        segment.size = end
+    # What the process wrote last may not have been synced, or in vain; from here on it is relied upon.
+    write = fmt.write_of(data, segment.seed, begin) if begin else 0
+    disk.rewrite(segment.name, write, data[write:end])
+
+
+def _content(disk: Disk, name: str, size: int) -> bytes:
+    """Return the first bytes of a file, fewer if it has not so many. Raises StartupError when they cannot be read."""
     try:
-        if bad < segment.size:
-            _log.warning("cut a torn record off the log", file=path, offset=bad, bytes_cut=segment.size - bad)
-            disk.truncate(file, bad)
-            segment.size = bad
-        # What the process wrote last may not have been synced; from here on it is relied upon.
-        disk.sync(file)
-    finally:
-        disk.close(file)
+        return disk.read(name, 0, size)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise _damaged(disk.path(name), _unreadable(disk, name, size), "it cannot be read") from error
+
+
+def _unreadable(disk: Disk, name: str, size: int) -> int:
+    """Return where the piece begins that cannot be read."""
+    for offset in range(0, size, _PIECE):
+        try:
+            disk.read(name, offset, _PIECE)
+        except OSError:
+            return offset
+    return 0  # now it could
 
 
 def _note(outline: Outline, record: Record, end: int, path: str) -> None:

@@ -30,11 +30,12 @@ def test_what_is_appended_is_read(disk):
     assert disk.size("a") == 11
     assert disk.read("a", 3, 3) == b"two"
     assert disk.read("a", 6, 99) == b"three"
-    with disk.map("a", 10) as data:
-        assert len(data) == 10
-        assert data[1:5] == b"netw"
-        assert type(data[1:5]) is bytes
-        assert (data.find(b"t", 4), data.find(b"t", 7)) == (6, -1)
+
+
+def test_what_is_there_is_written_once_more_in_place(disk):
+    disk.close(made(disk, "a", b"one", b"two"))
+    disk.rewrite("a", 3, b"two")
+    assert disk.read("a", 0, 99) == b"onetwo"
 
 
 def test_a_file_is_cut_and_grows_from_there(disk):

@@ -1,6 +1,8 @@
 """Logs after a stop: torn ends are cut, damage refuses."""
 
+import errno
 import itertools
+import random
 
 import pytest
 from hypothesis import given
@@ -10,8 +12,10 @@ from curvefs.src.common.errors import StartupError
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.metaserver.wal import format as fmt
 from curvefs.src.metaserver.wal import recovery
+from curvefs.src.metaserver.wal.disk import OsDisk
 from curvefs.src.metaserver.wal.format import Record, RecordType
 from curvefs.src.metaserver.wal.segments import LogSettings, SegmentFiles
+from curvefs.test.sim.disk import SimDisk
 
 GROUP = 3
 SMALL = fmt.HEADER_SIZE + 1  # every write goes to a segment of its own
@@ -247,3 +251,78 @@ def test_the_newest_hard_state_outlives_its_segment(tmp_path):
     files.trim({GROUP: 2})
     files.close()
     assert recovery.recover(tmp_path).groups[GROUP].hard_state == hard
+
+
+class Ended(BaseException):
+    """The process ended."""
+
+
+def end(reason):
+    raise Ended(reason)
+
+
+def log_on(disk):
+    return SegmentFiles(disk, recovery.recover(disk), LogSettings(1 << 20, 0), salt=lambda: 7, fatal=end)
+
+
+@pytest.mark.parametrize("others", [(), ([entry(1)],), ([entry(1)], [entry(2), entry(3)])])
+def test_what_a_failed_sync_has_left_in_memory_is_written_again_before_it_counts(others):
+    for seed in range(20):
+        disk = SimDisk(random.Random(seed))
+        log = log_on(disk)
+        for records in others:
+            log.append(records)
+        index = sum(map(len, others)) + 1
+        disk.fail_next("sync")
+        with pytest.raises(Ended):
+            log.append([entry(index), entry(index + 1)])
+        disk.kill()
+        assert recovery.recover(disk).groups[GROUP].last_index == index + 1, "raft acknowledges it from here on"
+        disk.crash()
+        assert recovery.recover(disk).groups[GROUP].last_index == index + 1
+
+
+def test_the_header_of_a_segment_whose_sync_failed_is_written_again():
+    for seed in range(20):
+        disk = SimDisk(random.Random(seed))
+        disk.fail_next("sync")
+        with pytest.raises(Ended):
+            log_on(disk)
+        disk.kill()
+        log_on(disk).append([entry(1)])
+        disk.crash()
+        assert recovery.recover(disk).groups[GROUP].last_index == 1
+
+
+def unreadable_from(disk, at):
+    """A sector at the offset cannot be read."""
+    read = disk.read
+
+    def failing(name, offset, size):
+        if offset <= at < offset + size:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(name, offset, size)
+
+    disk.read = failing
+
+
+@pytest.mark.parametrize(("at", "said"), [(3, 0), (3 << 20, 3 << 20)])
+def test_a_sector_that_cannot_be_read_is_damage(tmp_path, at, said):
+    written(tmp_path, [entry(1, bytes(2 << 20))], [entry(2, bytes(2 << 20))])
+    disk = OsDisk(tmp_path)
+    unreadable_from(disk, at)
+    with pytest.raises(StartupError, match=f"{newest(tmp_path)} .* byte {said}, it cannot be read") as caught:
+        recovery.recover(disk)
+    assert caught.value.exit_code is ExitCode.DAMAGED
+
+
+def test_a_log_that_may_not_be_read_is_not_damaged(tmp_path):
+    written(tmp_path, [entry(1)])
+    disk = OsDisk(tmp_path)
+
+    def refused(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    disk.read = refused
+    with pytest.raises(OSError, match="Too many open files"):
+        recovery.recover(disk)
