@@ -17,7 +17,7 @@ from typing import Protocol
 
 import structlog
 
-from ...common.errors import CurveFSError
+from ...common.errors import CurveFSError, InternalError
 from ..metrics import Metrics
 from ..wal.log import WriteAheadLog
 from .group import Group
@@ -117,7 +117,12 @@ class Checkpointing:
             if group not in self._groups():
                 return
             before = group.bytes_since_checkpoint
-            made = await asyncio.to_thread(group.checkpoints.make, group.environment)
+            try:
+                made = await asyncio.to_thread(group.checkpoints.make, group.environment)
+            except OSError:
+                if group.environment.is_lost:
+                    group.break_(InternalError(f"the disk has not taken the state of group {group.group_id}"))
+                raise
             group.bytes_since_checkpoint -= before
             _log.info("checkpoint", group=group.group_id, index=made.index, bytes=made.size)
 

@@ -5,7 +5,7 @@ the index up to which the log is in it. The last two are kept; the log is kept f
 newest one costs nothing.
 """
 
-import contextlib
+import errno
 import json
 import os
 import shutil
@@ -103,9 +103,8 @@ class Checkpoints:
         """Return the newest checkpoint whose bytes are what was written; forget damaged ones."""
         while self.kept:
             newest = self.kept[-1]
-            with contextlib.suppress(FileNotFoundError):
-                if _checksum(newest.path) == (newest.crc, newest.size):
-                    return newest
+            if _is_good(newest):
+                return newest
             _log.error("a checkpoint is damaged; an older one is tried", file=str(newest.path))
             newest.path.with_suffix(".json").unlink()
             self.kept.pop()
@@ -134,9 +133,26 @@ def _read_sidecar(sidecar: Path) -> Checkpoint | None:
             said["crc"],
             said.get("adopted", False),
         )
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        _log.error("a checkpoint's description cannot be read; the checkpoint is not used", file=str(sidecar))
+        return None
     except (ValueError, KeyError, TypeError):
         _log.error("a checkpoint's description is damaged; the checkpoint is not used", file=str(sidecar))
         return None
+
+
+def _is_good(checkpoint: Checkpoint) -> bool:
+    """Say whether a checkpoint's bytes are what was written. Raises OSError, but for bytes that the disk has lost."""
+    try:
+        return _checksum(checkpoint.path) == (checkpoint.crc, checkpoint.size)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return False
 
 
 def _checksum(path: Path) -> tuple[int, int]:

@@ -11,6 +11,10 @@ in there could reach the disk without the pages it speaks of.
 A state that cannot be trusted is discarded, and the mark names no boot until it is decided what takes its place: by
 restore(), or by a first write to the empty one. A process that dies before that finds it discarded again.
 
+A sync that fails says that the kernel has given up pages: it shows them for a while, calls them clean, and may forget
+them, also in this boot. Such a state is lost: it is never copied any more, and the mark says so for the next start. So
+that this is noticed it is synced before it is opened, before it is copied, and when it is closed.
+
 Another state takes the place of this one by one rename of LMDB's file: whoever dies finds the old or the new. Views of
 the old one go on; LMDB closes it after the last.
 
@@ -18,7 +22,7 @@ Invariants:
     the mark says "in use" durably whenever the environment may be written
     the environment is not closed while another thread copies it or reads it at length
 
-Shared between threads: `is_closing` and `_lent`, under `_returned`; `_env`, which is replaced as a whole.
+Shared between threads: `is_closing` and `_lent`, under `_returned`; `_env`, which is replaced as a whole; `is_lost`.
 """
 
 import contextlib
@@ -36,11 +40,14 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import lmdb
+import structlog
 
 from ...common.errors import NoSpace, StartupError, Unavailable
 from ...common.exits import ExitCode
 from ...common.machine import sync_folder
 from . import keys
+
+_log = structlog.get_logger()
 
 MARK_FORMAT = 1
 _FORMAT_KEY = keys.META + b"format"
@@ -120,7 +127,10 @@ def _ended(*_: object) -> NoReturn:
 
 
 class Environment:
-    """A group's state on disk, in ``folder``. ``applied``: the last entry applied."""
+    """A group's state on disk, in ``folder``. ``applied``: the last entry applied.
+
+    ``is_lost``: the disk has not taken what was written; nothing may be served from it any more.
+    """
 
     def __init__(self, folder: Path, *, map_size: int, boot_id: str) -> None:
         """Open it, or begin an empty one; one that cannot be trusted is thrown away first. Blocks.
@@ -133,17 +143,19 @@ class Environment:
         self._map_size = map_size
         self._boot_id = boot_id
         self.is_closing = False  # who reads at length gives up
+        self.is_lost = False
         self._lent = 0
         self._returned = threading.Condition()
         # What is unmarked was never in use, or its files were put here by somebody.
         exists = self._state.exists() or (folder / _MARK).exists()
-        self.discarded = exists and not self._is_trustworthy()
+        self.discarded = exists and not (self._is_trustworthy() and self._is_on_disk())
         self._is_decided = not self.discarded
         self._write_mark(clean=False)
         if self.discarded:
             _remove(self._state)
         _remove(self._restoring)
         self._env = self._open()
+        self._is_open = True
         self.applied = self._load()
 
     @contextmanager
@@ -200,9 +212,10 @@ class Environment:
     def copy(self, descriptor: int) -> None:
         """Write a consistent, compacted copy to a file; C code that leaves the interpreter free. Blocks.
 
-        Raises OSError when it cannot be written, Unavailable when the environment is being closed.
+        Raises OSError when it cannot be written or the state is lost, Unavailable when the environment is being closed.
         """
         with self._lend():
+            self._sync()
             try:
                 self._env.copyfd(descriptor, compact=True)
             except lmdb.Error as error:
@@ -234,14 +247,25 @@ class Environment:
         self._decide()
         shutil.rmtree(state, ignore_errors=True)
 
-    def close(self) -> None:
-        """Sync and mark a clean stop. Blocks. After an OSError the state is rebuilt at the next boot."""
+    def close(self, *, keep: bool = True) -> None:
+        """Sync and mark a clean stop. Blocks. After an OSError the state is rebuilt at the next boot, if not before.
+
+        keep: False when it is thrown away next, so that nothing need be synced. Nothing is done when it is closed.
+        """
         with self._returned:
             self.is_closing = True
             if not self._returned.wait_for(lambda: not self._lent, _CLOSE_DEADLINE_S):
                 raise TimeoutError(errno.EBUSY, f"the state in {self._state} is still being read")
-        self._env.sync(True)
-        self._env.close()
+        if not self._is_open:
+            return
+        self._is_open = False
+        try:
+            if keep:
+                self._sync()
+        finally:
+            self._env.close()
+        if not keep:
+            return
         sync_folder(self._state)
         self._write_mark(clean=self._is_decided)
 
@@ -261,6 +285,33 @@ class Environment:
             with self._returned:
                 self._lent -= 1
                 self._returned.notify_all()
+
+    def _sync(self) -> None:
+        """Make the state durable. Raises OSError; then it is lost."""
+        if self.is_lost:
+            # Asked again, the kernel would not tell.
+            raise OSError(errno.EIO, f"the disk has not taken the state in {self._state}")
+        try:
+            self._env.sync(True)
+        except lmdb.Error as error:
+            self.is_lost = True
+            self._write_mark(clean=False)
+            raise OSError(errno.EIO, f"the disk has not taken the state in {self._state}: {error}") from error
+
+    def _is_on_disk(self) -> bool:
+        """Have the disk take what a process before this one may have left to the kernel. Says whether it did."""
+        try:
+            descriptor = os.open(data_file(self._state), os.O_RDONLY)
+        except FileNotFoundError:
+            return True  # there is nothing, or not yet
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            _log.error("the disk has not taken a state", folder=str(self._state), reason=error.strerror)
+            return False
+        finally:
+            os.close(descriptor)
+        return True
 
     def _decide(self) -> None:
         """What is there from now on is the state."""
@@ -303,7 +354,7 @@ class Environment:
         return clean or boot_id == self._boot_id
 
     def _write_mark(self, *, clean: bool) -> None:
-        boot_id = self._boot_id if self._is_decided else _NO_BOOT
+        boot_id = self._boot_id if self._is_decided and not self.is_lost else _NO_BOOT
         text = json.dumps({"format": MARK_FORMAT, "boot_id": boot_id, "clean": clean})
         write_durably(self._folder / _MARK, text.encode("ascii"))
 

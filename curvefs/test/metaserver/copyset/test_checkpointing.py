@@ -130,3 +130,18 @@ async def test_a_snapshot_that_was_adopted_and_not_installed_keeps_the_log_from_
     await lab.checkpoint()
     assert lab.group.checkpoints.base_index == behind, "not that of the older one"
     await lab.stop()
+
+
+async def test_a_group_whose_state_the_disk_has_not_taken_is_stopped_and_rebuilt_at_the_next_start(tmp_path):
+    lab = Lab(tmp_path)
+    await lab.begin()
+    await lab.create(5)
+    before = lab.digest()
+    lab.group.environment.is_lost = True
+    with pytest.raises(OSError, match="has not taken the state"):
+        await lab.checkpoint()
+    assert lab.group.broken is not None
+    await lab.stop()
+    await lab.started()
+    assert lab.digest() == before
+    await lab.stop()

@@ -1,8 +1,11 @@
 """The LMDB state: all or nothing, and when it is trusted."""
 
 import contextlib
+import errno
 import subprocess
+from pathlib import Path
 
+import lmdb
 import pytest
 
 from curvefs.src.common.errors import NoSpace, StartupError
@@ -209,3 +212,102 @@ def test_a_view_that_somebody_still_refers_to_takes_no_place_of_a_reader(tmp_pat
         views[0].get(b"a")
     assert get(environment, "a") == b"1"
     environment.close()
+
+
+class Failing:
+    """An LMDB environment below which the disk does not take what was written; it says so once, as Linux does."""
+
+    def __init__(self, real):
+        self.real = real
+        self.told = False
+
+    def sync(self, force):
+        if not self.told:
+            self.told = True
+            raise lmdb.DiskError("mdb_env_sync: Input/output error")
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+
+def failing(folder):
+    environment = opened(folder)
+    put(environment, 5, a=b"1")
+    environment._env = Failing(environment._env)
+    return environment
+
+
+def test_a_state_that_could_not_be_synced_at_its_end_is_not_trusted_in_the_same_boot(tmp_path):
+    environment = failing(tmp_path / "g")
+    with pytest.raises(OSError, match="has not taken the state"):
+        environment.close()
+    again = opened(tmp_path / "g")
+    assert again.discarded
+    again.close()
+
+
+def test_a_state_that_the_disk_has_not_taken_is_neither_copied_nor_trusted(tmp_path):
+    environment = failing(tmp_path / "g")
+    for _ in range(2):
+        with pytest.raises(OSError, match="has not taken the state"):
+            Checkpoints(tmp_path / "c").make(environment)
+    assert environment.is_lost
+    assert Checkpoints(tmp_path / "c").kept == []
+    put(environment, 6, a=b"2")
+    environment._env.close()  # as kill -9
+    assert opened(tmp_path / "g").discarded
+
+
+def test_what_a_process_that_died_has_left_to_a_disk_that_does_not_take_it_is_discarded(tmp_path, monkeypatch):
+    put(opened(tmp_path / "g"), 5, a=b"1")  # never closed
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fdatasync", _eio)
+        again = opened(tmp_path / "g")
+    assert again.discarded
+    again.close()
+
+
+def _eio(*_):
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_state_that_is_thrown_away_is_closed_though_the_disk_takes_nothing(tmp_path):
+    environment = failing(tmp_path / "g")
+    environment.close(keep=False)
+    environment.close()
+
+
+@pytest.mark.parametrize("harmed", ["*.mdb", "*.json"])
+def test_a_checkpoint_that_cannot_be_read_is_passed_over_for_the_older(tmp_path, monkeypatch, harmed):
+    environment = opened(tmp_path / "g")
+    checkpoints = Checkpoints(tmp_path / "c")
+    for index in (1, 2):
+        put(environment, index, a=b"1")
+        checkpoints.make(environment)
+    environment.close()
+    bad = max((tmp_path / "c").glob(harmed))
+    open_ = Path.open
+
+    def unreadable(path, *args, **kwargs):
+        return _eio() if path == bad else open_(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", unreadable)
+    good = Checkpoints(tmp_path / "c").newest_good()
+    assert good is not None
+    assert good.index == 1
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_forgotten(tmp_path, monkeypatch):
+    environment = opened(tmp_path / "g")
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.make(environment)
+    environment.close()
+
+    def refused(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as full:
+        full.setattr("curvefs.src.metaserver.storage.checkpoint._checksum", refused)
+        with pytest.raises(OSError, match="Too many"):
+            checkpoints.newest_good()
+    assert checkpoints.newest_good() is not None
