@@ -31,7 +31,10 @@ T = TypeVar("T")
 
 
 class LogSource(Protocol):
-    """Somebody with records to append: a group. All calls come from the event loop; none may raise."""
+    """Somebody with records to append: a group. All calls come from the event loop.
+
+    What one raises ends the process.
+    """
 
     def take(self) -> list[Record]:
         """Return what to append now: a bounded amount. What is left is announced again by ready()."""
@@ -109,7 +112,7 @@ class WriteAheadLog:
         if not self._writing and not self._scheduled:
             # Not at once: others may become ready in the same step of the event loop.
             self._scheduled = True
-            self._loop.call_soon(self._begin)
+            self._loop.call_soon(self._turn, self._begin)
 
     def append_first(self, records: list[Record]) -> None:
         """Append before anything else is asked of the log; blocks. Raises NoSpace."""
@@ -156,6 +159,14 @@ class WriteAheadLog:
 
     # ---------------------------------------------------------------------------------- on the event loop
 
+    def _turn(self, step: Callable[[], None]) -> None:
+        """Do the next step. A bug met there would leave groups to wait for ever, and to lead on meanwhile."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is said and ends the process
+            _log.exception("a step of the log failed")
+            self._fatal(f"a step of the log failed: {error!r}")
+
     def _begin(self) -> None:
         self._scheduled = False
         if self._writing:
@@ -198,11 +209,12 @@ class WriteAheadLog:
         try:
             seconds = self._files.append(records)
         except NoSpace as error:
-            self._loop.call_soon_threadsafe(self._refused, error)
+            refusal = error
+            self._loop.call_soon_threadsafe(self._turn, lambda: self._refused(refusal))
         except Exception as error:  # noqa: BLE001  # a bug; without the thread everybody would wait for ever
             self._fatal(f"cannot append: {error!r}")
         else:
-            self._loop.call_soon_threadsafe(self._written, seconds)
+            self._loop.call_soon_threadsafe(self._turn, lambda: self._written(seconds))
 
 
 def _succeed(future: asyncio.Future[T], result: T) -> None:

@@ -243,3 +243,18 @@ async def test_records_that_do_not_fit_the_log_end_the_process_and_are_not_writt
     assert len(ended) == 1
     assert "from entry 0 to 8" in ended[0]
     assert count(tmp_path) == 0
+
+
+@pytest.mark.parametrize("step", ["take", "appended", "proceed", "refused"])
+async def test_a_group_that_fails_at_its_turn_ends_the_process(tmp_path, step):
+    ended = asyncio.get_running_loop().create_future()
+    wal, _ = made(tmp_path, fatal=ended.set_result, reserve=1 << 60 if step == "refused" else 0)
+
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    source = Source()
+    setattr(source, step, fail)
+    source.want(wal, 1)
+    assert "a bug" in await asyncio.wait_for(ended, 10)
+    await wal.close()
