@@ -105,14 +105,11 @@ class GroupFolders:
         sync_folder(folder.parent)
         return self._group(one, Start(hard_state, configuration=first))
 
-    def unmake(self, group: Group) -> None:
-        """Remove the folder of a group that was closed. Raises OSError."""
-        group.environment.close()
-        self.remove(group.group_id)
-
     def remove(self, group_id: int) -> None:
-        """Remove the folder of a group that is not open. Raises OSError."""
+        """Remove the folder of a group that is not open, or what is left of it. Raises OSError."""
         folder = self._groups / str(group_id)
+        if not folder.exists():
+            return
         (folder / GROUP_FILE).unlink(missing_ok=True)
         sync_folder(folder)
         shutil.rmtree(folder)

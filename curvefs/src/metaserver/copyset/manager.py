@@ -118,6 +118,7 @@ class CopysetManager:
         )
         self._groups: dict[int, Group] = {}
         self._damaged: dict[int, CorruptData] = {}
+        self._closed: dict[int, Group] = {}  # whose removal is not finished
         self._changing = asyncio.Lock()
         self._wal: WriteAheadLog | None = None
         self._snapshots: Snapshots | None = None
@@ -188,28 +189,41 @@ class CopysetManager:
     async def remove(self, group_id: int, *, damaged: bool = False) -> None:
         """Remove a replica; nothing when it is not here. Raises ResourceBusy, OSError.
 
-        One that is a voter is removed only when it holds no partition, or is to be given up as ``damaged``.
+        One that is a voter is removed only when it holds no partition, or is to be given up as ``damaged``. One whose
+        removal failed half-way counts as damaged: it serves nothing, says so, and is removed when that is asked again.
         """
         async with self._changing:
-            assert self._wal is not None, "open"
-            if group_id in self._damaged:
-                del self._damaged[group_id]
-                await asyncio.to_thread(self._folders.remove, group_id)
-                await self._wal.forget(group_id)
             group = self._groups.get(group_id)
             if group is None:
+                if group_id in self._damaged:
+                    await self._throw_away(group_id)
                 return
             if not damaged and group.raft.log.configuration.is_voter(self._me()):
                 with group.view() as view:
                     if reads.partitions(view):
                         raise ResourceBusy(f"group {group_id} holds partitions")
             del self._groups[group_id]
+            self._closed[group_id] = group
             group.close(Unavailable(f"group {group_id} was removed"))
             await group.until_idle()
-            # Its folder first: a group that is there must have its log.
-            await asyncio.to_thread(self._folders.unmake, group)
-            await self._wal.forget(group_id)
-            _log.info("a group was removed", group=group_id)
+            try:
+                await self._throw_away(group_id)
+            except OSError as error:
+                self._damaged[group_id] = CorruptData(f"the removal of group {group_id} is not finished: {error}")
+                raise
+
+    async def _throw_away(self, group_id: int) -> None:
+        """Remove what there is of a replica that serves nothing. Raises OSError; then it is done again."""
+        assert self._wal is not None, "open"
+        group = self._closed.get(group_id)
+        if group is not None:
+            await asyncio.to_thread(group.environment.close, keep=False)
+        # Its folder first: a group that is there must have its log.
+        await asyncio.to_thread(self._folders.remove, group_id)
+        await self._wal.forget(group_id)
+        self._closed.pop(group_id, None)
+        self._damaged.pop(group_id, None)
+        _log.info("a group was removed", group=group_id)
 
     # --------------------------------------------------------------------------------- beginning and end
 

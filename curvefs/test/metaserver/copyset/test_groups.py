@@ -424,3 +424,40 @@ async def test_a_group_at_its_size_limit_keeps_no_other_from_starting_and_goes_o
     await lab.started()
     assert lab.digest() == before
     await lab.stop()
+
+
+async def test_a_removal_that_failed_half_way_is_said_and_finished_when_it_is_asked_again(tmp_path, monkeypatch):
+    lab = Lab(tmp_path)
+    await lab.begin()
+    await lab.make(6)
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("shutil.rmtree", fail)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output error"):
+                await lab.manager.remove(6)
+            assert "not finished" in str(lab.manager.damaged[6])
+    with pytest.raises(ResourceBusy):
+        await lab.make(6)
+    await lab.manager.remove(6)
+    assert not lab.manager.damaged
+    assert not (tmp_path / "groups" / "6").exists()
+    await lab.make(6)
+    await lab.stop()
+
+
+async def test_a_group_is_removed_though_the_disk_does_not_take_its_state(tmp_path, monkeypatch):
+    lab = Lab(tmp_path)
+    await lab.begin()
+    await lab.make(6)
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(lab.manager.get(6).environment, "_sync", fail)
+    await lab.manager.remove(6)
+    assert not (tmp_path / "groups" / "6").exists()
+    await lab.stop()
