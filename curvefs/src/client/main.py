@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from ..common import open_files
 from ..common.errors import CurveFSError, InvalidArgument, StartupError
 from ..common.exits import ExitCode
 from ..common.fsname import check_fs_name
@@ -42,6 +43,7 @@ _EPILOG = "\b\nMount options and their defaults:\n" + "\n".join(f"  {name:<22} {
 def main(name: str, mountpoint: str, options: tuple[str, ...], *, foreground: bool, status_fd: int | None) -> None:
     """Mount the filesystem NAME on MOUNTPOINT."""
     status = StatusPipe(status_fd)
+    open_files.raise_limit()
     try:
         config = _configuration(name, mountpoint, ",".join(options))
         if foreground:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..common import logs
+from ..common import logs, open_files
 from ..common.clock import SystemClock
 from ..common.errors import StartupError
 from ..object.check import check_store
@@ -55,6 +55,7 @@ def main(config_file: Path | None, **flags: Any) -> None:
     try:
         config = load_config(MdsConfig, config_file, flags)
         logs.configure(json=config.log_json, level=config.log_level, program="curvefs-mds")
+        open_files.raise_limit()
         asyncio.run(_run(config))
     except StartupError as error:
         sys.stderr.write(f"curvefs-mds: {error}\n")

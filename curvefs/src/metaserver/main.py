@@ -12,7 +12,7 @@ from typing import Any
 import click
 import uvloop
 
-from ..common import logs
+from ..common import logs, open_files
 from ..common.clock import SystemClock
 from ..common.errors import StartupError
 from ..common.machine import boot_id
@@ -61,6 +61,7 @@ def main(config_file: Path | None, **flags: Any) -> None:
     try:
         config = load_config(MetaserverConfig, config_file, flags)
         logs.configure(json=config.log_json, level=config.log_level, program="curvefs-metaserver")
+        open_files.raise_limit()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(config))
