@@ -19,7 +19,7 @@ from ...proto import heartbeat_pb2 as pb
 from ...proto import heartbeat_pb2_grpc, topology_pb2, topology_pb2_grpc
 from ..common import tokens
 from ..common.clock import Clock
-from ..common.errors import AlreadyExists, CurveFSError, NotFound, PermissionDenied, StaleEpoch, StartupError
+from ..common.errors import AlreadyExists, CurveFSError, NotFound, PermissionDenied, StartupError
 from ..common.exits import ExitCode
 from ..process.data_folder import DataFolder
 from ..rpc.asyncio_client import AsyncClient
@@ -189,28 +189,15 @@ class MdsLink:
             kind = order.WhichOneof("order")
             try:
                 match kind:
-                    case "create_copyset":
-                        create = order.create_copyset
-                        first = create.first_metaserver_id == self.identity.metaserver_id
-                        await self._copysets.create(order.group_id, create.peers, first=first, term=create.term)
                     case "end_session":
                         await end_session(self._copysets, order.group_id, order.end_session.session_id)
-                    case "remove_copyset":
-                        await self._remove(order.group_id, order.configuration_index)
-                    case "change_peers" | "transfer_leader":
-                        self._orders.begin(order)
+                    case "create_copyset" | "remove_copyset" | "change_peers" | "transfer_leader":
+                        self._orders.begin(order, self.identity.metaserver_id)
                     case _:
                         _log.warning("an order is not understood", order=kind, group=order.group_id)
             except (CurveFSError, OSError) as error:
                 # The MDS orders it again as long as the reports show that it is not done.
                 _log.warning("an order was not carried out", order=kind, group=order.group_id, reason=str(error))
-
-    async def _remove(self, group_id: int, configuration_index: int) -> None:
-        """Remove a replica that its group goes on without, by a configuration that it may never have heard of."""
-        known = [group.raft.log.configuration_index for group in self._copysets.all() if group.group_id == group_id]
-        if any(index > configuration_index > 0 for index in known):
-            raise StaleEpoch(f"made for configuration {configuration_index}; the replica is at {known[0]}")
-        await self._copysets.remove(group_id, damaged=any(index < configuration_index for index in known))
 
     def _compare_clocks(self, mds_time_ns: int) -> None:
         """Lead no group with a clock that is off; alone in a group there is nobody else, so it goes on there."""

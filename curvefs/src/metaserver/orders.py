@@ -1,7 +1,8 @@
-"""What the MDS's heartbeats order the leader of a group to do: change its members, or hand over.
+"""What the MDS's heartbeats order: make or remove a replica here, and, of the leader, change members or hand over.
 
-Either may take long, a replica has to catch up; heartbeats must not wait for it. So each is a task of its own, at most
-one per group: an order that is repeated meanwhile is not begun again. What was not done in time is ordered again.
+Each may take long: a replica has to catch up, or to wait for the checkpoint of another one. Heartbeats must not wait for
+that. So each is a task of its own, at most one per group: an order that is repeated meanwhile is not begun again. What
+was not done in time is ordered again.
 
 Shared across awaits: the tasks, at most one per group.
 """
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from ...proto import heartbeat_pb2 as pb
-from ..common.errors import CurveFSError
+from ..common.errors import CurveFSError, StaleEpoch
 from .copyset.manager import CopysetManager
 from .copyset.membership import Membership
 
@@ -22,18 +23,24 @@ _TRANSFER_S = 10.0
 
 
 class Orders:
-    """Carries out orders for groups that are led here. close() it."""
+    """Carries out orders. close() it."""
 
     def __init__(self, copysets: CopysetManager, membership: Membership) -> None:
         self._copysets = copysets
         self._membership = membership
         self._under_way: dict[int, asyncio.Task[None]] = {}
 
-    def begin(self, order: pb.Order) -> None:
-        """Begin to carry out an order, unless one for that group is under way."""
+    def begin(self, order: pb.Order, me: int) -> None:
+        """Begin to carry out an order, unless one for that group is under way. me: this metaserver's id."""
         if order.group_id in self._under_way:
             return
-        work = self._change if order.WhichOneof("order") == "change_peers" else self._transfer
+        works: dict[str | None, Callable[[pb.Order], Awaitable[None]]] = {
+            "create_copyset": lambda order: self._create(order, me),
+            "remove_copyset": self._remove,
+            "change_peers": self._change,
+            "transfer_leader": self._transfer,
+        }
+        work = works[order.WhichOneof("order")]
         task = asyncio.create_task(self._carry_out(order, work), name=f"order for group {order.group_id}")
         self._under_way[order.group_id] = task
         task.add_done_callback(lambda _: self._under_way.pop(order.group_id, None))
@@ -55,6 +62,19 @@ class Orders:
             _log.warning("an order was not carried out", order=what, group=order.group_id, reason=str(error))
         except Exception:  # noqa: BLE001  # a bug must not go unnoticed, and must not end the others
             _log.exception("an order failed", group=order.group_id)
+
+    async def _create(self, order: pb.Order, me: int) -> None:
+        create = order.create_copyset
+        first = create.first_metaserver_id == me
+        await self._copysets.create(order.group_id, create.peers, first=first, term=create.term)
+
+    async def _remove(self, order: pb.Order) -> None:
+        """Remove a replica that its group goes on without, by a configuration that it may never have heard of."""
+        group_id, index = order.group_id, order.configuration_index
+        known = [group.raft.log.configuration_index for group in self._copysets.all() if group.group_id == group_id]
+        if any(at > index > 0 for at in known):
+            raise StaleEpoch(f"made for configuration {index}; the replica is at {known[0]}")
+        await self._copysets.remove(group_id, damaged=any(at < index for at in known))
 
     async def _change(self, order: pb.Order) -> None:
         group = self._copysets.get(order.group_id)

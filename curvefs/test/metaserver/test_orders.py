@@ -6,23 +6,26 @@ from types import SimpleNamespace
 import pytest
 
 from curvefs.proto import heartbeat_pb2 as pb
-from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.errors import StaleEpoch
-from curvefs.src.metaserver.heartbeat import MdsLink
 from curvefs.src.metaserver.orders import Orders
-from curvefs.src.process.data_folder import METASERVER, DataFolder
 
 pytestmark = pytest.mark.asyncio
-GROUP = 3
+GROUP, ME = 3, 1
 
 
 class Groups:
-    """One group whose replica is at a configuration; notes what is removed, and whether by force."""
+    """One group whose replica is at a configuration; notes what is made, what is removed, and whether by force."""
 
     def __init__(self, configuration_index):
         log = SimpleNamespace(configuration_index=configuration_index)
         self._group = SimpleNamespace(group_id=GROUP, raft=SimpleNamespace(log=log))
         self.removed = []
+        self.made = []
+        self.go_on = asyncio.Event()
+
+    async def create(self, group_id, peers, *, first, term):
+        await self.go_on.wait()
+        self.made.append((group_id, first, term))
 
     def all(self):
         return [self._group]
@@ -40,27 +43,26 @@ class Groups:
         (0, [(GROUP, False)]),
     ],
 )
-async def test_a_replica_is_removed_by_what_its_group_decided_later(tmp_path, ordered_for, removed):
-    folder, groups = DataFolder(tmp_path, METASERVER), Groups(7)
-    try:
-        link = MdsLink(
-            None,
-            folder,
-            groups,
-            None,
-            None,
-            clock=SystemClock(),
-            server="",
-            peer_clocks=list,
-            know=lambda *_: None,
-            interval_ms=1,
-            deadline_s=1.0,
-        )
-        order = pb.Order(group_id=GROUP, configuration_index=ordered_for, remove_copyset=pb.RemoveCopysetOrder())
-        await link._carry_out(pb.HeartbeatReply(orders=[order]))
-    finally:
-        folder.close()
+async def test_a_replica_is_removed_by_what_its_group_decided_later(ordered_for, removed):
+    groups = Groups(7)
+    orders = Orders(groups, None)
+    order = pb.Order(group_id=GROUP, configuration_index=ordered_for, remove_copyset=pb.RemoveCopysetOrder())
+    orders.begin(order, ME)
+    await settle()
     assert groups.removed == removed
+
+
+async def test_replicas_that_take_long_to_be_made_hold_up_no_heartbeat_and_are_made_once():
+    groups = Groups(7)
+    orders = Orders(groups, None)
+    create = pb.CreateCopysetOrder(first_metaserver_id=ME, term=5)
+    for _ in range(2):
+        orders.begin(pb.Order(group_id=8, create_copyset=create), ME)
+        await settle()
+    assert groups.made == []
+    groups.go_on.set()
+    await settle()
+    assert groups.made == [(8, True, 5)]
 
 
 class Members:
@@ -108,13 +110,13 @@ async def test_a_change_that_takes_long_holds_up_no_other_group_and_is_begun_onc
     members = Members(7)
     orders = Orders(members, members)
     for order in (change(3, 1, 2), change(3, 1, 2), hand_over(3, 2), hand_over(4, 5)):
-        orders.begin(order)
+        orders.begin(order, ME)
     await settle()
     assert members.done == []
     members.go_on.set()
     await settle()
     assert members.done == [(3, [1, 2]), (4, 5)]
-    orders.begin(change(3, 1, 2))  # ordered again later, it is begun again
+    orders.begin(change(3, 1, 2), ME)  # ordered again later, it is begun again
     await settle()
     assert len(members.done) == 3
 
@@ -123,11 +125,11 @@ async def test_an_order_made_for_another_configuration_is_not_carried_out():
     members = Members(8)
     members.go_on.set()
     orders = Orders(members, members)
-    orders.begin(change(3, 1, 2))
-    orders.begin(hand_over(4, 5))
+    orders.begin(change(3, 1, 2), ME)
+    orders.begin(hand_over(4, 5), ME)
     await settle()
     assert members.done == []
-    orders.begin(change(3, 1, 2, index=8))
+    orders.begin(change(3, 1, 2, index=8), ME)
     await settle()
     assert members.done == [(3, [1, 2])]
 
@@ -135,7 +137,7 @@ async def test_an_order_made_for_another_configuration_is_not_carried_out():
 async def test_what_is_under_way_is_given_up_at_the_end():
     members = Members(7)
     orders = Orders(members, members)
-    orders.begin(change(3, 1, 2))
+    orders.begin(change(3, 1, 2), ME)
     await settle()
     await orders.close()
     members.go_on.set()
