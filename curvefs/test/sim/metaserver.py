@@ -218,7 +218,6 @@ class SimMetaserver(Server):
             if newest is not None:
                 environment.restore(newest.path)
         environment.on_applied = self._note_applied
-        environment.full = False
         return environment
 
     def _note_applied(self, applied, digest):
