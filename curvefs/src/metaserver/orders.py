@@ -1,8 +1,8 @@
 """What the MDS's heartbeats order: make or remove a replica here, and, of the leader, change members or hand over.
 
-Each may take long: a replica has to catch up, or to wait for the checkpoint of another one. Heartbeats must not wait for
-that. So each is a task of its own, at most one per group: an order that is repeated meanwhile is not begun again. What
-was not done in time is ordered again.
+Each may take long: a replica has to catch up, or to wait for the checkpoint of another one. Heartbeats must not wait
+for that. So each is a task of its own, at most one per group: an order that is repeated meanwhile is not begun again.
+What was not done in time is ordered again.
 
 Shared across awaits: the tasks, at most one per group.
 """

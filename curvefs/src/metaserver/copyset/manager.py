@@ -235,6 +235,8 @@ class CopysetManager:
         try:
             found = self._folders.recover(self._me())
             self._wal = WriteAheadLog(self._folders.wal, found.outline, self._settings.log, observer=self._metrics)
+            if found.records:
+                self._wal.append_first(found.records)
         except NoSpace as error:
             raise StartupError(f"cannot use {self._folder}: {error}", ExitCode.FAILED) from error
         except OSError as error:
@@ -247,9 +249,6 @@ class CopysetManager:
         gc.freeze()
 
     def _begin(self, found: Recovered) -> None:
-        assert self._wal is not None, "open"
-        if found.records:
-            self._wal.append_first(found.records)
         self._damaged = found.damaged
         for group in found.groups.values():
             self._add(group)

@@ -149,11 +149,16 @@ async def _until_applied(group: Group, index: int) -> None:
 
 
 def digest(environment: Environment) -> tuple[int, bytes]:
-    """Return (applied index, digest of the state there): equal on replicas that applied the same. Blocks, for long."""
+    """Return (applied index, digest of the state there): equal on replicas that applied the same. Blocks, for long.
+
+    Raises Unavailable when the environment is being closed.
+    """
     hashed = blake2b(digest_size=16)
-    with environment.read() as view:
+    with environment.read_at_length() as view:
         index = environment.applied_in(view).index
         for key, value in view.scan(b"\0", b"\xff" * 8):
+            if environment.is_closing:
+                raise Unavailable("the state is being closed")
             if not key.startswith(META):
                 hashed.update(len(key).to_bytes(4, "big") + key + len(value).to_bytes(4, "big") + value)
     return index, hashed.digest()

@@ -13,6 +13,7 @@ Shared across awaits: `_queues`, each emptied by the one task of its group.
 
 import asyncio
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -173,7 +174,11 @@ class Snapshots:
         async with self._one_at_a_time, self._changing:
             if not self._holds(group):
                 raise Unavailable("the group was removed")
-            await self._install(group, path, chunk)
+            try:
+                await self._install(group, path, chunk)
+            except (OSError, CurveFSError):
+                await asyncio.to_thread(_remove, path)  # what failed for want of room needs what it took
+                raise
 
     async def _install(self, group: Group, path: Path, chunk: SnapshotChunk) -> None:
         began = time.monotonic()
@@ -212,6 +217,12 @@ def _give_up(group: Group, works: list[SnapshotWork]) -> None:
     for work in works:
         if isinstance(work, StoreChunk):
             group.raft.snapshot_failed(work.chunk)
+
+
+def _remove(incoming: Path) -> None:
+    """Remove a snapshot that came in and what was made of it."""
+    incoming.unlink(missing_ok=True)
+    shutil.rmtree(incoming.with_name("state"), ignore_errors=True)
 
 
 def _read_at(path: Path, offset: int) -> bytes:

@@ -22,6 +22,7 @@ from curvefs.src.common.exits import ExitCode
 from curvefs.src.metaserver.copyset import applying, awaiting, proposals
 from curvefs.src.metaserver.metastore import reads
 from curvefs.src.metaserver.wal import recovery
+from curvefs.src.metaserver.wal.segments import LogSettings
 
 from .lab import FS, GROUP, PATIENCE_S, SESSION, Lab, until_leads
 
@@ -461,3 +462,15 @@ async def test_a_group_is_removed_though_the_disk_does_not_take_its_state(tmp_pa
     await lab.manager.remove(6)
     assert not (tmp_path / "groups" / "6").exists()
     await lab.stop()
+
+
+async def test_a_full_disk_at_the_start_of_a_replica_that_begins_anew_is_one_line(tmp_path):
+    lab = Lab(tmp_path)
+    await lab.begin()
+    await lab.create()
+    await lab.crash()
+    newest_segment(lab).unlink()  # the state has more than the log
+    lab.settings = replace(lab.settings, log=LogSettings(1 << 20, 1 << 60))
+    with pytest.raises(StartupError, match="full") as caught:
+        lab.start()
+    assert caught.value.exit_code is ExitCode.FAILED

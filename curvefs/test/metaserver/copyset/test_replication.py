@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.errors import CurveFSError, NoSpace, Redirect, StaleEpoch, Unavailable
-from curvefs.src.metaserver.copyset import awaiting
+from curvefs.src.metaserver.copyset import awaiting, snapshots
 from curvefs.src.metaserver.copyset import group as group_module
 from curvefs.src.metaserver.copyset.membership import Membership
 
@@ -89,6 +89,38 @@ async def test_a_replica_that_lags_too_far_gets_a_snapshot(cluster, monkeypatch)
     cluster.start(3)
     await cluster.create()
     await cluster.equal()
+
+
+async def test_of_a_snapshot_that_cannot_be_installed_nothing_stays_and_it_is_tried_again(cluster, monkeypatch):
+    monkeypatch.setattr(group_module, "LOG_ENTRIES_SOFT", 4)
+    monkeypatch.setattr(group_module, "LOG_ENTRIES_HARD", 8)
+    monkeypatch.setitem(cluster.raft, "chunk_timeout_s", 0.1)
+    left = []
+
+    def no_room(path, state, **_):
+        state.mkdir()
+        left.extend([path, state])
+        monkeypatch.setattr(snapshots, "load_snapshot", load_snapshot)
+        raise NoSpace("full")
+
+    load_snapshot = snapshots.load_snapshot
+    await cluster.begin()
+    await cluster.crash(3)
+    for _ in range(40):
+        await cluster.create(2)
+    monkeypatch.setattr(snapshots, "load_snapshot", no_room)
+    monkeypatch.setattr(snapshots, "_give_up", _give_up_when(lambda: not any(path.exists() for path in left)))
+    cluster.start(3)
+    await cluster.equal()
+    assert len(left) == 2
+
+
+def _give_up_when(clean, give_up=snapshots._give_up):
+    def checked(group, works):
+        assert clean()
+        give_up(group, works)
+
+    return checked
 
 
 async def test_an_idle_group_is_quiet_and_wakes_when_its_leader_dies(cluster):
