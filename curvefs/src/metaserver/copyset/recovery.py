@@ -3,8 +3,8 @@
 The environment is used when the machine has not stopped since, or it was closed cleanly; otherwise it is gone already
 (storage/environment.py) and the newest good checkpoint takes its place, or the empty state. Then the log's entries are
 applied as far as they are known to be committed; what is behind stays for raft to decide. The last ones applied are
-kept in memory too, for followers that lag. Where there is no room to apply them, that is left to the group, which tries
-again while it runs: it waits alone.
+kept in memory too, for followers that lag. What cannot be applied, for want of room or by a bug, is left to the group,
+which meets it again while it runs: it waits, or is stopped, alone.
 
 A log that does not reach back to the state, or that ends before it, is damage: what this replica promised its peers may
 be lost, so it serves nothing until it is rebuilt from them. A replica that is alone in its group has promised nobody
@@ -55,7 +55,7 @@ class Recovering:
     base: Base = field(default_factory=Base)  # before the first of entries
     entries: deque[Entry] = field(default_factory=deque)
     begins_anew: bool = False  # the log must be told so
-    _waits_for_room: bool = False  # nothing more is applied here
+    _stands_still: bool = False  # nothing more is applied here
     _seen: bool = False  # a group that was made has something in the log
     _size_bytes: int = 0
 
@@ -102,7 +102,7 @@ class Recovering:
         if newest is None or newest.index < base.index:
             raise self._damaged(f"its log begins behind entry {base.index}, and no checkpoint reaches so far")
         self.environment.restore(newest.path)
-        self._waits_for_room = False
+        self._stands_still = False
 
     def _reset(self, base: Base) -> None:
         self.entries.clear()
@@ -117,13 +117,18 @@ class Recovering:
 
     def _apply(self, committed: int) -> None:
         """Apply what is known to be committed, and forget what is not needed any more."""
-        if self._waits_for_room:
+        if self._stands_still:
             return
         try:
             self._bring_up(committed)
         except NoSpace as error:
-            self._waits_for_room = True
+            self._stands_still = True
             _log.error("applying waits for room", group=self.group_id, reason=str(error))
+        except CorruptData:
+            raise
+        except Exception:  # noqa: BLE001  # a bug, contained
+            self._stands_still = True
+            _log.exception("an entry cannot be applied", group=self.group_id)
         # The state may be further than what was read of the log so far.
         applied = min(self.environment.applied.index, self._last_index)
         while applied - self.base.index > _KEPT_ENTRIES or (

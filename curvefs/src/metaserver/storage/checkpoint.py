@@ -1,7 +1,7 @@
 """Checkpoints: durable copies of a group's state, from which, with the log, it can be rebuilt (rule 24).
 
 A checkpoint is a compacted copy of the LMDB environment, synced, and a sidecar that is written last: size, CRC-32 and
-the index up to which the log is in it. The last two are kept; the log is kept from the older one, so that a damaged
+the index up to which the log is in it. The last two are kept; the log is kept from the lower one, so that a damaged
 newest one costs nothing.
 """
 

@@ -474,3 +474,28 @@ async def test_a_full_disk_at_the_start_of_a_replica_that_begins_anew_is_one_lin
     with pytest.raises(StartupError, match="full") as caught:
         lab.start()
     assert caught.value.exit_code is ExitCode.FAILED
+
+
+async def test_an_entry_that_cannot_be_applied_keeps_no_other_group_from_starting(tmp_path, monkeypatch):
+    lab = Lab(tmp_path)
+    await lab.begin()
+    await lab.make(6)
+    for _ in range(3):
+        await lab.create()
+        await lab.crash()
+        await lab.started()
+    await lab.crash()
+    (tmp_path / "groups" / str(GROUP) / "state" / "data.mdb").unlink()
+    apply_entries = applying.apply_entries
+
+    def meets_a_bug(environment, entries):
+        if environment._folder.name == str(GROUP):
+            raise RuntimeError("a bug")
+        return apply_entries(environment, entries)
+
+    for module in ("recovery", "group"):
+        monkeypatch.setattr(f"curvefs.src.metaserver.copyset.{module}.apply_entries", meets_a_bug)
+    lab.start()
+    await until_leads(lab.manager.get(6))
+    assert isinstance(lab.group.broken, InternalError)
+    await lab.stop()
