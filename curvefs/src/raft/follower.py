@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .configuration import Configuration
 from .log import Base
-from .messages import Append, AppendReply, Heartbeat, HeartbeatReply, SnapshotChunk, SnapshotReply
+from .messages import Append, AppendReply, Entry, Heartbeat, HeartbeatReply, SnapshotChunk, SnapshotReply
 from .progress import WINDOW_BYTES
 from .state import State
 
@@ -50,8 +50,6 @@ class Follower:
         if self.is_installing:
             return
         state, log = self._state, self._state.log
-        if message.entries and log.unwritten_bytes > UNWRITTEN_BYTES_MAX:
-            return
         if message.previous_index < log.committed:
             # Committed entries agree with every later leader's: no need to look.
             self._accept(message, log.committed)
@@ -74,11 +72,21 @@ class Follower:
 
     def _accept(self, message: Append, agreed: int) -> None:
         state, log = self._state, self._state.log
-        log.accept([entry for entry in message.entries if entry.index > agreed])
+        entries = [entry for entry in message.entries if entry.index > agreed]
+        if log.unwritten_bytes > UNWRITTEN_BYTES_MAX and self._only_lengthen(entries):
+            return
+        log.accept(entries)
         last = max(agreed, message.previous_index + len(message.entries))
         log.commit(min(message.committed, last))
         state.remember()
         state.send_when_durable(AppendReply(state.id, message.source, state.term, last, message.token))
+
+    def _only_lengthen(self, entries: list[Entry]) -> bool:
+        """Say whether entries make the log longer, and take the place of none: that would make it shorter first."""
+        log = self._state.log
+        if not entries or entries[-1].index <= log.last_index:
+            return False
+        return all(log.term_of(entry.index) in (None, entry.term) for entry in entries)
 
     def on_heartbeat(self, message: Heartbeat) -> None:
         """Note the commit index and answer."""

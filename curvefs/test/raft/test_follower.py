@@ -140,3 +140,15 @@ def test_a_follower_that_can_write_again_takes_what_it_dropped_though_nothing_ne
     for _ in range(10):
         group.pass_time()
     assert follower.log.durable == follower.log.committed == leader.log.last_index
+
+
+def test_a_follower_that_cannot_write_still_gives_up_what_another_leader_has_replaced():
+    raft, data = follower(), bytes(1 << 20)
+    first = tuple(Entry(i, 2, EntryKind.NORMAL, data) for i in range(1, 41))
+    raft.step(append((0, 0), first, committed=0), 0.0)
+    raft.step(append((40, 2), entries(2, first=41), committed=0), 0.0)
+    assert raft.log.last_index == 40, "it is dropped"
+    raft.step(append((50, 3), entries(3, first=51), committed=0, term=3), 0.0)
+    assert [one.rejected for one in raft.ready(0.0).messages if isinstance(one, m.AppendReply)] == [True]
+    raft.step(append((1, 2), entries(3, first=2), committed=0, term=3), 0.0)
+    assert (raft.log.last_index, raft.log.last_term) == (2, 3)

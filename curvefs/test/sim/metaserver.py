@@ -15,6 +15,7 @@ from curvefs.src.metaserver.storage.checkpoint import KEPT
 from curvefs.src.metaserver.wal import recovery as wal
 from curvefs.src.metaserver.wal.format import RecordType
 from curvefs.src.metaserver.wal.segments import LogSettings, SegmentFiles
+from curvefs.src.raft import follower
 from curvefs.src.raft.configuration import Configuration
 from curvefs.src.raft.core import Raft
 from curvefs.src.raft.log import Base
@@ -28,6 +29,7 @@ from curvefs.test.sim.state import MemoryCheckpoints, MemoryEnvironment
 
 GROUP, FS = 7, 1
 _RESERVE_BYTES = 4096
+_WAITING_BYTES_MAX = 1000  # some ten entries
 _ROUND_S = 1.0
 _ENDS_PAUSE_S = 0.3
 _STOPS_AT_START = 0.03
@@ -67,6 +69,7 @@ class SimMetaserver(Server):
         self._last_written = self._last_before = 0
         self._heard = {}  # of each peer: (incarnation, when it was last reachable)
         group_module.LOG_ENTRIES_SOFT, group_module.LOG_ENTRIES_HARD = schedule.log_keep * 2, schedule.log_max
+        group_module.WAITING_BYTES_MAX = follower.UNWRITTEN_BYTES_MAX = _WAITING_BYTES_MAX
         group_module._APPLY_ENTRIES_MAX = schedule.apply_max
         recovery._KEPT_ENTRIES = schedule.log_keep
 

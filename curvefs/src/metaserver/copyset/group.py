@@ -53,6 +53,7 @@ UNCOMMITTED_BYTES_MAX = 64 << 20
 # Entries are kept in memory for followers that lag: gladly so much, if they still need it up to so much.
 LOG_BYTES_SOFT, LOG_BYTES_HARD = 4 << 20, 32 << 20
 LOG_ENTRIES_SOFT, LOG_ENTRIES_HARD = 4096, 32_768
+WAITING_BYTES_MAX = 32 << 20  # while entries cannot be applied, so much is kept of what a leader sends
 # In one transaction, and in one step of the event loop: some 20 ms of creates.
 _APPLY_ENTRIES_MAX = 256
 _APPLY_BYTES_MAX = 48 << 10
@@ -232,7 +233,7 @@ class Group:
             return
         if (
             self._apply_again_at is not None
-            and self.raft.log.size_bytes > LOG_BYTES_HARD
+            and self.raft.log.size_bytes > WAITING_BYTES_MAX
             and isinstance(message, Append)
         ):
             return  # nothing is forgotten before it is applied; the leader sends it again

@@ -258,7 +258,7 @@ async def test_what_waits_at_a_leader_that_is_cut_off_is_told(cluster):
 
 
 async def test_a_follower_that_cannot_apply_keeps_so_much_in_memory_and_catches_up_by_itself(cluster, monkeypatch):
-    monkeypatch.setattr(group_module, "LOG_BYTES_HARD", 4000)
+    monkeypatch.setattr(group_module, "WAITING_BYTES_MAX", 4000)
     await cluster.begin()
     leader = await cluster.leader()
     full = cluster.group(next(id_ for id_ in cluster.ids if id_ != leader))
