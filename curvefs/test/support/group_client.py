@@ -9,6 +9,7 @@ One task at a time. What was submitted and not answered stays in the lane, and i
 import asyncio
 import contextlib
 import time
+from collections import deque
 
 import grpc.aio
 from curvefs_tool.copyset.access import Copysets
@@ -23,6 +24,7 @@ PATIENCE_S = 60.0
 _CONNECT_S = 2.0
 _ANSWER_S = 3.0
 _PAUSE_S = 0.05
+_REMEMBERED = 40
 BROKEN = (grpc.aio.AioRpcError, asyncio.InvalidStateError, ConnectionError, TimeoutError, CurveFSError)
 
 
@@ -42,6 +44,7 @@ class GroupClient:
         self.address = ""  # of whom it is connected with
         self._stack = None
         self._addresses = []
+        self._met = deque(maxlen=_REMEMBERED)  # what went wrong last, for who gives up
 
     async def __aenter__(self):
         return self
@@ -70,17 +73,27 @@ class GroupClient:
 
     async def settle(self, patience=PATIENCE_S):
         """Have all that is in the lane answered, whoever leads. Raises TimeoutError."""
-        async with asyncio.timeout(patience):
-            while not self.session.lane.idle:
-                try:
-                    if self._stack is None:
-                        await self._find_leader()
-                    while not self.session.lane.idle:
-                        before = self.session.lane.acknowledged
-                        await self._advance(before)
-                except BROKEN:
-                    await self.disconnect()
-                    await asyncio.sleep(_PAUSE_S)
+        try:
+            async with asyncio.timeout(patience):
+                await self._settle()
+        except TimeoutError as error:
+            raise TimeoutError("\n".join(["no answer; what was met last:", *self._met])) from error
+
+    async def _settle(self):
+        while not self.session.lane.idle:
+            try:
+                if self._stack is None:
+                    await self._find_leader()
+                while not self.session.lane.idle:
+                    before = self.session.lane.acknowledged
+                    await self._advance(before)
+            except BROKEN as error:
+                self._note(error, f"at {self.address}")
+                await self.disconnect()
+                await asyncio.sleep(_PAUSE_S)
+
+    def _note(self, error, where):
+        self._met.append(f"{time.strftime('%H:%M:%S')} {where}: {error!r}")
 
     async def _advance(self, before):
         """Send and take answers until something is acknowledged. Raises TimeoutError when nothing is for long."""
@@ -111,7 +124,7 @@ class GroupClient:
         stack = contextlib.AsyncExitStack()
         try:
             async with asyncio.timeout(_CONNECT_S):
-                await stack.enter_async_context(self.session.connected(address))
+                await stack.enter_async_context(self.session.connected(address, wait=False))
             welcome = self.session.welcome
             refusal = welcome.failure if welcome.HasField("failure") else welcome.lanes[0].failure
             if refusal.code:
@@ -129,8 +142,11 @@ class GroupClient:
 
     async def _find_leader(self):
         for address in self._addresses or await self._peers():
-            with contextlib.suppress(*BROKEN):
+            try:
                 await self.connect(address)
+            except BROKEN as error:
+                self._note(error, f"to {address}")
+            else:
                 return
         self._addresses = []  # members may have changed
         raise NotLed("no metaserver leads the group")

@@ -47,14 +47,14 @@ class SessionClient:
         self.frames = []
 
     @contextlib.asynccontextmanager
-    async def connected(self, address):
-        """Present the session, until the group has a leader; the Welcome is in ``welcome``."""
+    async def connected(self, address, *, wait=True):
+        """Present the session, until the group has a leader unless told not to; the Welcome is in ``welcome``."""
         async with open_frames(address) as self.stream:
             async with asyncio.timeout(PATIENCE_S):
                 while True:  # a metaserver that just began listens before it leads
                     await self.send(pb.ClientFrame(hello=self.hello))
                     self.welcome = (await self.receive()).welcome
-                    if not any(lane.failure.code in _NOT_LED for lane in self.welcome.lanes):
+                    if not wait or not any(lane.failure.code in _NOT_LED for lane in self.welcome.lanes):
                         break
                     await asyncio.sleep(0.02)
             self.lane.rewind()

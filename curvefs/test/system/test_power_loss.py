@@ -60,6 +60,7 @@ def tear(data, chance):
 async def load(mds, number, acknowledged, stop):
     async with GroupClient(mds) as client:
         count = 0
+        await client.create(f"{number}-first")  # there may be no leader yet
         with contextlib.suppress(TimeoutError):
             while not stop.is_set():
                 await client.create(*(f"{number}-{count + n}" for n in range(5)), patience=3.0)
