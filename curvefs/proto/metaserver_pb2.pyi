@@ -56,18 +56,20 @@ class ClientFrame(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., operations: _Optional[_Iterable[_Union[OperationBatch, _Mapping]]] = ..., reads: _Optional[_Iterable[_Union[ReadBatch, _Mapping]]] = ..., notice_answers: _Optional[_Iterable[_Union[NoticeAnswer, _Mapping]]] = ..., transactions: _Optional[_Iterable[_Union[TransactionRequest, _Mapping]]] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ("welcome", "operations", "reads", "notices", "transactions")
+    __slots__ = ("welcome", "lanes", "operations", "reads", "notices", "transactions")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
+    LANES_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     READS_FIELD_NUMBER: _ClassVar[int]
     NOTICES_FIELD_NUMBER: _ClassVar[int]
     TRANSACTIONS_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
+    lanes: _containers.RepeatedCompositeFieldContainer[Lane]
     operations: _containers.RepeatedCompositeFieldContainer[OperationResults]
     reads: _containers.RepeatedCompositeFieldContainer[ReadResults]
     notices: _containers.RepeatedCompositeFieldContainer[Notice]
     transactions: _containers.RepeatedCompositeFieldContainer[TransactionReply]
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., operations: _Optional[_Iterable[_Union[OperationResults, _Mapping]]] = ..., reads: _Optional[_Iterable[_Union[ReadResults, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., transactions: _Optional[_Iterable[_Union[TransactionReply, _Mapping]]] = ...) -> None: ...
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., lanes: _Optional[_Iterable[_Union[Lane, _Mapping]]] = ..., operations: _Optional[_Iterable[_Union[OperationResults, _Mapping]]] = ..., reads: _Optional[_Iterable[_Union[ReadResults, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[Notice, _Mapping]]] = ..., transactions: _Optional[_Iterable[_Union[TransactionReply, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol_version", "fs_id", "session_id", "token", "groups")
@@ -84,12 +86,10 @@ class Hello(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ..., fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ..., token: _Optional[bytes] = ..., groups: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("failure", "lanes")
+    __slots__ = ("failure",)
     FAILURE_FIELD_NUMBER: _ClassVar[int]
-    LANES_FIELD_NUMBER: _ClassVar[int]
     failure: _common_pb2.Failure
-    lanes: _containers.RepeatedCompositeFieldContainer[Lane]
-    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., lanes: _Optional[_Iterable[_Union[Lane, _Mapping]]] = ...) -> None: ...
+    def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class Lane(_message.Message):
     __slots__ = ("group_id", "expected_sequence", "failure")

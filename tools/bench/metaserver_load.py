@@ -95,9 +95,11 @@ async def main() -> None:
             protocol_version=1, fs_id=fs_id, session_id=session_id, token=opened.token, groups=[root.group_id]
         )
         await call.write(pb.ClientFrame(hello=hello))
-        welcome = (await call.read()).welcome
-        assert not welcome.HasField("failure"), welcome
-        assert not welcome.lanes[0].HasField("failure"), welcome
+        answer = await call.read()
+        assert not answer.welcome.HasField("failure"), answer
+        while not answer.lanes:
+            answer = await call.read()
+        assert not answer.lanes[0].HasField("failure"), answer
         load = Load(call, Lane(fs_id, session_id, root.group_id))
         print(f"{'in flight':>9} {'ops/s':>9} {'p50 us':>8} {'p99 us':>8} {'ops/sync':>9} {'failed':>7}")
         for depth in map(int, given.depths.split(",")):

@@ -14,18 +14,18 @@ from ...proto import metaserver_pb2 as pb
 
 FRAME_BYTES = 4 << 20
 UNSENT_BYTES_MAX = 16 << 20
-WELCOMES_MAX = 64
 # A message and its place in the queue, so that many small ones count as what they take.
 OVERHEAD_SIZE = 256
 
-Message = TypeVar("Message", pb.TransactionReply, pb.OperationResults, pb.ReadResult)
+Message = TypeVar("Message", pb.Welcome, pb.Lane, pb.TransactionReply, pb.OperationResults, pb.ReadResult)
 
 
 class SessionOutbox:
     """See the module."""
 
     def __init__(self) -> None:
-        self._welcomes: deque[pb.Welcome] = deque()
+        self._welcomes: deque[tuple[pb.Welcome, int]] = deque()
+        self._lanes: deque[tuple[pb.Lane, int]] = deque()
         self._transactions: deque[tuple[pb.TransactionReply, int]] = deque()
         self._results: deque[tuple[pb.OperationResults, int]] = deque()
         self._reads: deque[tuple[pb.ReadResult, int]] = deque()
@@ -34,12 +34,16 @@ class SessionOutbox:
         self._room = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._welcomes) + len(self._transactions) + len(self._results) + len(self._reads)
+        answers = len(self._transactions) + len(self._results) + len(self._reads)
+        return len(self._welcomes) + len(self._lanes) + answers
 
     def put_welcome(self, welcome: pb.Welcome) -> None:
         """Take the answer to a Hello."""
-        self._welcomes.append(welcome)
-        self._something.set()
+        self._put(self._welcomes, welcome)
+
+    def put_lane(self, lane: pb.Lane) -> None:
+        """Take where a lane stands."""
+        self._put(self._lanes, lane)
 
     def put_transaction(self, reply: pb.TransactionReply) -> None:
         """Take the answer to an operation across partitions."""
@@ -60,14 +64,19 @@ class SessionOutbox:
 
     async def room(self) -> None:
         """Wait until little enough waits to be sent."""
-        while self._size_bytes > UNSENT_BYTES_MAX or len(self._welcomes) >= WELCOMES_MAX:
+        while self._size_bytes > UNSENT_BYTES_MAX:
             self._room.clear()
             await self._room.wait()
 
     def take_frame(self) -> pb.ServerFrame:
         """Take everything that waits, up to a size."""
-        frame = pb.ServerFrame(welcome=self._welcomes.popleft() if self._welcomes else None)
-        left = FRAME_BYTES
+        welcome, size = self._take(self._welcomes) if self._welcomes else (None, 0)
+        frame = pb.ServerFrame(welcome=welcome)
+        left = FRAME_BYTES - size
+        while self._lanes and not self._welcomes and left > 0:  # none overtakes the Welcome to its Hello
+            lane, size = self._take(self._lanes)
+            frame.lanes.append(lane)
+            left -= size
         while self._transactions and left > 0:
             reply, size = self._take(self._transactions)
             frame.transactions.append(reply)

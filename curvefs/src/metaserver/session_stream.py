@@ -4,13 +4,15 @@ Operations are proposed in the order they arrive, so the order of each lane hold
 return as soon as they are applied. What is ready while a frame is being written goes together in the next.
 
 The token is checked when the session presents itself (Hello). What ends a session afterwards is the EndSession entry
-in each group's log, not the token's time.
+in each group's log, not the token's time. A Hello is answered at once (Welcome), and each of its groups by a lane when
+that is decided: a group without a majority holds no other back, and a mount knows that the metaserver lives.
 
 Reads are answered at once under the leader's lease, else as soon as a majority confirmed that it leads still.
 
 Bounds: the operations of a lane by its window, those of a group by its queue; reads to be confirmed by
-UNCONFIRMED_READS_MAX. While too much is unsent (session_outbox.py) nothing more is taken from the client and no read is
-answered: its own streams wait, until it reads. Groups never wait: what they answer was taken before.
+UNCONFIRMED_READS_MAX; lanes being opened by LANES_MAX. While too much is unsent (session_outbox.py) nothing more is
+taken from the client and no read is answered: its own streams wait, until it reads. Groups never wait: what they answer
+was taken before.
 
 Shared across awaits: the outbox, filled by the reader, the answers to confirmed reads and groups' callbacks, emptied by
 the writer, each between awaits.
@@ -60,7 +62,7 @@ PROTOCOL_VERSION = 1
 BATCH_OPERATIONS_MAX = 256
 UNCONFIRMED_READS_MAX = 10_000
 TRANSACTIONS_MAX = 256
-HELLOS_MAX = 64
+LANES_MAX = 4096  # being opened at a time; a metaserver has some hundreds of groups
 _LANE_DEADLINE_S = 2.0
 _HELLO_SIZE_MAX = 64 << 10
 _REFUSED_MAX = 8  # of who was never admitted
@@ -94,7 +96,7 @@ class SessionStream:
         self._session_id = b""
         self._read_only = False
         self._in_flight = 0
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._greeting: set[asyncio.Task[None]] = set()  # one for each lane that is being opened
         self._outbox = SessionOutbox()
         self._unconfirmed = 0  # reads, until they are answered
         self._confirmed: asyncio.Queue[tuple[Group, int, Sequence[pb.Read]]] = asyncio.Queue()
@@ -158,10 +160,10 @@ class SessionStream:
     # ------------------------------------------------------------------------------------------ opening
 
     def _greet(self, hello: pb.Hello) -> None:
-        """Open the session in groups, beside everything else: one group without a majority must hold no other back."""
+        """Answer a Hello, and have the session opened in its groups, beside everything else."""
         try:
             token = self._check_hello(hello)
-            if len(self._greeting) >= HELLOS_MAX:
+            if len(self._greeting) + len(hello.groups) > LANES_MAX:
                 raise Overloaded("too many groups are being opened", retry_after_ms=100)
         except CurveFSError as error:
             self._refused += 1
@@ -171,13 +173,15 @@ class SessionStream:
             self._outbox.put_welcome(pb.Welcome(failure=failure_of(error)))
             return
         assert self._tasks is not None, "running"
-        task = self._tasks.create_task(self._open_lanes(token, list(dict.fromkeys(hello.groups))), name="hello")
-        self._greeting.add(task)
-        task.add_done_callback(partial(self._ended, self._greeting))
+        for group_id in dict.fromkeys(hello.groups):
+            task = self._tasks.create_task(self._answer_lane(token, group_id), name="lane")
+            self._greeting.add(task)
+            task.add_done_callback(partial(self._ended, self._greeting))
+        # The writer wakes after those tasks began: lanes that need not wait go in one frame with the Welcome.
+        self._outbox.put_welcome(pb.Welcome())
 
-    async def _open_lanes(self, token: SessionToken, group_ids: list[int]) -> None:
-        lanes = await asyncio.gather(*(self._open_lane(token, group_id) for group_id in group_ids))
-        self._outbox.put_welcome(pb.Welcome(lanes=lanes))
+    async def _answer_lane(self, token: SessionToken, group_id: int) -> None:
+        self._outbox.put_lane(await self._open_lane(token, group_id))
 
     def _check_hello(self, hello: pb.Hello) -> SessionToken:
         """Return the token; the session is admitted unless that has expired. Raises CurveFSError."""

@@ -1,9 +1,12 @@
 """The client's stream with one metaserver, under trio: the calls of all groups that this metaserver leads.
 
-A group is first presented (a Hello that names it), and attached once the metaserver has welcomed it; from then on its
+A group is first presented (a Hello that names it), and attached once the metaserver has opened it; from then on its
 calls flow here. What the metaserver says against a group, at the Hello or later, goes to the listener, which looks for
-the leader and takes the group away. Groups come and go on one connection, so that the others' calls go on. At most one
-Hello is under way; groups that are to be presented meanwhile go together in the next.
+the leader and takes the group away. Groups come and go on one connection, so that the others' calls go on.
+
+A Hello is answered at once, by a Welcome; each of its groups by a lane, when the group was opened or has refused. One
+that can do neither holds no other back: it is turned away after LANE_S. At most one Hello waits for its Welcome; groups
+that are to be presented meanwhile go together in the next.
 
 A connection is made when there is a group to present, and lives until it breaks, or stays silent: answers are due and
 no frame comes for SILENT_S, although it was asked for a sign of life in between (a Hello is one).
@@ -40,6 +43,7 @@ log = structlog.get_logger()
 PROTOCOL_VERSION = 1
 SIGN_OF_LIFE_S = 0.6
 SILENT_S = 1.5
+LANE_S = 10.0  # a metaserver that works says within 6 s that a group cannot be opened
 OVERLOADED_S_FIRST, OVERLOADED_S_MAX = 0.1, 2.0
 
 
@@ -88,7 +92,8 @@ class MetaserverStream:
         self._attached: dict[int, GroupCalls] = {}
         self._owing: set[int] = set()  # groups taken away while answers were due on this connection
         self._to_present: dict[int, None] = {}  # in order; not yet in a Hello
-        self._presented: frozenset[int] | None = None  # in the Hello that is under way
+        self._presented: frozenset[int] | None = None  # in the Hello whose Welcome is due
+        self._opening: dict[int, float] = {}  # groups whose lane is due -> until when; the first comes first
         self._connection: Connection | None = None
         self._reset = trio.Event()  # the connection is to be given up without a word
         self._wanted = trio.Event()
@@ -109,7 +114,7 @@ class MetaserverStream:
 
     def present(self, group_id: int) -> None:
         """Ask the metaserver to open the session in a group; the answer is on_welcome() or on_turned_away()."""
-        if self._presented is not None and group_id in self._presented:
+        if group_id in self._opening or (self._presented is not None and group_id in self._presented):
             return
         self._to_present[group_id] = None
         self._wanted.set()
@@ -136,6 +141,7 @@ class MetaserverStream:
         self._attached.clear()
         self._to_present.clear()
         self._presented = None
+        self._opening.clear()
         self._connection = None
         self._reset.set()
 
@@ -167,10 +173,11 @@ class MetaserverStream:
             await trio.sleep(pause_s(self._failures, self._random))
 
     def _turn_all_away(self) -> None:
-        lost = [*self._attached, *self._to_present, *(self._presented or ())]
+        lost = [*self._attached, *self._to_present, *(self._presented or ()), *self._opening]
         self._attached.clear()
         self._to_present.clear()
         self._presented = None
+        self._opening.clear()
         for group_id in dict.fromkeys(lost):
             self._listener.on_turned_away(self.address, group_id, Unreachable(f"{self.address} does not answer"))
 
@@ -236,7 +243,19 @@ class MetaserverStream:
                 await self._alarm_changed.wait()
             if waiting.cancelled_caught:
                 self._alarm_at = None
+                self._turn_late_away()
                 self.flush()
+
+    def _turn_late_away(self) -> None:
+        """Wait no longer for lanes that are overdue."""
+        now = trio.current_time()
+        for group_id, until in list(self._opening.items()):
+            if until > now:
+                self._wake_at(until)
+                break
+            del self._opening[group_id]
+            error = Unavailable(f"{self.address} does not say whether the group is open")
+            self._listener.on_turned_away(self.address, group_id, error)
 
     def _wake_at(self, at: float) -> None:
         if self._alarm_at is None or at < self._alarm_at:
@@ -274,6 +293,8 @@ class MetaserverStream:
             return
         if frame.HasField("welcome"):
             self._on_welcome(frame.welcome)
+        for lane in frame.lanes:
+            self._on_lane(lane)
         for results in frame.operations:
             calls = self._attached.get(results.group_id)
             if calls is not None:
@@ -290,41 +311,44 @@ class MetaserverStream:
             for result in batch.results:
                 self._on_read(result)
         self.flush()
-        due = self._presented is not None or any(calls.in_flight for calls in self._attached.values())
+        due = self._presented is not None or self._opening or any(calls.in_flight for calls in self._attached.values())
         self._unanswered_since = trio.current_time() if due else None
 
     def _on_welcome(self, welcome: pb.Welcome) -> None:
         presented, self._presented = self._presented or frozenset(), None
         if welcome.HasField("failure"):
-            self._on_refused_hello(presented, error_of(welcome.failure))
+            error = error_of(welcome.failure)
+            self._note_refusal("a session was refused", error)
+            self._on_refused_session(error)
+            for group_id in sorted(presented):
+                self._listener.on_turned_away(self.address, group_id, error)
         else:
             if not self._welcomed:
                 self._welcomed = True
                 self._last_refusal = ""
                 log.info("metaserver connected", metaserver=self.address)
-            answers = {lane.group_id: lane for lane in welcome.lanes}
-            for group_id in sorted(presented):
-                lane = answers.get(group_id)
-                if lane is not None and not lane.HasField("failure"):
-                    self._listener.on_welcome(self.address, group_id)
-                    continue
-                error = error_of(lane.failure) if lane is not None else Unavailable()
-                if isinstance(error, SessionEnded):
-                    self._listener.on_session_ended(self._credentials().session_id)
-                elif isinstance(error, TokenRefused):
-                    self._listener.on_token_refused(self._credentials().session_id)
-                self._listener.on_turned_away(self.address, group_id, error)
+            if presented:
+                until = trio.current_time() + LANE_S
+                self._opening |= dict.fromkeys(sorted(presented), until)
+                self._wake_at(until)
         self._say_hello()
 
-    def _on_refused_hello(self, presented: frozenset[int], error: CurveFSError) -> None:
-        self._note_refusal("a session was refused", error)
-        session_id = self._credentials().session_id
+    def _on_lane(self, lane: pb.Lane) -> None:
+        if self._opening.pop(lane.group_id, None) is None:
+            return  # nobody waits for it any more
+        if not lane.HasField("failure"):
+            self._listener.on_welcome(self.address, lane.group_id)
+            return
+        error = error_of(lane.failure)
+        self._on_refused_session(error)
+        self._listener.on_turned_away(self.address, lane.group_id, error)
+
+    def _on_refused_session(self, error: CurveFSError) -> None:
+        """Pass on what is about the session, if it is."""
         if isinstance(error, SessionEnded):
-            self._listener.on_session_ended(session_id)
+            self._listener.on_session_ended(self._credentials().session_id)
         elif isinstance(error, TokenRefused):
-            self._listener.on_token_refused(session_id)
-        for group_id in sorted(presented):
-            self._listener.on_turned_away(self.address, group_id, error)
+            self._listener.on_token_refused(self._credentials().session_id)
 
     def _note_refusal(self, event: str, error: CurveFSError) -> None:
         """Log why this metaserver is of no use, once as long as it is for the same reason."""

@@ -91,7 +91,7 @@ async def test_operations_and_reads_on_one_stream(tmp_path):
         await make_partition(address, FS, GROUP)
         client = session(mds)
         async with client.connected(address):
-            assert client.welcome.lanes[0].expected_sequence == 1
+            assert client.lanes[GROUP].expected_sequence == 1
             first = await client.create("a")
             assert (first.status, first.sequence) == (common_pb2.OK, 1)
             assert (await client.create("a")).status == common_pb2.ALREADY_EXISTS
@@ -147,7 +147,7 @@ async def test_kill_9_under_load_loses_nothing_acknowledged_and_applies_nothing_
                 kill_after = len(results) + 300
                 with contextlib.suppress(CurveFSError, ConnectionError):
                     async with client.connected(address):
-                        assert client.welcome.lanes[0].expected_sequence > client.lane.acknowledged
+                        assert client.lanes[GROUP].expected_sequence > client.lane.acknowledged
                         while len(results) < kill_after:
                             fill(client, submitted, results)
                             frame = pb.ClientFrame()
@@ -194,7 +194,7 @@ async def test_a_lane_goes_on_after_a_reconnect_and_answers_repetitions(tmp_path
             await client.send(pb.ClientFrame(operations=[batch]))
             (answer,) = (await client.receive()).operations
         async with client.connected(address):  # as if that answer had been lost
-            assert client.welcome.lanes[0].expected_sequence == 3
+            assert client.lanes[GROUP].expected_sequence == 3
             await client.send(pb.ClientFrame(operations=[batch]))
             (again,) = (await client.receive()).operations
             assert again.results == answer.results
@@ -235,7 +235,7 @@ async def test_an_expired_token_opens_no_session_and_ends_none(tmp_path):
         await make_partition(address, FS, GROUP)
         expired = SessionClient(FS, SESSION, GROUP, mds.token(FS, SESSION, expires_ns=1))
         async with expired.connected(address):
-            assert expired.welcome.lanes[0].failure.code == common_pb2.TOKEN_REFUSED
+            assert expired.lanes[GROUP].failure.code == common_pb2.TOKEN_REFUSED
             (read,) = await expired.read({"get_attr": pb.GetAttr(inode_id=1)})
             assert read.failure.code == common_pb2.SESSION_UNKNOWN
         client = session(mds)
@@ -248,7 +248,7 @@ async def test_an_expired_token_opens_no_session_and_ends_none(tmp_path):
         ending = pb.EndSessionRequest(mds_epoch=1, session_id=SESSION, groups=[GROUP])
         await call(address, "EndSession", ending)
         async with client.connected(address):
-            assert client.welcome.lanes[0].failure.code == common_pb2.SESSION_ENDED
+            assert client.lanes[GROUP].failure.code == common_pb2.SESSION_ENDED
 
 
 async def test_another_protocol_version_is_refused(tmp_path):
@@ -295,7 +295,7 @@ async def test_a_group_that_is_not_here_is_named_in_its_lane(tmp_path):
         client = session(mds)
         client.hello.groups.append(99)
         async with client.connected(address):
-            here, absent = client.welcome.lanes
+            here, absent = client.lanes[GROUP], client.lanes[99]
             assert (here.expected_sequence, absent.failure.code) == (1, common_pb2.WRONG_PARTITION)
 
 
@@ -311,7 +311,7 @@ async def test_an_ended_session_is_refused_everywhere(tmp_path):
             with pytest.raises(SessionEnded):
                 await client.create("b")
         async with client.connected(address):
-            assert client.welcome.lanes[0].failure.code == common_pb2.SESSION_ENDED
+            assert client.lanes[GROUP].failure.code == common_pb2.SESSION_ENDED
 
 
 async def test_orders_of_heartbeats_are_carried_out(tmp_path):

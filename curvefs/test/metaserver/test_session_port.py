@@ -1,9 +1,11 @@
-"""Who connects to the port of session streams without being a mount of this cluster."""
+"""Who connects to the port of session streams without being a mount of this cluster, and one who is."""
 
 import asyncio
 import contextlib
+import random
 
 import pytest
+import trio
 from structlog.testing import capture_logs
 
 from curvefs.proto import common_pb2, mds_pb2, state_pb2
@@ -14,8 +16,10 @@ from curvefs.src.common.tokens import sign
 from curvefs.src.metaserver import session_port, session_stream
 from curvefs.src.metaserver.metrics import Metrics
 from curvefs.src.metaserver.session_port import SessionPort
+from curvefs.src.rpc.connection import SessionsAt, dial
 from curvefs.src.rpc.frames import LENGTH_SIZE, length_of, pack
 from curvefs.src.rpc.frames import PREFACE as SPOKEN
+from curvefs.src.rpc.trio_stream import Credentials, MetaserverStream, StreamListener
 
 pytestmark = pytest.mark.asyncio
 
@@ -63,6 +67,13 @@ def token(secret=SECRET, expires_ns=2**62):
 async def receive(reader):
     length = length_of(await reader.readexactly(LENGTH_SIZE))
     return pb.ServerFrame.FromString(await reader.readexactly(length))
+
+
+async def lane(reader):
+    """Return the next lane."""
+    while not (frame := await receive(reader)).lanes:
+        pass
+    return frame.lanes[0]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +129,7 @@ async def test_a_session_that_is_open_though_its_token_expired_sends_large_frame
     async with connected() as (port, reader, writer):
         old = pb.Hello(protocol_version=1, fs_id=FS, session_id=SESSION, token=token(expires_ns=1), groups=[1])
         writer.write(PREFACE + pack(pb.ClientFrame(hello=old).SerializeToString()))
-        assert not (await receive(reader)).welcome.lanes[0].HasField("failure")
+        assert not (await lane(reader)).HasField("failure")
         writer.write(pack(pb.ClientFrame(hello=pb.Hello(token=bytes(70_000))).SerializeToString()))
         assert (await receive(reader)).HasField("welcome")
         assert len(port._streams) == 1
@@ -140,7 +151,7 @@ async def test_stopping_ends_streams_that_have_something_under_way_after_a_while
         await port.stop(0.1)
         await asyncio.sleep(0)
         assert not port._streams
-        assert not [task for task in asyncio.all_tasks() if task.get_name() in {"hello", "stream"}]
+        assert not [task for task in asyncio.all_tasks() if task.get_name() in {"lane", "stream"}]
 
 
 async def test_who_presents_no_session_in_time_is_cut_off(monkeypatch):
@@ -178,3 +189,52 @@ async def test_a_client_that_goes_leaves_nothing_behind():
         writer.close()
         while port._streams:
             await asyncio.sleep(0.01)
+
+
+class Opener(StreamListener):
+    """A mount that presents its session in groups 1 and 2, and in 3 when one of them is open."""
+
+    def __init__(self, port):
+        self.told = []
+        self._place = SessionsAt(f"127.0.0.1:{port}", INSTANCE)
+
+    async def run(self):
+        stream = MetaserverStream(
+            "x:1", lambda: Credentials(FS, SESSION, token()), self, connect=self._connect, random=random.random
+        )
+        with trio.move_on_after(PATIENCE_S):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.run)
+                for group in (1, 2):
+                    stream.present(group)
+                await self._until_told(1)
+                stream.present(3)
+                await self._until_told(2)
+                nursery.cancel_scope.cancel()
+
+    async def _connect(self, _, deliver):
+        return await dial(self._place, deliver)
+
+    async def _until_told(self, count):
+        while len(self.told) < count:
+            await trio.sleep(0.01)
+
+    def on_welcome(self, address, group_id):
+        self.told.append((group_id, "open"))
+
+    def on_turned_away(self, address, group_id, error):
+        self.told.append((group_id, error))
+
+
+async def test_a_mount_comes_to_the_groups_that_answer_while_one_does_not(monkeypatch):
+    async def session(group, _session_id):
+        if group == 2:
+            await asyncio.Event().wait()
+        return state_pb2.SessionRecord(fs_id=FS, expected_sequence=1)
+
+    monkeypatch.setattr(session_stream, "_session", session)
+    monkeypatch.setattr(NoGroups, "get", lambda _, group_id: group_id)
+    async with connected() as (port, _, __):
+        mount = Opener(port.port)
+        await asyncio.to_thread(trio.run, mount.run)
+        assert mount.told == [(1, "open"), (3, "open")]

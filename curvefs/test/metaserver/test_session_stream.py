@@ -1,17 +1,21 @@
-"""What a mount that asks for much and reads nothing costs the metaserver: it is answered as it reads."""
+"""What one stream may cost the others, and one of its groups the others of the same stream.
+
+A mount that asks for much and reads nothing is answered as it reads. A group that does not answer is waited for alone.
+"""
 
 import asyncio
 import contextlib
 
 import pytest
 
-from curvefs.proto import common_pb2, mds_pb2
+from curvefs.proto import common_pb2, mds_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.errors import Overloaded, WrongPartition
 from curvefs.src.common.tokens import sign
 from curvefs.src.metaserver import session_outbox, session_stream
 from curvefs.src.metaserver.metrics import Metrics
+from curvefs.src.metaserver.session_outbox import SessionOutbox
 from curvefs.src.metaserver.session_stream import SessionStream
 
 pytestmark = pytest.mark.asyncio
@@ -36,9 +40,22 @@ class Mount:
         await self.reads.wait()
         self.taken.append(frame)
 
+    def present(self, *groups):
+        token = sign(SECRET, mds_pb2.SessionToken(fs_id=FS, session_id=SESSION, expires_ns=2**62))
+        hello = pb.Hello(protocol_version=1, fs_id=FS, session_id=SESSION, token=token, groups=groups)
+        self.sent.put_nowait(pb.ClientFrame(hello=hello))
+
     @property
     def answers(self):
         return [result for frame in self.taken for batch in frame.reads for result in batch.results]
+
+    @property
+    def welcomes(self):
+        return [frame.welcome for frame in self.taken if frame.HasField("welcome")]
+
+    @property
+    def lanes(self):
+        return [lane.group_id for frame in self.taken for lane in frame.lanes]
 
 
 class Group:
@@ -93,9 +110,8 @@ async def served(copysets):
         metrics=metrics,
         transact=lambda _: asyncio.sleep(0),
     )
-    token = sign(SECRET, mds_pb2.SessionToken(fs_id=FS, session_id=SESSION, expires_ns=2**62))
     running = asyncio.create_task(stream.run())
-    mount.sent.put_nowait(pb.ClientFrame(hello=pb.Hello(protocol_version=1, fs_id=FS, session_id=SESSION, token=token)))
+    mount.present()
     try:
         async with asyncio.timeout(PATIENCE_S):
             yield stream, mount, metrics
@@ -209,3 +225,97 @@ async def test_confirmed_reads_of_a_group_that_is_removed_before_they_are_answer
             await asyncio.sleep(0.001)
         codes = {answer.failure.code for answer in mount.answers}
         assert codes == {common_pb2.OK, common_pb2.WRONG_PARTITION}
+
+
+# ------------------------------------------------------------------------------------------------------ opening
+
+
+class ManyGroups:
+    """The session is open in all of them; those that are stuck do not say so before they are freed."""
+
+    def __init__(self, monkeypatch, *stuck):
+        self.stuck = stuck
+        self.freed = asyncio.Event()
+        monkeypatch.setattr(session_stream, "_session", self._session)
+
+    def get(self, group_id):
+        return group_id
+
+    async def _session(self, group, _session_id):
+        if group in self.stuck:
+            await self.freed.wait()
+        return state_pb2.SessionRecord(fs_id=FS, expected_sequence=1)
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def test_a_group_that_does_not_answer_holds_up_no_other_and_no_sign_of_life(monkeypatch):
+    groups = ManyGroups(monkeypatch, 2)
+    async with served(groups) as (_, mount, _metrics):
+        mount.reads.set()
+        mount.present(1, 2, 3)
+        await until(lambda: sorted(mount.lanes) == [1, 3])
+        mount.present()
+        await until(lambda: len(mount.welcomes) == 3)
+        mount.present(4)
+        await until(lambda: len(mount.welcomes) == 4 and 4 in mount.lanes)
+        assert not any(welcome.HasField("failure") for welcome in mount.welcomes)
+        groups.freed.set()
+        await until(lambda: mount.lanes[3:] == [2])
+
+
+async def test_a_stream_that_ends_in_order_waits_for_its_lanes(monkeypatch):
+    groups = ManyGroups(monkeypatch, 2)
+    async with served(groups) as (stream, mount, _):
+        mount.reads.set()
+        mount.present(2)
+        await until(lambda: len(mount.welcomes) == 2)
+        stream.stop()
+        await quiet()
+        groups.freed.set()
+    assert mount.lanes == [2]
+
+
+async def test_lanes_that_are_being_opened_are_bounded(monkeypatch):
+    monkeypatch.setattr(session_stream, "LANES_MAX", 3)
+    groups = ManyGroups(monkeypatch, 1, 2)
+    async with served(groups) as (stream, mount, _):
+        mount.reads.set()
+        mount.present(1, 2)
+        mount.present(3, 4)
+        await until(lambda: len(mount.welcomes) == 3)
+        assert [welcome.failure.code for welcome in mount.welcomes] == [0, 0, common_pb2.OVERLOADED]
+        mount.present(3)
+        mount.present()
+        await until(lambda: len(mount.welcomes) == 5 and mount.lanes == [3])
+        assert not mount.welcomes[4].HasField("failure")
+        groups.freed.set()
+        await until(lambda: not stream._greeting)
+        mount.present(3, 4, 5)
+        await until(lambda: len(mount.lanes) == 6)
+
+
+@pytest.mark.parametrize("groups", [(), (1, 2)], ids=["signs of life", "lanes"])
+async def test_hellos_are_answered_as_the_mount_reads(monkeypatch, groups):
+    async with served(ManyGroups(monkeypatch)) as (_, mount, _metrics):
+        for _ in range(500):
+            mount.present(*groups)
+        await quiet()
+        answer_size = session_outbox.OVERHEAD_SIZE * (1 + len(groups))
+        assert 500 - mount.sent.qsize() < ANSWERS_MAX * ANSWER_SIZE / answer_size + 20
+        mount.reads.set()
+        await until(lambda: len(mount.welcomes) == 501 and len(mount.lanes) == 500 * len(groups))
+
+
+async def test_no_lane_overtakes_the_welcome_to_its_hello():
+    outbox = SessionOutbox()
+    for _ in range(3):
+        outbox.put_welcome(pb.Welcome())
+    outbox.put_lane(pb.Lane(group_id=1))
+    frames = [outbox.take_frame() for _ in range(3)]
+    assert [(frame.HasField("welcome"), len(frame.lanes)) for frame in frames] == [(True, 0), (True, 0), (True, 1)]
+    assert not len(outbox)
+    assert not outbox._size_bytes

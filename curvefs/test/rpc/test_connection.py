@@ -50,7 +50,7 @@ class Server:
 
     def answer(self, frame):
         lanes = [pb.Lane(group_id=group, expected_sequence=1) for group in frame.hello.groups]
-        return pack(pb.ServerFrame(welcome=pb.Welcome(lanes=lanes)).SerializeToString())
+        return pack(pb.ServerFrame(welcome=pb.Welcome(), lanes=lanes).SerializeToString())
 
 
 class Peer:
@@ -73,8 +73,8 @@ class Peer:
         self._scope.cancel()
 
     async def groups(self):
-        """Return the groups of the next welcome."""
-        return [lane.group_id for lane in (await self.arriving.receive()).welcome.lanes]
+        """Return the groups of the next frame's lanes."""
+        return [lane.group_id for lane in (await self.arriving.receive()).lanes]
 
 
 @pytest.fixture

@@ -7,10 +7,25 @@ import trio
 
 from curvefs.proto import common_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import NoSpace, Redirect, SessionEnded, TokenRefused, Unreachable
+from curvefs.src.common.errors import (
+    NoSpace,
+    Overloaded,
+    Redirect,
+    SessionEnded,
+    TokenRefused,
+    Unavailable,
+    Unreachable,
+)
 from curvefs.src.rpc.group_calls import GroupCalls
 from curvefs.src.rpc.lane import NEVER_SENT
-from curvefs.src.rpc.trio_stream import SIGN_OF_LIFE_S, SILENT_S, Credentials, MetaserverStream, StreamListener
+from curvefs.src.rpc.trio_stream import (
+    LANE_S,
+    SIGN_OF_LIFE_S,
+    SILENT_S,
+    Credentials,
+    MetaserverStream,
+    StreamListener,
+)
 
 pytestmark = pytest.mark.trio
 SESSION = b"s" * 16
@@ -48,9 +63,16 @@ class Connection:
         ]
 
     def welcome(self, *groups, refused=()):
-        lanes = [pb.Lane(group_id=group, expected_sequence=1) for group in groups]
-        lanes += [pb.Lane(group_id=group, failure=failure) for group, failure in refused]
-        self.deliver(pb.ServerFrame(welcome=pb.Welcome(lanes=lanes)))
+        """Admit a Hello, and answer for these groups."""
+        self.deliver(pb.ServerFrame(welcome=pb.Welcome(), lanes=lanes(*groups, refused=refused)))
+
+    def turn_down(self, code):
+        """Refuse a Hello."""
+        self.deliver(pb.ServerFrame(welcome=pb.Welcome(failure=common_pb2.Failure(code=code))))
+
+    def open(self, *groups, refused=()):
+        """Answer for groups of a Hello that was admitted."""
+        self.deliver(pb.ServerFrame(lanes=lanes(*groups, refused=refused)))
 
     def results(self, group, *sequences):
         results = [pb.OperationResult(sequence=sequence) for sequence in sequences]
@@ -60,6 +82,11 @@ class Connection:
         failure = common_pb2.Failure(code=code, **fields)
         refusal = pb.OperationResults(group_id=group, first_sequence=first, failure=failure, not_appended=not_appended)
         self.deliver(pb.ServerFrame(operations=[refusal]))
+
+
+def lanes(*groups, refused=()):
+    opened = [pb.Lane(group_id=group, expected_sequence=1) for group in groups]
+    return opened + [pb.Lane(group_id=group, failure=failure) for group, failure in refused]
 
 
 class Owner(StreamListener):
@@ -271,6 +298,137 @@ async def test_a_hello_that_nobody_answers_is_given_up_as_soon(owner, autojump_c
     assert owner.told == [(Unreachable, 1)]
 
 
+async def alive(connection, seconds):
+    """Let time pass; the metaserver answers who asks for a sign of life."""
+    answered = len(connection.hellos)
+    with trio.move_on_after(seconds):
+        while True:
+            await trio.sleep(0.1)
+            for groups in connection.hellos[answered:]:
+                assert not groups
+                connection.welcome()
+                answered += 1
+
+
+async def test_a_group_that_is_never_opened_keeps_no_other_away_and_the_connection_stays(owner, autojump_clock):
+    owner.stream.present(1)
+    owner.stream.present(2)
+    await settle()
+    (connection,) = owner.connections
+    connection.welcome(1)
+    assert owner.told == [("welcome", 1)]
+    for group in (3, 4):
+        await alive(connection, 2 * SILENT_S)
+        owner.stream.present(group)
+        assert connection.hellos[-1] == [group]
+        connection.welcome()
+        connection.open(group)
+        assert owner.told[-1] == ("welcome", group)
+    assert len(connection.hellos) > 5, "it was asked for signs of life"
+    assert not connection.closed
+    connection.open(2)
+    assert owner.told == [("welcome", group) for group in (1, 3, 4, 2)]
+    hellos = len(connection.hellos)
+    await trio.sleep(SILENT_S + 0.1)
+    assert len(connection.hellos) == hellos, "nothing is due"
+
+
+async def test_a_lane_that_never_comes_is_waited_for_so_long(owner, autojump_clock):
+    connection = await opened(owner, 1)
+    owner.stream.present(2)
+    connection.welcome()
+    await alive(connection, 1.0)
+    owner.stream.present(3)
+    connection.welcome()
+    await alive(connection, LANE_S - 1.2)
+    assert owner.told == [("welcome", 1)]
+    await alive(connection, 0.3)
+    assert owner.told[1:] == [(Unavailable, 2)]
+    await alive(connection, 1.0)
+    assert owner.told[1:] == [(Unavailable, 2), (Unavailable, 3)]
+    connection.open(2)
+    assert len(owner.told) == 3, "it comes too late"
+    owner.stream.present(2)
+    assert connection.hellos[-1] == [2]
+    connection.welcome(2)
+    assert owner.told[-1] == ("welcome", 2)
+    await trio.sleep(LANE_S + 1.0)
+    assert not connection.closed
+    assert owner.connections == [connection]
+
+
+async def test_a_refused_hello_turns_its_own_groups_away_and_not_those_that_are_being_opened(owner, autojump_clock):
+    owner.stream.present(1)
+    await settle()
+    (connection,) = owner.connections
+    connection.welcome()
+    owner.stream.present(2)
+    owner.stream.present(3)
+    connection.turn_down(common_pb2.OVERLOADED)
+    assert owner.told == [(Overloaded, 2)]
+    connection.turn_down(common_pb2.OVERLOADED)
+    assert owner.told == [(Overloaded, 2), (Overloaded, 3)]
+    connection.open(1, 2)
+    assert owner.told[2:] == [("welcome", 1)], "the other was not admitted"
+
+
+async def test_a_group_is_presented_once_until_it_is_answered(owner, autojump_clock):
+    owner.stream.present(1)
+    await settle()
+    (connection,) = owner.connections
+    connection.welcome()
+    owner.stream.present(1)
+    assert connection.hellos == [[1]]
+    connection.open(refused=[(1, common_pb2.Failure(code=common_pb2.REDIRECT))])
+    owner.stream.present(1)
+    assert connection.hellos == [[1], [1]]
+    assert owner.told == [(Redirect, 1)]
+
+
+async def test_a_metaserver_that_falls_silent_while_lanes_are_due_is_given_up(owner, autojump_clock):
+    owner.stream.present(1)
+    await settle()
+    (connection,) = owner.connections
+    connection.welcome()
+    assert owner.stream.connected
+    await trio.sleep(SIGN_OF_LIFE_S + 0.1)
+    owner.stream.present(2)
+    await trio.sleep(SILENT_S)
+    assert connection.closed
+    assert connection.hellos == [[1], []]
+    assert owner.told == [(Unreachable, 2), (Unreachable, 1)]
+    await trio.sleep(LANE_S)
+    assert len(owner.told) == 2
+    await opened(owner, 1)
+    assert owner.connections[1].hellos == [[1]]
+
+
+async def test_lanes_that_are_due_are_forgotten_by_a_reset(owner, autojump_clock):
+    owner.stream.present(1)
+    await settle()
+    owner.connections[0].welcome()
+    owner.stream.reset()
+    owner.stream.present(1)
+    await trio.sleep(0.1)
+    owner.connections[0].open(1)
+    assert not owner.told
+    assert owner.connections[1].hellos == [[1]]
+    owner.connections[1].welcome(1)
+    await trio.sleep(2 * LANE_S)
+    assert owner.told == [("welcome", 1)]
+
+
+async def test_a_session_that_has_ended_in_one_group_ends_once(owner, autojump_clock):
+    owner.stream.present(1)
+    owner.stream.present(2)
+    await settle()
+    (connection,) = owner.connections
+    owner.on_session_ended = lambda session_id: (owner.told.append(("ended", session_id)), owner.stream.reset())
+    ended = common_pb2.Failure(code=common_pb2.SESSION_ENDED)
+    connection.welcome(refused=[(1, ended), (2, ended)])
+    assert owner.told == [("ended", SESSION), (SessionEnded, 1)]
+
+
 async def test_an_overloaded_group_pauses_alone(owner, autojump_clock):
     connection = await opened(owner, 1, 2)
     owner.create(1)
@@ -310,8 +468,7 @@ async def test_a_full_disk_holds_up_changes_and_not_reads(owner, autojump_clock)
 async def test_a_refused_token_asks_for_another_one_and_leaves_open_groups_alone(owner, autojump_clock):
     connection = await opened(owner, 1)
     owner.stream.present(2)
-    failure = common_pb2.Failure(code=common_pb2.TOKEN_REFUSED)
-    connection.deliver(pb.ServerFrame(welcome=pb.Welcome(failure=failure)))
+    connection.turn_down(common_pb2.TOKEN_REFUSED)
     assert owner.told[1:] == [(TokenRefused, SESSION), (TokenRefused, 2)]
     owner.create(1)
     assert connection.sequences == [[1]]
@@ -320,8 +477,7 @@ async def test_a_refused_token_asks_for_another_one_and_leaves_open_groups_alone
 async def test_a_token_refused_by_one_group_asks_for_another_one(owner, autojump_clock):
     connection = await opened(owner, 1)
     owner.stream.present(2)
-    lane = pb.Lane(group_id=2, failure=common_pb2.Failure(code=common_pb2.TOKEN_REFUSED))
-    connection.deliver(pb.ServerFrame(welcome=pb.Welcome(lanes=[lane])))
+    connection.welcome(refused=[(2, common_pb2.Failure(code=common_pb2.TOKEN_REFUSED))])
     assert owner.told[1:] == [(TokenRefused, SESSION), (TokenRefused, 2)]
 
 

@@ -43,9 +43,11 @@ class _Stream:
         self._waiting = {}
         self._writing = asyncio.Lock()
         self._hello = hello
+        self._welcome, self._lanes_due = None, set()
         self._reader = asyncio.create_task(self._read())
 
     async def hello(self):
+        """Return the Welcome, once all groups were opened or have refused."""
         return await self.ask("hello", pb.ClientFrame(hello=self._hello))
 
     async def ask(self, key, frame):
@@ -81,7 +83,11 @@ class _Stream:
 
     def _take(self, frame):
         if frame.HasField("welcome"):
-            self._answer("hello", frame.welcome)
+            self._welcome = frame.welcome
+            self._lanes_due = set() if frame.welcome.HasField("failure") else set(self._hello.groups)
+        self._lanes_due -= {lane.group_id for lane in frame.lanes}
+        if (frame.HasField("welcome") or frame.lanes) and not self._lanes_due:
+            self._answer("hello", self._welcome)
         for results in frame.operations:
             if results.HasField("failure"):
                 self._answer((results.group_id, "operation", results.first_sequence), results)

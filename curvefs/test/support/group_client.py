@@ -126,7 +126,7 @@ class GroupClient:
             async with asyncio.timeout(_CONNECT_S):
                 await stack.enter_async_context(self.session.connected(address, wait=False))
             welcome = self.session.welcome
-            refusal = welcome.failure if welcome.HasField("failure") else welcome.lanes[0].failure
+            refusal = welcome.failure if welcome.HasField("failure") else self.session.lanes[self.group_id].failure
             if refusal.code:
                 raise NotLed(f"{address}: {refusal}")
         except BaseException:

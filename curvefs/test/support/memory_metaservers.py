@@ -162,7 +162,7 @@ class MemoryMetaservers:
                 reply.welcome.failure.code = common_pb2.TOKEN_REFUSED
                 return reply
             for group_id in frame.hello.groups:
-                self._welcome(server, frame.hello.session_id, group_id, reply.welcome.lanes.add(group_id=group_id))
+                self._open(server, frame.hello.session_id, reply.lanes.add(group_id=group_id))
         for batch in frame.operations:
             self._operate(server, batch, reply.operations.add(group_id=batch.group_id))
         for request in frame.transactions:
@@ -182,8 +182,8 @@ class MemoryMetaservers:
             return common_pb2.Failure(code=common_pb2.SESSION_UNKNOWN)
         return server.failing.popleft() if server.failing else None
 
-    def _welcome(self, server, session_id, group_id, lane):
-        group = self.groups[group_id]
+    def _open(self, server, session_id, lane):
+        group = self.groups[lane.group_id]
         if session_id in group.ended:
             lane.failure.code = common_pb2.SESSION_ENDED
         elif server.address not in (group.leader, group.also_leading):

@@ -45,20 +45,31 @@ class SessionClient:
         self.hello = pb.Hello(protocol_version=1, fs_id=fs_id, session_id=session_id, token=token, groups=[group_id])
         self.read_ids = itertools.count(1)
         self.frames = []
+        self.welcome, self.lanes = None, {}  # group -> where its lane stands
 
     @contextlib.asynccontextmanager
     async def connected(self, address, *, wait=True):
-        """Present the session, until the group has a leader unless told not to; the Welcome is in ``welcome``."""
+        """Present the session, until the group has a leader unless told not to; see ``welcome`` and ``lanes``."""
         async with open_frames(address) as self.stream:
             async with asyncio.timeout(PATIENCE_S):
                 while True:  # a metaserver that just began listens before it leads
-                    await self.send(pb.ClientFrame(hello=self.hello))
-                    self.welcome = (await self.receive()).welcome
-                    if not wait or not any(lane.failure.code in _NOT_LED for lane in self.welcome.lanes):
+                    await self._present()
+                    if not wait or not any(lane.failure.code in _NOT_LED for lane in self.lanes.values()):
                         break
                     await asyncio.sleep(0.02)
             self.lane.rewind()
             yield self
+
+    async def _present(self):
+        """Say Hello, and take all that answers it."""
+        await self.send(pb.ClientFrame(hello=self.hello))
+        frame = await self.receive()
+        self.welcome, self.lanes = frame.welcome, {}
+        while not self.welcome.HasField("failure"):
+            self.lanes |= {lane.group_id: lane for lane in frame.lanes}
+            if self.lanes.keys() >= {*self.hello.groups}:
+                break
+            frame = await self.receive()
 
     async def send(self, frame):
         await self.stream.write(frame)
