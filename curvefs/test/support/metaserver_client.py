@@ -75,7 +75,8 @@ class SessionClient:
         await self.stream.write(frame)
 
     async def receive(self):
-        frame = await asyncio.wait_for(self.stream.read(), PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):  # wait_for() of Python 3.11 may swallow that the caller was cancelled
+            frame = await self.stream.read()
         self.frames.append(frame)
         return frame
 
