@@ -23,7 +23,7 @@ from curvefs.test.sim import runner
 
 ROOT = Path(__file__).resolve().parents[3]
 FAULTS = Path(__file__).parent / "faults"
-SCHEDULES_MAX = 3000
+SCHEDULES_MAX = 10_000
 _TIME_S_MAX = 7200
 _FIXED = "Schedules: "
 
