@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from ....proto import common_pb2, state_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.ids import CHUNK_RANGE_SIZE, INODE_RANGE_SIZE, make_id, number_of, partition_of
+from ...common.ids import CHUNK_RANGE_SIZE, INODE_RANGE_SIZE, N_MAX, make_id, number_of, partition_of
 from ..storage import keys
 from .scope import Refusal, Scope, put_queued
 
@@ -27,14 +27,22 @@ CHUNKS_PUBLISHED_HIGH = 700
 DURABLE_RANGES_MAX = 4096
 GIVEN_UP_MAX = 400  # at once
 _ALL_USED = b"\xff" * (CHUNK_RANGE_SIZE // 8)
+_NO_NUMBERS = "the partition has given out all its numbers"
 _USED_UP = 255  # in a key: the kind of the record that says between which ids the ranges of an identity are used up
 
 
 def take_inode_number(scope: Scope, parent: int) -> int:
-    """Take the partition's next number, for an operation that left it out."""
+    """Take the partition's next number, for an operation that left it out. Raises Refusal NO_SPACE."""
+    require_inode_number(scope, parent)
     record = scope.partition(parent)
     record.next_inode += 1
     return make_id(record.spec.partition_id, record.next_inode - 1)
+
+
+def require_inode_number(scope: Scope, parent: int) -> None:
+    """Raise Refusal NO_SPACE unless the partition has a number left."""
+    if scope.partition(parent).next_inode > N_MAX:
+        raise Refusal(common_pb2.NO_SPACE, _NO_NUMBERS)
 
 
 def check_inode_number(scope: Scope, inode_id: int, parent: int) -> state_pb2.RangeRecord:
@@ -79,9 +87,13 @@ def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.O
 
     A session that has many ranges loses the oldest that is used up, else the oldest: the upload of an id of it takes
     very long; that one is refused when it comes after all, and the client stores the bytes again under another id. An
-    identity loses none, and gets no more than DURABLE_RANGES_MAX: then, and after its end, no range is leased.
+    identity loses none, and gets no more than DURABLE_RANGES_MAX: then, and after its end, no range is leased. Nor is
+    one when the partition has used up its numbers.
     """
     partition = scope.partition(make_id(partition_id, 0))
+    next_range = _next_range(partition, kind)
+    if next_range is None:
+        return
     if kind == common_pb2.CHUNK and _is_durable(scope):
         if _identity_has_ended(scope) or not _has_room(scope, partition_id):
             return
@@ -89,12 +101,10 @@ def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.O
         ranges = _ranges(scope, kind, partition_id, RANGES_MAX)
         if len(ranges) >= RANGES_MAX:
             close_range(scope, *next((one for one in ranges if _is_used_up(one[1])), ranges[0]))
+    n, size = next_range
     if kind == common_pb2.INODE:
-        n = -(-partition.next_inode // INODE_RANGE_SIZE) * INODE_RANGE_SIZE
-        size = INODE_RANGE_SIZE
         partition.next_inode = n + size
     else:
-        n, size = partition.next_chunk, CHUNK_RANGE_SIZE
         partition.next_chunk = n + size
     first = make_id(partition_id, n)
     record = state_pb2.RangeRecord(
@@ -104,6 +114,14 @@ def grant(scope: Scope, partition_id: int, kind: common_pb2.IdKind, result: pb.O
     )
     scope.txn.put(keys.range_(_owner(scope, kind), kind, first), record.SerializeToString(deterministic=True))
     result.ranges.append(record.range)
+
+
+def _next_range(partition: state_pb2.PartitionRecord, kind: common_pb2.IdKind) -> tuple[int, int] | None:
+    """Return (first number, size) of the range to be leased next, or None when the numbers are used up."""
+    n, size = partition.next_chunk, CHUNK_RANGE_SIZE
+    if kind == common_pb2.INODE:
+        n, size = -(-partition.next_inode // INODE_RANGE_SIZE) * INODE_RANGE_SIZE, INODE_RANGE_SIZE
+    return (n, size) if n + size <= N_MAX + 1 else None
 
 
 def close_range(scope: Scope, key: bytes, value: bytes) -> None:
@@ -259,12 +277,14 @@ def _owner(scope: Scope, kind: common_pb2.IdKind) -> bytes:
 
 
 def allocate(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
-    """AllocateIds: a range on demand. Raises Refusal OVERLOADED when an identity has too many, SESSION_ENDED."""
+    """AllocateIds: a range on demand. Raises Refusal NO_SPACE, OVERLOADED (an identity has too many), SESSION_ENDED."""
     request = operation.allocate_ids
     if request.kind not in (common_pb2.INODE, common_pb2.CHUNK):
         raise Refusal(common_pb2.INVALID_ARGUMENT, "ids of an unknown kind")
     grant(scope, request.partition_id, request.kind, result)
     if not result.ranges:
+        if _next_range(scope.partition(make_id(request.partition_id, 0)), request.kind) is None:
+            raise Refusal(common_pb2.NO_SPACE, _NO_NUMBERS)
         if _identity_has_ended(scope):
             raise Refusal(common_pb2.SESSION_ENDED, "the identity of the session is over")
         raise Refusal(common_pb2.OVERLOADED, "the write-back identity has too many ids that are not published")

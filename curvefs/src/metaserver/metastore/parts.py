@@ -299,7 +299,7 @@ def _lock_inode(scope: Scope, part: Any) -> list[tuple[bytes, Lock.Kind]]:
 
 def _check_new_directory(work: Work, part: transaction_pb2.NewDirectory) -> Fact:
     here = make_id(part.partition_id, 0)
-    work.scope.partition(here)
+    ids.require_inode_number(work.scope, here)
     quotas.require(work.scope, here, part.quotas, 0, 1)
     charged = quotas.held_by(work.scope, here, part.quotas)
     if not charged:

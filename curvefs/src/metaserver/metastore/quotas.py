@@ -241,7 +241,8 @@ def reserve(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -
         if not (share.unlimited or share.gone):
             more = min(more, (_left(partition, quota_id, share)[0] - request.bytes) // _WISH_PART)
     total = request.bytes + max(more, 0)
-    if any(_share(scope, partition, one).reserved.bytes + total > RESERVED_BYTES_MAX for one in quotas):
+    there = max((_share(scope, partition, one).reserved.bytes for one in quotas), default=0)
+    if there + total > RESERVED_BYTES_MAX:
         raise Refusal(common_pb2.NO_SPACE, "more is reserved than there can be")
     for quota_id in quotas:
         share = _share(scope, partition, quota_id)

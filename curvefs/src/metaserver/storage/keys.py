@@ -86,7 +86,7 @@ def of_inode(table: bytes, fs_id: int, inode_id: int) -> bytes:
 
 def after_inode(table: bytes, fs_id: int, inode_id: int) -> bytes:
     """End of the range of an inode's keys in a table."""
-    return _FS_ID.pack(table, fs_id, inode_id + 1)
+    return after_prefix(of_inode(table, fs_id, inode_id))  # there is no number after the last one
 
 
 def name_hash(seed: bytes, name: bytes) -> int:

@@ -6,13 +6,14 @@ import pytest
 
 from curvefs.proto import common_pb2 as c
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.proto import state_pb2
+from curvefs.proto import state_pb2, transaction_pb2
+from curvefs.src.common.ids import CHUNK_RANGE_SIZE, PARTITION_SHIFT
 from curvefs.src.metaserver.metastore.unfinished import unfinished
 from curvefs.src.metaserver.storage import keys
 
 from .lab import CHUNK, FS, SESSION, Lab
 
-ROOT, REG = 1, stat.S_IFREG | 0o644
+ROOT, REG, DIR = 1, stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 OTHER = b"t" * 16
 
 
@@ -169,3 +170,38 @@ def test_replacing_an_attribute_needs_no_room_for_both(lab):
         lab.ok(set_xattr=pb.SetXattr(inode_id=file, name=b"user.%d" % n, value=bytes(65536)))
     lab.ok(set_xattr=pb.SetXattr(inode_id=file, name=b"user.0", value=b"x" * 65536))
     assert lab.inode(file).xattr_count == 15
+
+
+def given_out(partition_id, **next_numbers):
+    """A lab whose partition has given out most of its numbers."""
+    lab = Lab(partitions=(0, 1))
+    key = keys.partition(FS, partition_id)
+    record = state_pb2.PartitionRecord.FromString(lab.state.get(key))
+    for field, n in next_numbers.items():
+        setattr(record, field, n)
+    lab.state.put(key, record.SerializeToString(deterministic=True))
+    return lab
+
+
+def test_the_last_numbers_of_a_partition_are_given_out_and_then_there_is_no_space():
+    lab = given_out(0, next_inode=1 << PARTITION_SHIFT)
+    lab.refused(c.NO_SPACE, create=pb.Create(parent=ROOT, name=b"f", mode=REG))
+    lab.refused(c.NO_SPACE, allocate_ids=pb.AllocateIds(partition_id=0, kind=c.INODE))
+    limit = c.QuotaAmount(inodes=10)
+    assert lab.entry(set_quota=state_pb2.SetQuotaCommand(fs_id=FS, inode_id=ROOT, limit=limit)).failure is None
+    lab = given_out(1, next_inode=(1 << PARTITION_SHIFT) - 1024)
+    range_ = lab.ok(allocate_ids=pb.AllocateIds(partition_id=1, kind=c.INODE)).ranges[0]
+    assert range_.end == 2 << PARTITION_SHIFT
+    part = transaction_pb2.Part(new_directory=transaction_pb2.NewDirectory(partition_id=1, parent=ROOT, mode=DIR))
+    command = state_pb2.PrepareCommand(
+        id=transaction_pb2.TransactionId(group_id=9, term=1, number=1), fs_id=FS, round=1, parts=[part]
+    )
+    assert lab.entry(prepare=command).failure.code == c.NO_SPACE
+
+
+def test_no_range_of_chunk_ids_reaches_into_the_next_partition():
+    last = (1 << PARTITION_SHIFT) // CHUNK_RANGE_SIZE * CHUNK_RANGE_SIZE - CHUNK_RANGE_SIZE
+    lab = given_out(0, next_chunk=last)
+    range_ = lab.ok(allocate_ids=pb.AllocateIds(partition_id=0, kind=c.CHUNK)).ranges[0]
+    assert (range_.first, range_.end) == (last, last + CHUNK_RANGE_SIZE)
+    lab.refused(c.NO_SPACE, allocate_ids=pb.AllocateIds(partition_id=0, kind=c.CHUNK))

@@ -7,11 +7,13 @@ from google.protobuf import message_factory
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curvefs.proto import common_pb2, state_pb2
+from curvefs.proto import common_pb2, state_pb2, transaction_pb2
 from curvefs.proto import metaserver_pb2 as pb
+from curvefs.src.metaserver.metastore.scope import Refusal, Scope
 from curvefs.src.metaserver.storage import keys
+from curvefs.src.metaserver.transactions.plan import NothingToDo, plan
 
-from .lab import Lab
+from .lab import FS, SESSION, Lab
 
 ROOT = 1
 FILE, FOLDER = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
@@ -86,8 +88,8 @@ def any_reads(draw):
 
 
 def furnished():
-    """A lab with a bit of everything; leased: inodes from 1024, chunk ids from 1000."""
-    lab = Lab()
+    """A lab with a bit of everything; leased: inodes from 1024, chunk ids from 1000; the folder has a quota."""
+    lab = Lab(retention_s=3600)
     file = lab.create(ROOT, b"f")
     folder = lab.mkdir(ROOT, b"d")
     lab.mkdir(folder, b"e")
@@ -97,6 +99,18 @@ def furnished():
     lab.ok(set_xattr=pb.SetXattr(inode_id=file, name=b"x", value=b"v"))
     held = lab.create(ROOT, b"held")
     lab.ok(unlink=pb.Unlink(parent=ROOT, name=b"held", held_inode=held))
+    amount = common_pb2.QuotaAmount(bytes=1 << 40, inodes=100)
+    lab.entry(set_quota=state_pb2.SetQuotaCommand(fs_id=FS, inode_id=folder, limit=amount))
+    share = common_pb2.QuotaShare(version=1, allowance=amount)
+    quota_id = lab.inode(folder).own_quota
+    lab.entry(set_share=state_pb2.SetShareCommand(fs_id=FS, partition_id=0, quota_id=quota_id, share=share))
+    lab.create(folder, b"new")
+    name = transaction_pb2.PutName(parent=folder, name=b"locked", inode_id=file, type=pb.REGULAR)
+    command = state_pb2.PrepareCommand(
+        id=transaction_pb2.TransactionId(group_id=9, term=1, number=1), fs_id=FS, round=1
+    )
+    command.parts.add(put_name=name)
+    assert lab.entry(prepare=command).facts
     return lab
 
 
@@ -122,6 +136,8 @@ def send(lab, operations):
         )
     ]
 )
+@example([pb.Operation(reserve=pb.Reserve(inode_id=2, bytes=U64, wish=1))])
+@example([pb.Operation(reserve=pb.Reserve(inode_id=2, bytes=5, wish=U64))])
 def test_no_operation_stops_the_group_and_a_refused_one_changes_nothing(ops):
     lab, other = furnished(), furnished()
     applied = send(lab, ops)
@@ -132,6 +148,29 @@ def test_no_operation_stops_the_group_and_a_refused_one_changes_nothing(ops):
     assert without_results(lab) == without_results(other)
 
 
+@settings(max_examples=200, deadline=None)
+@given(operations(), EDGES_64, EDGES_64)
+def test_no_operation_across_partitions_stops_the_group(operation, number, acknowledged):
+    lab = furnished()
+    operation.ClearField("preconditions")
+    try:
+        made = plan(Scope(lab.state, 0, 0, FS, SESSION), operation, frozenset({0, 1}))
+    except (Refusal, NothingToDo):
+        return
+    command = state_pb2.DecideCommand(fs_id=FS, session_id=SESSION, number=number, acknowledged=acknowledged)
+    command.id.CopyFrom(transaction_pb2.TransactionId(group_id=7, term=1, number=1))
+    command.parts.extend(made.decided_parts())
+    lab.entry(decide=command)
+
+
+@settings(max_examples=100, deadline=None)
+@given(EDGES_64, EDGES_64)
+def test_no_number_of_a_batch_stops_the_group(first, acknowledged):
+    lab = furnished()
+    applied = lab.batch(first, [pb.Operation(noop=pb.NoOperation())], acknowledged=acknowledged)
+    assert applied.results.SerializeToString()
+
+
 def without_results(lab):
     return [pair for pair in lab.state.pairs.items() if pair[0][:1] != keys.RESULT]
 
@@ -139,6 +178,8 @@ def without_results(lab):
 @settings(max_examples=300, deadline=None)
 @given(any_reads())
 @example(pb.Read(get_slices=pb.GetSlices(inode_id=2, first_chunk=U64, count=5)))
+@example(pb.Read(get_attr=pb.GetAttr(inode_id=U64)))
+@example(pb.Read(read_dir=pb.ReadDir(inode_id=U64)))
 @example(pb.Read(read_dir=pb.ReadDir(inode_id=1, after_hash=U64, after_name=b"n" * 600)))
 def test_every_read_is_answered(read):
     furnished().read(**{read.WhichOneof("read"): getattr(read, read.WhichOneof("read"))}).SerializeToString()
