@@ -300,7 +300,7 @@ class ObjectLocation(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., block_format: _Optional[int] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("preconditions", "credential", "noop", "create", "unlink", "rmdir", "link", "rename", "set_attr", "append_slices", "set_xattr", "remove_xattr", "release_inode", "allocate_ids", "fallocate", "reserve", "give_back", "give_up_ids", "ask", "restore", "purge_trashed")
+    __slots__ = ("preconditions", "credential", "noop", "create", "unlink", "rmdir", "link", "rename", "set_attr", "append_slices", "set_xattr", "remove_xattr", "release_inode", "allocate_ids", "fallocate", "reserve", "give_back", "give_up_ids", "ask", "restore", "purge_trashed", "unsupported")
     PRECONDITIONS_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     NOOP_FIELD_NUMBER: _ClassVar[int]
@@ -322,6 +322,7 @@ class Operation(_message.Message):
     ASK_FIELD_NUMBER: _ClassVar[int]
     RESTORE_FIELD_NUMBER: _ClassVar[int]
     PURGE_TRASHED_FIELD_NUMBER: _ClassVar[int]
+    UNSUPPORTED_FIELD_NUMBER: _ClassVar[int]
     preconditions: _containers.RepeatedCompositeFieldContainer[Precondition]
     credential: Credential
     noop: NoOperation
@@ -343,7 +344,8 @@ class Operation(_message.Message):
     ask: _common_pb2.QuotaNeed
     restore: Restore
     purge_trashed: PurgeTrashed
-    def __init__(self, preconditions: _Optional[_Iterable[_Union[Precondition, _Mapping]]] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., noop: _Optional[_Union[NoOperation, _Mapping]] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., rmdir: _Optional[_Union[Rmdir, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., rename: _Optional[_Union[Rename, _Mapping]] = ..., set_attr: _Optional[_Union[SetAttr, _Mapping]] = ..., append_slices: _Optional[_Union[AppendSlices, _Mapping]] = ..., set_xattr: _Optional[_Union[SetXattr, _Mapping]] = ..., remove_xattr: _Optional[_Union[RemoveXattr, _Mapping]] = ..., release_inode: _Optional[_Union[ReleaseInode, _Mapping]] = ..., allocate_ids: _Optional[_Union[AllocateIds, _Mapping]] = ..., fallocate: _Optional[_Union[Fallocate, _Mapping]] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., give_back: _Optional[_Union[GiveBack, _Mapping]] = ..., give_up_ids: _Optional[_Union[GiveUpIds, _Mapping]] = ..., ask: _Optional[_Union[_common_pb2.QuotaNeed, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., purge_trashed: _Optional[_Union[PurgeTrashed, _Mapping]] = ...) -> None: ...
+    unsupported: Unsupported
+    def __init__(self, preconditions: _Optional[_Iterable[_Union[Precondition, _Mapping]]] = ..., credential: _Optional[_Union[Credential, _Mapping]] = ..., noop: _Optional[_Union[NoOperation, _Mapping]] = ..., create: _Optional[_Union[Create, _Mapping]] = ..., unlink: _Optional[_Union[Unlink, _Mapping]] = ..., rmdir: _Optional[_Union[Rmdir, _Mapping]] = ..., link: _Optional[_Union[Link, _Mapping]] = ..., rename: _Optional[_Union[Rename, _Mapping]] = ..., set_attr: _Optional[_Union[SetAttr, _Mapping]] = ..., append_slices: _Optional[_Union[AppendSlices, _Mapping]] = ..., set_xattr: _Optional[_Union[SetXattr, _Mapping]] = ..., remove_xattr: _Optional[_Union[RemoveXattr, _Mapping]] = ..., release_inode: _Optional[_Union[ReleaseInode, _Mapping]] = ..., allocate_ids: _Optional[_Union[AllocateIds, _Mapping]] = ..., fallocate: _Optional[_Union[Fallocate, _Mapping]] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., give_back: _Optional[_Union[GiveBack, _Mapping]] = ..., give_up_ids: _Optional[_Union[GiveUpIds, _Mapping]] = ..., ask: _Optional[_Union[_common_pb2.QuotaNeed, _Mapping]] = ..., restore: _Optional[_Union[Restore, _Mapping]] = ..., purge_trashed: _Optional[_Union[PurgeTrashed, _Mapping]] = ..., unsupported: _Optional[_Union[Unsupported, _Mapping]] = ...) -> None: ...
 
 class Credential(_message.Message):
     __slots__ = ("uid", "gid")
@@ -400,6 +402,10 @@ class PurgeTrashed(_message.Message):
     def __init__(self, inode_id: _Optional[int] = ..., held: _Optional[bool] = ...) -> None: ...
 
 class NoOperation(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Unsupported(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 

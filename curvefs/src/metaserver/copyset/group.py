@@ -30,12 +30,14 @@ import structlog
 from ....proto import metaserver_pb2 as pb
 from ....proto import state_pb2
 from ...common.clock import Clock
-from ...common.errors import CurveFSError, InternalError, NoSpace, Redirect
+from ...common.errors import CurveFSError, InternalError, NoSpace, Redirect, Unavailable
 from ...raft.codec import encode_hard_state
 from ...raft.configuration import Configuration
 from ...raft.core import Raft, SnapshotWork
 from ...raft.log import Base
 from ...raft.messages import Append, Entry, Message
+from ..metastore.apply import refuse_unknown
+from ..metastore.scope import NeedsNewerVersion
 from ..metastore.unfinished import unfinished
 from ..metrics import Metrics
 from ..storage.checkpoint import Checkpoints
@@ -200,6 +202,7 @@ class Group:
         """Propose a client's batch; see propose()."""
         entry = state_pb2.Entry(format=1)
         entry.operations.batch.CopyFrom(batch)
+        refuse_unknown(entry.operations.batch)
         self.propose(entry, complete, len(batch.operations))
 
     def propose(self, entry: state_pb2.Entry, complete: Complete, operations: int = 0) -> None:
@@ -402,6 +405,11 @@ class Group:
         except NoSpace as error:
             self._to_apply.extendleft(reversed(entries))
             self._wait_for_room(error)
+            return
+        except NeedsNewerVersion as error:
+            what = str(error)
+            _log.error("an entry needs a newer version", group=self.group_id, after_index=self.applied_index, what=what)
+            self.break_(Unavailable(f"group {self.group_id} is stopped here: its log needs a newer version: {error}"))
             return
         except Exception:  # noqa: BLE001  # a bug, contained
             # Every replica meets the same entry: ending the process would only end the other groups too.

@@ -1,4 +1,8 @@
-"""Applying a log entry: one function per command, one per operation. Deterministic (see scope.py)."""
+"""Applying a log entry: one function per command, one per operation. Deterministic (see scope.py).
+
+An entry that is not known here, as a leader of a newer version made it, is not applied (NeedsNewerVersion). None is
+made of what a client sends: an operation that the leader does not know is refused before the log (refuse_unknown).
+"""
 
 from collections.abc import Callable
 
@@ -23,8 +27,9 @@ from . import (
     trash,
 )
 from .applied import Applied
-from .scope import Refusal, Scope
+from .scope import NeedsNewerVersion, Refusal, Scope
 
+FORMAT = 1  # the highest that is known here
 KEYS_PER_STEP = 900
 ROOT_MODE = 0o040755
 CHUNK_SIZE_MAX = (1 << 32) - 1  # places in a chunk are 32 bits
@@ -34,11 +39,12 @@ PARTITION_ID_MAX = (1 << 64 - PARTITION_SHIFT) - 2  # so that the id after its l
 
 
 def apply(txn: StateTransaction, index: int, term: int, entry: state_pb2.Entry) -> Applied:
-    """Apply the entry at a log index, made by the leader of a term."""
+    """Apply the entry at a log index, made by the leader of a term. Raises NeedsNewerVersion."""
     scope = Scope(txn, index, entry.time_ns, 0)
     applied = Applied(follow_ups=scope.follow_ups)
     command = entry.WhichOneof("command")
-    assert command is not None, "an entry says what to do"
+    if command is None or entry.format > FORMAT:
+        raise NeedsNewerVersion(f"an entry of format {entry.format}")
     try:
         if command == "decide":
             transactions.decide(scope, entry, applied, term)
@@ -50,6 +56,19 @@ def apply(txn: StateTransaction, index: int, term: int, entry: state_pb2.Entry) 
         applied.failure = refusal.as_failure()
     scope.write_back()
     return applied
+
+
+def refuse_unknown(batch: pb.OperationBatch) -> None:
+    """Put in the place of operations that are not known here what fails with UNSUPPORTED wherever it is applied."""
+    for operation in batch.operations:
+        if not _is_known(operation):
+            operation.Clear()
+            operation.unsupported.SetInParent()
+
+
+def _is_known(operation: pb.Operation) -> bool:
+    known = operation.WhichOneof("operation") is not None
+    return known and all(one.WhichOneof("condition") is not None for one in operation.preconditions)
 
 
 # --------------------------------------------------------------------------------------------- operations
@@ -121,11 +140,13 @@ def _operations(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
 
 
 def _operation(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
+    kind = operation.WhichOneof("operation")
+    if kind is None or not _is_known(operation):
+        raise NeedsNewerVersion("an operation that is not known here")
     try:
         for precondition in operation.preconditions:
             _check(scope, precondition)
-        kind = operation.WhichOneof("operation")
-        if kind is None:
+        if kind == "unsupported":
             raise Refusal(common_pb2.UNSUPPORTED, "an operation this server does not know")
         if kind not in _OPERATIONS:
             raise Refusal(common_pb2.UNSUPPORTED, f"no operation of one partition: {kind}")

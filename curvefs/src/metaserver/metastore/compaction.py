@@ -22,7 +22,7 @@ from ..storage import keys
 from ..storage.transaction import StateReader
 from . import data, ids
 from .applied import Applied
-from .scope import Refusal, Scope
+from .scope import NeedsNewerVersion, Refusal, Scope
 
 CLOSED_PER_ENTRY_MAX = 400
 _HOLDER = b"compact:"  # no session's id is so long
@@ -49,7 +49,7 @@ def compact(scope: Scope, command: state_pb2.CompactCommand, term: int, applied:
         case "close":
             _close(scope, term)
         case _:
-            raise Refusal(common_pb2.UNSUPPORTED, "a step this server does not know")
+            raise NeedsNewerVersion("a step of compaction that is not known here")
 
 
 def digest_of(pairs: list[tuple[bytes, bytes]]) -> bytes:

@@ -15,7 +15,7 @@ from ....proto import metaserver_pb2 as pb
 from ...common.ids import ROOT_INODE, SESSION_ID_SIZE, make_id
 from ..storage import keys
 from . import ids, locks, namespace, quotas, sessions, trash
-from .scope import LINK_COUNT_MAX, Refusal, Scope
+from .scope import LINK_COUNT_MAX, NeedsNewerVersion, Refusal, Scope
 
 Fact = transaction_pb2.Fact
 Lock = state_pb2.LockRecord
@@ -103,7 +103,7 @@ def commit(work: Work, part: transaction_pb2.Part, fact: Fact) -> None:
 def _kind(part: transaction_pb2.Part) -> str:
     kind = part.WhichOneof("part")
     if kind is None:
-        raise Refusal(common_pb2.UNSUPPORTED, "a part this server does not know")
+        raise NeedsNewerVersion("a part of a transaction that is not known here")
     return str(kind)
 
 

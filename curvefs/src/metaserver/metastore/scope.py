@@ -46,6 +46,10 @@ class Refusal(Exception):
         return error_of(self.as_failure())
 
 
+class NeedsNewerVersion(Exception):
+    """A replica of a newer version applies this, and so must every other: this one stops before it."""
+
+
 @dataclass(slots=True)
 class Scope:
     """One entry being applied, for one filesystem and (for operations) one session."""

@@ -15,7 +15,7 @@ import structlog
 
 from ....proto import state_pb2, transaction_pb2
 from ...common import failpoints
-from ...common.errors import CurveFSError, Locked, Unavailable
+from ...common.errors import CurveFSError, Locked, Unavailable, Unsupported
 from ..calls import check
 from ..copyset import awaiting
 from ..copyset.group import Group
@@ -50,6 +50,8 @@ class Participant:
     async def prepare(self, request: transaction_pb2.PrepareRequest) -> transaction_pb2.PrepareReply:
         """Prepare parts. Raises Locked (give way), Unavailable, Redirect, the operation's error."""
         group = self._copysets.get(request.group_id)
+        if any(part.WhichOneof("part") is None for part in request.parts):
+            raise Unsupported("a part of a transaction that this metaserver does not know")  # no entry is made of it
         command = state_pb2.PrepareCommand(
             id=request.id, age=request.age, fs_id=request.fs_id, parts=request.parts, round=request.round
         )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from curvefs.proto import state_pb2
+from curvefs.proto import common_pb2, state_pb2
 from curvefs.src.common.errors import (
     CurveFSError,
     InternalError,
@@ -16,11 +16,12 @@ from curvefs.src.common.errors import (
     Redirect,
     ResourceBusy,
     StartupError,
+    Unavailable,
     WrongPartition,
 )
 from curvefs.src.common.exits import ExitCode
 from curvefs.src.metaserver.copyset import applying, awaiting, proposals
-from curvefs.src.metaserver.metastore import reads
+from curvefs.src.metaserver.metastore import apply, reads
 from curvefs.src.metaserver.wal import recovery
 from curvefs.src.metaserver.wal.segments import LogSettings
 
@@ -336,6 +337,38 @@ async def test_an_entry_that_cannot_be_applied_stops_its_group_alone(tmp_path, m
         await lab.create()
     opening = state_pb2.Entry(format=1, open_session=state_pb2.OpenSessionCommand(fs_id=FS, session_id=SESSION))
     await awaiting.run(lab.manager.get(9), opening, PATIENCE_S)
+    await lab.stop()
+
+
+async def test_an_entry_of_a_newer_version_stops_its_group_until_it_is_known(tmp_path, monkeypatch):
+    lab = Lab(tmp_path)
+    await lab.begin()
+    with monkeypatch.context() as older:
+        older.setattr(apply, "FORMAT", 0)  # so this version is the newer one
+        outcome = await lab.propose(lab.batch(1))
+        assert outcome.failure.code == common_pb2.UNAVAILABLE
+        with pytest.raises(Unavailable, match="newer version"):
+            await lab.create()
+        await lab.stop()
+        lab.start()
+        async with asyncio.timeout(PATIENCE_S):
+            while lab.group.broken is None:
+                await asyncio.sleep(0.001)
+        await lab.stop()
+    await lab.started()
+    assert len(lab.names()) == 1
+    await lab.stop()
+
+
+async def test_an_operation_that_its_leader_does_not_know_stops_no_group(tmp_path):
+    lab = Lab(tmp_path)
+    await lab.begin()
+    batch = lab.batch(3)
+    batch.operations[1].Clear()
+    batch.operations[2].preconditions.add()
+    results = (await lab.propose(batch)).results.results
+    assert [one.status for one in results] == [common_pb2.OK, common_pb2.UNSUPPORTED, common_pb2.UNSUPPORTED]
+    await lab.create()
     await lab.stop()
 
 

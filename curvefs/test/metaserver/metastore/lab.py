@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from curvefs.proto import common_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.metaserver.metastore.apply import apply
+from curvefs.src.metaserver.metastore.apply import apply, refuse_unknown
 from curvefs.src.metaserver.metastore.reads import read
 from curvefs.test.support.memory_state import MemoryState
 
@@ -63,6 +63,7 @@ class Lab:
             acknowledged=acknowledged,
             operations=operations,
         )
+        refuse_unknown(batch)
         return self.entry(operations=state_pb2.OperationsCommand(batch=batch))
 
     def do(self, *, uid=0, gid=0, preconditions=(), **operation):

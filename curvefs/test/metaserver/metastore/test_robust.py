@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curvefs.proto import common_pb2, state_pb2, transaction_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.metaserver.metastore.scope import Refusal, Scope
+from curvefs.src.metaserver.metastore.scope import NeedsNewerVersion, Refusal, Scope
 from curvefs.src.metaserver.storage import keys
 from curvefs.src.metaserver.transactions.plan import NothingToDo, plan
 
@@ -202,6 +202,31 @@ def test_an_operation_of_no_kind_is_refused_and_consumes_its_number():
     lab = Lab()
     lab.refused(common_pb2.UNSUPPORTED)
     lab.ok(noop=pb.NoOperation())
+
+
+def unknown_entries():
+    """What a leader of a newer version may have made."""
+    header = {"fs_id": FS, "session_id": SESSION, "group_id": 7, "first_sequence": 1}
+    noop = pb.Operation(noop=pb.NoOperation())
+    id_ = transaction_pb2.TransactionId(group_id=9, term=1, number=1)
+    yield "command", state_pb2.Entry(format=1)
+    yield "format", of_batch(pb.OperationBatch(**header, operations=[noop]), format_=2)
+    yield "operation", of_batch(pb.OperationBatch(**header, operations=[noop, pb.Operation()]))
+    unconditional = pb.Operation(noop=pb.NoOperation(), preconditions=[pb.Precondition()])
+    yield "condition", of_batch(pb.OperationBatch(**header, operations=[unconditional]))
+    part = state_pb2.PrepareCommand(id=id_, fs_id=FS, round=1, parts=[transaction_pb2.Part()])
+    yield "part", state_pb2.Entry(format=1, prepare=part)
+    yield "step", state_pb2.Entry(format=1, compact=state_pb2.CompactCommand(fs_id=FS))
+
+
+def of_batch(batch, format_=1):
+    return state_pb2.Entry(format=format_, operations=state_pb2.OperationsCommand(batch=batch))
+
+
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=name) for name, entry in unknown_entries()])
+def test_an_entry_that_only_a_newer_version_knows_is_not_applied(entry):
+    with pytest.raises(NeedsNewerVersion):
+        Lab().log(entry)
 
 
 @pytest.mark.parametrize("wrong", [b"", b"s" * 15, b"s" * 600])

@@ -442,7 +442,6 @@ def test_whatever_a_part_says_it_stops_no_group(lab):
         drop_link(huge, session_id=b"s" * 600, held=True),
         drop_link(2, session_id=b"s" * 600, held=True),
         move_inode(2, huge),
-        t.Part(),
     ]
     for number, part in enumerate(parts, 1):
         before = lab.table(keys.LOCK)

@@ -304,10 +304,6 @@ def test_the_lock_on_moves_is_with_the_root(lab):
     assert code_of(prepare(away, 1, move_lock())) == "WRONG_PARTITION"
 
 
-def test_a_part_of_a_later_version_is_refused(lab):
-    refuses(lab, c.UNSUPPORTED, t.Part())
-
-
 def parts_of_all_kinds(lab):
     """Return (parts, the keys of what exists) to be prepared together."""
     file, folder, empty = lab.create(ROOT, b"f"), lab.mkdir(ROOT, b"d"), lab.mkdir(ROOT, b"e")

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from curvefs.proto import state_pb2
 from curvefs.proto import transaction_pb2 as t
-from curvefs.src.common.errors import Locked, Unavailable
+from curvefs.src.common.errors import Locked, Unavailable, Unsupported
 from curvefs.src.metaserver.metastore import transactions
 from curvefs.src.metaserver.transactions import participant as participant_module
 from curvefs.src.metaserver.transactions.participant import Participant
@@ -157,3 +157,11 @@ async def test_transactions_whose_end_nobody_knows_keep_none_from_being_asked_ab
 def prepared_in(lab):
     with lab.group.view() as view:
         return {id_.number for id_, _ in transactions.prepared(view, 100)}
+
+
+async def test_a_part_that_this_version_does_not_know_is_refused_before_the_log(lab):
+    request = prepare(OLDER)
+    request.parts.add()
+    with pytest.raises(Unsupported):
+        await participant_of(lab).prepare(request)
+    assert lab.group.broken is None
