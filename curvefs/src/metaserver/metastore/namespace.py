@@ -206,7 +206,7 @@ def rename(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
     if parent is not new_parent and new_parent.nlink + gains > LINK_COUNT_MAX:
         raise Refusal(common_pb2.TOO_MANY_LINKS)
     displaced = target if request.exchange else None
-    _require_moves(scope, parent, new_parent, moved, displaced)
+    _require_moves(scope, (moved, new_parent), (displaced, parent))
     scope.txn.put(new_key, keys.pack_dentry(moved.inode_id, stat.S_IFMT(moved.mode) >> 12))
     if request.exchange and target is not None:
         scope.txn.put(key, keys.pack_dentry(target.inode_id, stat.S_IFMT(target.mode) >> 12))
@@ -230,20 +230,16 @@ def rename(scope: Scope, operation: pb.Operation, result: pb.OperationResult) ->
         _displaced(scope, target, request, result)
 
 
-def _require_moves(
-    scope: Scope, parent: pb.Inode, new_parent: pb.Inode, moved: pb.Inode, displaced: pb.Inode | None
-) -> None:
-    """Raise Refusal NO_ALLOWANCE, CROSS_DEVICE unless these may be charged where they come to."""
-    if parent is not new_parent or not _is_directory(moved):
-        quotas.require_move(scope, moved, quotas.below(new_parent))
-    if displaced is not None and (parent is not new_parent or not _is_directory(displaced)):
-        quotas.require_move(scope, displaced, quotas.below(parent))
+def _require_moves(scope: Scope, *moves: tuple[pb.Inode | None, pb.Inode]) -> None:
+    """Raise Refusal NO_ALLOWANCE, CROSS_DEVICE unless these inodes may be charged in the directories they come to."""
+    for inode, parent in moves:
+        if inode is not None:
+            quotas.require_move(scope, inode, quotas.below(parent))
 
 
 def comes_to(scope: Scope, inode: pb.Inode, parent: int, charged: list[int]) -> None:
     """A name in a directory becomes the inode's primary one. charged: the quotas of what lies there."""
-    if not _is_directory(inode):
-        quotas.move(scope, inode, charged)
+    quotas.move(scope, inode, charged)
     inode.parent, inode.parent_gone = parent, False
 
 

@@ -253,8 +253,6 @@ def _check_move_inode(work: Work, part: transaction_pb2.MoveInode) -> Fact:
     work.meet(locks.on_identity(work.scope, part.inode_id))
     if not inode.nlink:
         raise Refusal(common_pb2.SKIPPED, "it was removed meanwhile")
-    if stat.S_ISDIR(inode.mode) and inode.parent == part.new_parent:
-        return Fact()
     added = quotas.require_move(work.scope, inode, part.quotas)
     if not added:
         return Fact()

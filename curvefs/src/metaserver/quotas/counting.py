@@ -2,8 +2,12 @@
 
 First no partition refuses anything for the quota's sake. Then the tree is walked from the directory down: what lies in
 a directory is charged, directories with it, before what lies in those. Whatever comes into a directory that is charged
-is charged itself, and directories never move between quotas; so what the walk does not meet has been charged already.
-Marking twice changes nothing: how far it is, is written down now and then, and a new leader goes on from there.
+is charged itself, and a directory comes only where its charges are those of what lies there: one that is not charged
+yet may leave the tree, or come where the walk has still to go. So the walk goes into a directory, wherever that is by
+then, only if it is charged itself.
+
+Marking twice changes nothing: how far it is, is written down now and then, and a new leader goes on from there. Before
+directories are charged it is written down that they are to be visited: they may be moved to where the walk has been.
 
 Memory: a page of names for each level of the tree.
 """
@@ -77,11 +81,13 @@ class Counting:
         while levels:
             level = levels[-1]
             if level.below:
-                levels.append(_Level(level.below.pop()))
+                inode_id = level.below.pop()
+                if await self._is_marked(inode_id, remove=remove):
+                    levels.append(_Level(inode_id))
             elif level.end:
                 levels.pop()
             else:
-                await self._page(level, remove=remove)
+                await self._page(levels, remove=remove)
                 pages += 1
                 if not pages % SAVED_EVERY:
                     await self._save(levels, remove=remove)
@@ -114,9 +120,13 @@ class Counting:
         if applied.quota is None or applied.quota.state != state:
             raise Skipped("the quota was removed meanwhile")
 
-    async def _page(self, level: _Level, *, remove: bool) -> None:
+    async def _page(self, levels: list[_Level], *, remove: bool) -> None:
         """Mark the next names of a directory."""
-        listed = await self._list(level)
+        level = levels[-1]
+        wanted = pb.ReadDir(
+            inode_id=level.inode_id, after_hash=level.after_hash, after_name=level.after_name, limit=PAGE
+        )
+        listed = await self._read(pb.Read(read_dir=wanted), level.inode_id)
         if listed is None:
             level.end = True
             return
@@ -125,6 +135,8 @@ class Counting:
             by_partition[partition_of(entry.inode_id)].append(entry.inode_id)
             if entry.type == pb.DIRECTORY:
                 level.below.append(entry.inode_id)
+        if level.below:
+            await self._save(levels, remove=remove)
         for inodes in by_partition.values():
             command = state_pb2.MarkInodesCommand(
                 fs_id=self._fs_id,
@@ -138,15 +150,17 @@ class Counting:
             level.after_hash, level.after_name = listed.entries[-1].hash, listed.entries[-1].name
         level.end = listed.end
 
-    async def _list(self, level: _Level) -> pb.ReadResult | None:
-        """Return the next page of a directory, or None when it is gone."""
-        wanted = pb.ReadDir(
-            inode_id=level.inode_id, after_hash=level.after_hash, after_name=level.after_name, limit=PAGE
-        )
+    async def _is_marked(self, inode_id: int, *, remove: bool) -> bool:
+        """Say whether a directory is charged, or no longer: else it was moved before it could be marked."""
+        found = await self._read(pb.Read(get_attr=pb.GetAttr(inode_id=inode_id)), inode_id)
+        return found is not None and (self._quota_id in found.inode.quotas) != remove
+
+    async def _read(self, read: pb.Read, directory: int) -> pb.ReadResult | None:
+        """Read a directory, when no name in it is locked; None when it is gone."""
         tries = 0
         while True:
             try:
-                return await self._port.read(pb.Read(read_dir=wanted), partition_of(level.inode_id))
+                return await self._port.read(read, partition_of(directory))
             except Locked:
                 tries += 1
                 await self._port.pause(tries)

@@ -25,6 +25,8 @@ def recount(view: StateReader, fs_id: int, partition_id: int) -> transaction_pb2
     below: dict[int, tuple[int, ...]] = {}
     elsewhere: Counter[tuple[int, tuple[int, ...]]] = Counter()
     wrong = 0
+    shares = {one: quotas.share_in(view, fs_id, partition_id, one) for one in _shares(view, fs_id, partition_id)}
+    gone = {one for one, share in shares.items() if share.gone}  # removed: whoever still names them is charged nothing
     first = keys.of_inode(keys.INODE, fs_id, make_id(partition_id, 0))
     end = keys.of_inode(keys.INODE, fs_id, make_id(partition_id + 1, 0))
     for _, value in view.scan(first, end):
@@ -34,15 +36,15 @@ def recount(view: StateReader, fs_id: int, partition_id: int) -> transaction_pb2
             inodes[quota_id] += 1
         if not inode.nlink or inode.parent_gone or inode.inode_id == ROOT_INODE:
             continue
-        charged = tuple(inode.quotas)
+        charged = tuple(one for one in inode.quotas if one not in gone)
         if partition_of(inode.parent) != partition_id:
             elsewhere[inode.parent, charged] += 1
             continue
         if inode.parent not in below:
-            below[inode.parent] = _below(view, fs_id, inode.parent)
+            below[inode.parent] = tuple(one for one in _below(view, fs_id, inode.parent) if one not in gone)
         wrong += below[inode.parent] != charged
     reply = transaction_pb2.RecountReply(wrong_charges=wrong)
-    known = {one for _, one in _shares(view, fs_id, partition_id)} | inodes.keys()
+    known = shares.keys() | inodes.keys()
     for quota_id in sorted(known):
         share = quotas.share_in(view, fs_id, partition_id, quota_id)
         if not share.gone:
@@ -58,6 +60,6 @@ def _below(view: StateReader, fs_id: int, directory: int) -> tuple[int, ...]:
     return () if raw is None else tuple(quotas.below(pb.Inode.FromString(raw)))
 
 
-def _shares(view: StateReader, fs_id: int, partition_id: int) -> list[tuple[bytes, int]]:
+def _shares(view: StateReader, fs_id: int, partition_id: int) -> list[int]:
     start, end = keys.share(fs_id, partition_id, 0), keys.share(fs_id, partition_id + 1, 0)
-    return [(key, int.from_bytes(key[-8:], "big")) for key, _ in view.scan(start, end)]
+    return [int.from_bytes(key[-8:], "big") for key, _ in view.scan(start, end)]

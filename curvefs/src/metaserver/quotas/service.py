@@ -156,6 +156,7 @@ class QuotaService(QuotaServiceServicer):
         for reply in replies:
             for one in reply.elsewhere:
                 said[one.inode_id, tuple(one.quotas)] += one.count
+        alive = {count.quota_id for reply in replies for count in reply.counts}
         wrong = 0
         for (parent, charged), count in said.items():
             try:
@@ -164,5 +165,5 @@ class QuotaService(QuotaServiceServicer):
             except NotFound:
                 wrong += count
                 continue
-            wrong += count * (tuple(quotas.below(inode)) != charged)
+            wrong += count * (tuple(one for one in quotas.below(inode) if one in alive) != charged)
         return wrong

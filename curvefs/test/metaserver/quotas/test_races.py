@@ -4,11 +4,15 @@ import asyncio
 import stat
 from unittest.mock import patch
 
+import pytest
+
 from curvefs.proto import common_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.proto import transaction_pb2 as t
+from curvefs.src.common.ids import partition_of
 from curvefs.src.metaserver.metastore import quotas
 from curvefs.src.metaserver.quotas import counting
+from curvefs.src.metaserver.storage import keys
 from curvefs.test.metaserver.metastore.fleet import code_of, prepare
 from curvefs.test.metaserver.metastore.lab import FS
 
@@ -208,3 +212,127 @@ def test_a_count_goes_on_where_an_owner_that_died_had_come():
 
     with patch.multiple(counting, PAGE=5, SAVED_EVERY=2):
         asyncio.run(run())
+
+
+class Walked(FleetPort):
+    """A port at which something happens just after a directory was listed, or before."""
+
+    def __init__(self, tree, top, *, after=None, before=None):
+        super().__init__(tree.fleet, tree.fleet.group_of(top))
+        self.after, self.before = after or {}, before or {}
+
+    async def read(self, read, partition_id):
+        listed = read.read_dir.inode_id if read.HasField("read_dir") else 0
+        self.before.pop(listed, lambda: None)()
+        result = await super().read(read, partition_id)
+        self.after.pop(listed, lambda: None)()
+        return result
+
+    def count(self, top):
+        quota_id = self.fleet.inode(top).own_quota
+        return counting.Counting(self, FS, quota_id, top, asyncio.Lock()).count()
+
+
+def move(tree, parent, name, new_parent, new_name=None):
+    operation = pb.Rename(parent=parent, name=name, new_parent=new_parent, new_name=new_name or name)
+    result = tree.fleet.do(pb.Operation(rename=operation))
+    return common_pb2.StatusCode.Name(result.status)
+
+
+def tree_with_a_deep_file(*, limited=True):
+    """Return (tree, top, x, p, d, s): top has x and p, p has D, D has S and a file of 70 bytes."""
+    tree = Tree()
+    top = tree.fleet.mkdir(1, b"top")
+    x, p = tree.fleet.mkdir(top, b"x"), tree.fleet.mkdir(top, b"p")
+    d = tree.fleet.mkdir(p, b"D")
+    s = tree.fleet.mkdir(d, b"S")
+    tree.truncate(70)
+    tree.fleet.ok(rename=pb.Rename(parent=tree.a, name=b"file", new_parent=d, new_name=b"file"))
+    if limited:
+        tree.fleet.set_quota(top, 1000, 0)
+    return tree, top, x, p, d, s
+
+
+def test_a_directory_that_leaves_the_tree_before_it_is_marked_is_not_walked():
+    async def run():
+        tree, top, _x, p, d, s = tree_with_a_deep_file()
+        other, moved = tree.fleet.mkdir(1, b"other"), []
+        port = Walked(tree, top, after={p: lambda: moved.append(move(tree, p, b"D", other))})
+        await port.count(top)
+        assert moved == ["OK"]
+        assert not tree.used(top)
+        assert not tree.fleet.inode(s).quotas
+        tree.check()
+        assert move(tree, d, b"S", other) == "OK"
+
+    asyncio.run(run())
+
+
+def test_a_directory_moved_to_where_the_walk_has_been_is_found_by_the_owner_that_goes_on():
+    async def run():
+        for starts_in_p in (True, False):  # x or p is walked first
+            tree, top, x, p, d, s = tree_with_a_deep_file(limited=False)
+            if not starts_in_p:
+                assert move(tree, p, b"D", x) == "OK"
+                x, p = p, x
+            tree.fleet.set_quota(top, 1000, 0)
+
+            def die(tree=tree, x=x, p=p):
+                assert move(tree, p, b"D", x) == "OK"
+                raise asyncio.CancelledError
+
+            with pytest.raises(asyncio.CancelledError):
+                await Walked(tree, top, before={d: die}).count(top)
+            tree.fleet.begin_work()
+            await tree.fleet.finish_all()
+            assert tree.used(top) == 70
+            assert tree.fleet.inode(s).quotas == tree.fleet.inode(d).quotas
+            tree.check()
+
+    with patch.multiple(counting, SAVED_EVERY=2):
+        asyncio.run(run())
+
+
+def test_a_directory_is_not_renamed_to_where_the_walk_of_its_parent_has_been():
+    async def run():
+        tree = Tree()
+        top = tree.fleet.mkdir(1, b"top")
+        names = {b"%d" % n: tree.fleet.mkdir(top, b"%d" % n) for n in range(6)}
+        tree.fleet.set_quota(top, 0, 100)
+        order = tree.fleet.lab(top).names(top)
+        last = order[-1]
+        new = next(b"n%d" % n for n in range(99) if comes_first(tree, top, b"n%d" % n, order[0]))
+        answers = []
+        port = Walked(tree, top, before={names[order[0]]: lambda: answers.append(move(tree, top, last, top, new))})
+        port.before[names[order[1]]] = port.before[names[order[0]]]
+        await port.count(top)
+        assert set(answers) == {"CROSS_DEVICE"}
+        tree.check()
+        assert move(tree, top, last, top, new) == "OK"
+
+    with patch.multiple(counting, PAGE=2):
+        asyncio.run(run())
+
+
+def comes_first(tree, directory, name, other):
+    raw = tree.fleet.lab(directory).state.get(keys.partition(FS, partition_of(directory)))
+    seed = state_pb2.PartitionRecord.FromString(raw).spec.hash_seed
+    return keys.name_hash(seed, name) < keys.name_hash(seed, other)
+
+
+def test_a_removed_quota_in_the_chain_of_a_directory_keeps_it_nowhere():
+    async def run():
+        tree, top, _x, p, d, _s = tree_with_a_deep_file()
+        tree.fleet.begin_work()
+        await tree.fleet.finish_all()
+        quota_id = tree.fleet.inode(top).own_quota
+        tree.fleet.delete_quota(quota_id)
+        other, moved = tree.fleet.mkdir(1, b"other"), []
+        port = Walked(tree, top, before={top: lambda: moved.append(move(tree, p, b"D", other))})
+        await counting.Counting(port, FS, quota_id, top, asyncio.Lock()).remove()
+        assert moved == ["OK"]
+        assert not tree.fleet.inode(d).quotas
+        assert move(tree, d, b"S", other) == "OK"
+        tree.check()
+
+    asyncio.run(run())
