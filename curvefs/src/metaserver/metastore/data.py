@@ -181,9 +181,9 @@ def _cut(scope: Scope, inode: pb.Inode, length: int) -> None:
 
 def queue_slice(scope: Scope, key: bytes, value: bytes) -> None:
     """Take a slice out of its file and give up its reference."""
-    scope.txn.delete(key)
     one = pb.Slice.FromString(value)
     scope.tallies.removed(key, one)
+    scope.txn.delete(key)
     references.release(scope, one, scope.time_ns)
 
 

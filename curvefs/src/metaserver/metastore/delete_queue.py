@@ -48,9 +48,9 @@ def _give_up_slices(scope: Scope, inode_id: int, queued_ns: int, room: int) -> i
     start, end = (at(keys.SLICE, scope.fs_id, inode_id) for at in (keys.of_inode, keys.after_inode))
     slices = list(scope.txn.scan(start, end, room))
     for key, value in slices:
-        scope.txn.delete(key)
         one = pb.Slice.FromString(value)
         scope.tallies.removed(key, one)
+        scope.txn.delete(key)
         references.release(scope, one, queued_ns)
     if len(slices) < room:
         start, end = (at(keys.CUT, scope.fs_id, inode_id) for at in (keys.of_inode, keys.after_inode))

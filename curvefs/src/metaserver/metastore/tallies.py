@@ -76,7 +76,7 @@ class Tallies:
                 self._list(key, tally)
 
     def removed(self, slice_key: bytes, one: pb.Slice) -> None:
-        """Count a slice that was taken out."""
+        """Count a slice that is about to be taken out: it is there still, where a chunk has no tally and is counted."""
         key = keys.TALLY + slice_key[1 : keys.SLICE_ORDER_AT]
         tally = self._known.get(key) or self._load(key)
         tally.count -= 1

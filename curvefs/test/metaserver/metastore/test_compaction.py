@@ -203,6 +203,18 @@ def test_nothing_is_left_of_a_file_that_was_purged():
     assert not file.lab.table(keys.LISTED)
 
 
+def test_a_chunk_that_is_cut_and_written_anew_by_one_entry_is_counted_right():
+    lab = Lab()
+    file = lab.create(ROOT, b"f")
+    one = pb.Slice(chunk_id=1000, length=10, size=10, object=pb.ObjectLocation(block_format=1))
+    lab.ok(append_slices=pb.AppendSlices(inode_id=file, slices=[one], length=10))
+    anew = pb.AppendSlices(inode_id=file, slices=[pb.Slice(zero=True, length=10)] * 3, length=10)
+    cut = pb.SetAttr(inode_id=file, length=0)
+    lab.batch(lab.sequence + 1, [pb.Operation(set_attr=cut), pb.Operation(append_slices=anew)])
+    assert tallies.count_of(lab.state, FS, file, 0) == 3
+    check_tallies(lab)
+
+
 def test_slices_from_before_there_were_tallies_are_counted_with_the_next():
     file, _ = lab_with_writes(*((n * 100, 100, 1) for n in range(20)))
     for table in (keys.TALLY, keys.LISTED):
