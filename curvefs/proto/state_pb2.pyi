@@ -169,18 +169,20 @@ class SetShareCommand(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class MarkInodesCommand(_message.Message):
-    __slots__ = ("fs_id", "quota_id", "parent", "inodes", "remove")
+    __slots__ = ("fs_id", "quota_id", "parent", "inodes", "remove", "chain")
     FS_ID_FIELD_NUMBER: _ClassVar[int]
     QUOTA_ID_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
     INODES_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
     fs_id: int
     quota_id: int
     parent: int
     inodes: _containers.RepeatedScalarFieldContainer[int]
     remove: bool
-    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., parent: _Optional[int] = ..., inodes: _Optional[_Iterable[int]] = ..., remove: _Optional[bool] = ...) -> None: ...
+    chain: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., parent: _Optional[int] = ..., inodes: _Optional[_Iterable[int]] = ..., remove: _Optional[bool] = ..., chain: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SetQuotaCommand(_message.Message):
     __slots__ = ("fs_id", "inode_id", "limit")

@@ -132,7 +132,7 @@ class SetShareReply(_message.Message):
     def __init__(self, failure: _Optional[_Union[_common_pb2.Failure, _Mapping]] = ..., share: _Optional[_Union[_common_pb2.QuotaShare, _Mapping]] = ...) -> None: ...
 
 class MarkInodesRequest(_message.Message):
-    __slots__ = ("proof", "group_id", "fs_id", "quota_id", "parent", "inodes", "remove")
+    __slots__ = ("proof", "group_id", "fs_id", "quota_id", "parent", "inodes", "remove", "chain")
     PROOF_FIELD_NUMBER: _ClassVar[int]
     GROUP_ID_FIELD_NUMBER: _ClassVar[int]
     FS_ID_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +140,7 @@ class MarkInodesRequest(_message.Message):
     PARENT_FIELD_NUMBER: _ClassVar[int]
     INODES_FIELD_NUMBER: _ClassVar[int]
     REMOVE_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
     proof: bytes
     group_id: int
     fs_id: int
@@ -147,7 +148,8 @@ class MarkInodesRequest(_message.Message):
     parent: int
     inodes: _containers.RepeatedScalarFieldContainer[int]
     remove: bool
-    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., parent: _Optional[int] = ..., inodes: _Optional[_Iterable[int]] = ..., remove: _Optional[bool] = ...) -> None: ...
+    chain: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, proof: _Optional[bytes] = ..., group_id: _Optional[int] = ..., fs_id: _Optional[int] = ..., quota_id: _Optional[int] = ..., parent: _Optional[int] = ..., inodes: _Optional[_Iterable[int]] = ..., remove: _Optional[bool] = ..., chain: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RecountRequest(_message.Message):
     __slots__ = ("proof", "group_id", "fs_id", "partition_id")

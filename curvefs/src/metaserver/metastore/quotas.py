@@ -354,7 +354,8 @@ def mark(scope: Scope, command: state_pb2.MarkInodesCommand) -> list[int]:
     """MarkInodes: charge what lies in a directory to a quota, or take it off; returns what is locked just now.
 
     A directory is marked only while no name in it is locked: what comes into it later knows of the quota then. An inode
-    is marked only while the directory is its primary parent, or it has none any more.
+    is marked only while the directory is its primary parent. If it has none any more, the directory becomes that: it is
+    charged there and no longer where it was; but it stays where it was when other quotas have no room for it.
     """
     scope.fs_id = command.fs_id
     if len(command.inodes) > MARKED_MAX:
@@ -372,10 +373,28 @@ def mark(scope: Scope, command: state_pb2.MarkInodesCommand) -> list[int]:
             continue  # from an owner that has been followed by another, which removed the quota
         if inode.parent != command.parent and not inode.parent_gone:
             continue
-        chain = [one for one in inode.quotas if one != command.quota_id]
-        if not command.remove:
-            chain = sorted((*chain, command.quota_id))
-        if inode.quotas != chain:
-            move(scope, inode, chain)
-            scope.keep(inode)
+        if command.remove:
+            _recharge(scope, inode, [one for one in inode.quotas if one != command.quota_id])
+        elif inode.parent == command.parent:
+            _recharge(scope, inode, sorted({*inode.quotas, command.quota_id}))
+        else:
+            _adopt(scope, inode, command)
     return locked
+
+
+def _recharge(scope: Scope, inode: pb.Inode, chain: list[int]) -> None:
+    if inode.quotas != chain:
+        move(scope, inode, chain)
+        scope.keep(inode)
+
+
+def _adopt(scope: Scope, inode: pb.Inode, command: state_pb2.MarkInodesCommand) -> None:
+    """Make the directory that is counted the primary parent of an inode that has lost its own."""
+    chain = sorted({*command.chain, command.quota_id})
+    try:
+        require_restored(scope, inode, chain)
+    except Refusal:
+        return
+    inode.parent, inode.parent_gone = command.parent, False
+    scope.keep(inode)
+    _recharge(scope, inode, chain)

@@ -21,7 +21,7 @@ from ....proto import state_pb2
 from ...common.errors import Locked, NotADirectory, NotFound, Skipped
 from ...common.ids import partition_of
 from ..metastore.quota_owner import Status
-from ..metastore.quotas import FILESYSTEM, MARKED_MAX
+from ..metastore.quotas import FILESYSTEM, MARKED_MAX, below
 from .lending import Lending
 from .port import Port
 
@@ -81,9 +81,7 @@ class Counting:
         while levels:
             level = levels[-1]
             if level.below:
-                inode_id = level.below.pop()
-                if await self._is_marked(inode_id, remove=remove):
-                    levels.append(_Level(inode_id))
+                levels.append(_Level(level.below.pop()))
             elif level.end:
                 levels.pop()
             else:
@@ -121,8 +119,13 @@ class Counting:
             raise Skipped("the quota was removed meanwhile")
 
     async def _page(self, levels: list[_Level], *, remove: bool) -> None:
-        """Mark the next names of a directory."""
+        """Mark the next names of a directory, if it is marked itself: else it was moved before it could be."""
         level = levels[-1]
+        found = await self._read(pb.Read(get_attr=pb.GetAttr(inode_id=level.inode_id)), level.inode_id)
+        chain = [] if found is None else below(found.inode)
+        if found is None or (self._quota_id in chain) == remove:
+            level.end = True
+            return
         wanted = pb.ReadDir(
             inode_id=level.inode_id, after_hash=level.after_hash, after_name=level.after_name, limit=PAGE
         )
@@ -144,16 +147,12 @@ class Counting:
                 parent=level.inode_id,
                 inodes=sorted(set(inodes)),
                 remove=remove,
+                chain=chain,
             )
             await self._mark(command)
         if listed.entries:
             level.after_hash, level.after_name = listed.entries[-1].hash, listed.entries[-1].name
         level.end = listed.end
-
-    async def _is_marked(self, inode_id: int, *, remove: bool) -> bool:
-        """Say whether a directory is charged, or no longer: else it was moved before it could be marked."""
-        found = await self._read(pb.Read(get_attr=pb.GetAttr(inode_id=inode_id)), inode_id)
-        return found is not None and (self._quota_id in found.inode.quotas) != remove
 
     async def _read(self, read: pb.Read, directory: int) -> pb.ReadResult | None:
         """Read a directory, when no name in it is locked; None when it is gone."""

@@ -96,7 +96,11 @@ class GroupPort:
 
     async def mark(self, command: state_pb2.MarkInodesCommand) -> list[int]:
         request = transaction_pb2.MarkInodesRequest(
-            quota_id=command.quota_id, parent=command.parent, inodes=command.inodes, remove=command.remove
+            quota_id=command.quota_id,
+            parent=command.parent,
+            inodes=command.inodes,
+            remove=command.remove,
+            chain=command.chain,
         )
         reply = await self._call("MarkInodes", partition_of(command.inodes[0]), request)
         return list(reply.locked)
@@ -328,6 +332,7 @@ class QuotaOwner:
             parent=request.parent,
             inodes=request.inodes,
             remove=request.remove,
+            chain=request.chain,
         )
         applied = await self._run(request.group_id, state_pb2.Entry(format=1, mark_inodes=command))
         return transaction_pb2.MarkInodesReply(locked=applied.locked)

@@ -336,3 +336,41 @@ def test_a_removed_quota_in_the_chain_of_a_directory_keeps_it_nowhere():
         tree.check()
 
     asyncio.run(run())
+
+
+def test_a_file_whose_first_name_is_gone_is_counted_in_the_directory_that_gets_a_quota_and_no_more_where_it_was():
+    async def run():
+        tree = Tree()
+        mine, other = tree.fleet.mkdir(1, b"mine"), tree.fleet.mkdir(1, b"other")
+        await tree.limit(mine, 1 << 40)
+        file = tree.fleet.create(mine, b"f")
+        grown = pb.Operation(set_attr=pb.SetAttr(inode_id=file, length=70))
+        assert not (await tree.fleet.run(grown, home=file)).status
+        tree.fleet.ok(link=pb.Link(inode_id=file, new_parent=other, new_name=b"g"))
+        tree.fleet.ok(unlink=pb.Unlink(parent=mine, name=b"f"))
+        assert tree.used(mine) == 70
+        await tree.limit(other, 1000)
+        assert (tree.used(mine), tree.used(other)) == (0, 70)
+        inode = tree.fleet.inode(file)
+        assert (inode.parent, inode.parent_gone) == (other, False)
+        tree.check()
+
+    asyncio.run(run())
+
+
+def test_such_a_file_stays_where_it_was_when_another_quota_has_no_room_for_it():
+    async def run():
+        tree = Tree()
+        mine, top = tree.fleet.mkdir(1, b"mine"), tree.fleet.mkdir(1, b"top")
+        inner = tree.fleet.mkdir(top, b"inner")
+        file = tree.fleet.create(mine, b"f")
+        assert not tree.fleet.once(pb.Operation(set_attr=pb.SetAttr(inode_id=file, length=70)), file).status
+        await tree.limit(top, 10)
+        tree.fleet.ok(link=pb.Link(inode_id=file, new_parent=inner, new_name=b"g"))
+        tree.fleet.ok(unlink=pb.Unlink(parent=mine, name=b"f"))
+        await tree.limit(inner, 1000)
+        assert (tree.used(top), tree.used(inner)) == (0, 0)
+        assert tree.fleet.inode(file).parent_gone
+        tree.check()
+
+    asyncio.run(run())
