@@ -62,6 +62,7 @@ def set_xattr(scope: Scope, operation: pb.Operation, result: pb.OperationResult)
         if inode.xattr_count >= XATTR_COUNT_MAX:
             raise Refusal(common_pb2.NO_SPACE, "too many extended attributes on one inode")
     if inode.xattr_count:
+        scope.attributes += inode.xattr_count
         start = keys.of_inode(keys.XATTR, scope.fs_id, request.inode_id)
         end = keys.after_inode(keys.XATTR, scope.fs_id, request.inode_id)
         total = sum(len(k) - keys.XATTR_NAME_AT + len(v) for k, v in scope.txn.scan(start, end))

@@ -301,6 +301,7 @@ def purge(scope: Scope, inode: pb.Inode) -> None:
     if stat.S_ISREG(inode.mode):
         put_queued(scope, scope.time_ns, state_pb2.DeleteRecord(queued_ns=scope.time_ns, inode=inode))
     if inode.xattr_count:
+        scope.attributes += inode.xattr_count
         start = keys.of_inode(keys.XATTR, scope.fs_id, inode.inode_id)
         for key, _ in list(scope.txn.scan(start, keys.after_inode(keys.XATTR, scope.fs_id, inode.inode_id))):
             scope.txn.delete(key)

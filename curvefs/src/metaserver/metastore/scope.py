@@ -23,6 +23,7 @@ LINK_COUNT_MAX = (1 << 31) - 1
 # What a batch may put into ordered tables before the rest of it has to come again: a batch of the largest operations
 # would otherwise outgrow both a step of the event loop and the ordinals of one entry.
 ORDERS_PER_ENTRY = 16_384
+ATTRIBUTES_PER_ENTRY = 4096  # extended ones that a batch may remove or look through: the same, for what has no order
 
 
 class Refusal(Exception):
@@ -62,6 +63,7 @@ class Scope:
     identity: bytes | None = None  # of the session; None: not looked up yet
     follow_ups: list[state_pb2.Entry] = field(default_factory=list)
     granted: set[int] = field(default_factory=set)  # partitions of which the session surely has ranges (ids.py)
+    attributes: int = 0  # removed or looked through
     _ordinal: int = 0
     _inodes: dict[int, pb.Inode | None] = field(default_factory=dict)
     _changed: set[int] = field(default_factory=set)
@@ -86,7 +88,7 @@ class Scope:
     @property
     def is_full(self) -> bool:
         """True when the entry has done so much that no further operation should join it (rule 14)."""
-        return self._ordinal >= ORDERS_PER_ENTRY
+        return self._ordinal >= ORDERS_PER_ENTRY or self.attributes >= ATTRIBUTES_PER_ENTRY
 
     def next_order(self) -> int:
         """Return the next place in the commit order."""

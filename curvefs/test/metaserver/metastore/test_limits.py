@@ -8,6 +8,7 @@ from curvefs.proto import common_pb2 as c
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.proto import state_pb2, transaction_pb2
 from curvefs.src.common.ids import CHUNK_RANGE_SIZE, PARTITION_SHIFT
+from curvefs.src.metaserver.metastore import scope
 from curvefs.src.metaserver.metastore.unfinished import unfinished
 from curvefs.src.metaserver.storage import keys
 
@@ -205,3 +206,27 @@ def test_no_range_of_chunk_ids_reaches_into_the_next_partition():
     range_ = lab.ok(allocate_ids=pb.AllocateIds(partition_id=0, kind=c.CHUNK)).ranges[0]
     assert (range_.first, range_.end) == (last, last + CHUNK_RANGE_SIZE)
     lab.refused(c.NO_SPACE, allocate_ids=pb.AllocateIds(partition_id=0, kind=c.CHUNK))
+
+
+def with_attributes(lab, name, count):
+    file = lab.create(ROOT, name)
+    for n in range(count):
+        lab.ok(set_xattr=pb.SetXattr(inode_id=file, name=b"%d" % n, value=b"v"))
+    return file
+
+
+@pytest.mark.parametrize("what", ["unlink", "set_xattr"])
+def test_a_batch_on_files_with_many_attributes_is_taken_in_part(lab, monkeypatch, what):
+    monkeypatch.setattr(scope, "ATTRIBUTES_PER_ENTRY", 100)
+    files = [with_attributes(lab, b"f%d" % n, 40) for n in range(8)]
+    unlinks = [pb.Operation(unlink=pb.Unlink(parent=ROOT, name=b"f%d" % n)) for n in range(8)]
+    sets = [pb.Operation(set_xattr=pb.SetXattr(inode_id=one, name=b"0", value=b"w")) for one in files]
+    left, steps = {"unlink": unlinks, "set_xattr": sets}[what], 0
+    while left:
+        applied = lab.batch(lab.sequence + 1, left, acknowledged=lab.sequence)
+        done = len(applied.results.results)
+        assert all(one.status == c.OK for one in applied.results.results)
+        assert (applied.results.failure.code == c.OVERLOADED) == (done < len(left))
+        lab.sequence += done
+        left, steps = left[done:], steps + 1
+    assert steps == 3
