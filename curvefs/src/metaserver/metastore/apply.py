@@ -61,14 +61,10 @@ def apply(txn: StateTransaction, index: int, term: int, entry: state_pb2.Entry) 
 def refuse_unknown(batch: pb.OperationBatch) -> None:
     """Put in the place of operations that are not known here what fails with UNSUPPORTED wherever it is applied."""
     for operation in batch.operations:
-        if not _is_known(operation):
+        conditions = operation.preconditions
+        if operation.WhichOneof("operation") is None or any(one.WhichOneof("condition") is None for one in conditions):
             operation.Clear()
             operation.unsupported.SetInParent()
-
-
-def _is_known(operation: pb.Operation) -> bool:
-    known = operation.WhichOneof("operation") is not None
-    return known and all(one.WhichOneof("condition") is not None for one in operation.preconditions)
 
 
 # --------------------------------------------------------------------------------------------- operations
@@ -141,7 +137,7 @@ def _operations(scope: Scope, entry: state_pb2.Entry, applied: Applied) -> None:
 
 def _operation(scope: Scope, operation: pb.Operation, result: pb.OperationResult) -> None:
     kind = operation.WhichOneof("operation")
-    if kind is None or not _is_known(operation):
+    if kind is None:
         raise NeedsNewerVersion("an operation that is not known here")
     try:
         for precondition in operation.preconditions:
@@ -174,7 +170,7 @@ def _check(scope: Scope, precondition: pb.Precondition) -> None:
             before = sessions.stored_result(scope, scope.session_id, precondition.only_if_sequence)
             holds = not before.status
         case _:
-            holds = False
+            raise NeedsNewerVersion("a precondition that is not known here")
     if not holds:
         raise Refusal(common_pb2.SKIPPED)
 
