@@ -58,7 +58,10 @@ log = structlog.get_logger()
 MDS_DEADLINE_S = 10.0
 READY_DEADLINE_S = 30.0
 FOUND_STAGED_WAIT_S = 45.0  # what was staged before is read from the disk if it takes longer to store it
-REQUESTS_MAX = 500  # of the kernel, answered at once
+# Of the kernel, answered at once: as good as no limit. Each thread of a program may wait for one, for the object store
+# or for pages that the kernel holds for a READ; were there no task left to take that READ, none would ever go on. One
+# that waits takes about 16 KiB, and a write twice its bytes.
+REQUESTS_MAX = 1 << 17
 READ_AHEAD_KIB = 1024
 M_MMAP_THRESHOLD = -3  # malloc.h
 MMAP_THRESHOLD = 1 << 20

@@ -9,7 +9,7 @@ have all of it; what it has, it asks for no more. Pages put like this must be as
 - The bytes are taken in the same step in which putting begins: none are put that were taken before quiet() returned.
 
 Putting runs in a thread, because it waits for pages that the kernel holds for a request of ours. An open or a truncate
-that waits for it holds no pages, so there is no circle.
+that waits for it holds no pages, nor a task that the request could lack (there are enough), so there is no circle.
 
 Shared across awaits: the counts and the puts under way; both change between awaits only.
 """
