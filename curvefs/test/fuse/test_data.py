@@ -1,6 +1,7 @@
 """read, write, truncate, holes, append, as on a local filesystem."""
 
 import errno
+import fcntl
 import mmap
 import os
 import random
@@ -141,6 +142,21 @@ def test_a_mount_refuses_a_shared_mapping_of_a_descriptor_that_appends(mounted):
     with open(mounted.mnt / "appended", "a+b", buffering=0) as appending:
         appending.write(b"x")
         fails(errno.ENODEV, mmap.mmap, appending.fileno(), 1)
+
+
+@pytest.mark.fuse
+def test_on_a_mount_the_flags_of_open_say_whether_writes_go_to_the_end(mounted):
+    """As SEMANTICS.md says; a change to it is not told."""
+    path = mounted.mnt / "cleared"
+    with open(path, "ab", buffering=0) as appending:
+        appending.write(b"0123")
+        fcntl.fcntl(appending, fcntl.F_SETFL, 0)
+        os.pwrite(appending.fileno(), b"x", 2)
+    assert path.read_bytes() == b"0123x"
+    with open(path, "r+b", buffering=0) as writer:
+        fcntl.fcntl(writer, fcntl.F_SETFL, os.O_APPEND)
+        writer.write(b"y")
+    assert path.read_bytes() == b"0123xy"
 
 
 def test_a_descriptor_that_appends_reads_what_is_there(folder):

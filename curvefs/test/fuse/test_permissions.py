@@ -3,6 +3,8 @@
 import os
 import stat
 
+import pytest
+
 from ..support.calls import NOBODY, as_nobody
 
 
@@ -96,3 +98,13 @@ def test_devices_are_for_root(folder):
 def test_access_answers_for_the_real_user(folder):
     (folder / "a").touch(mode=0o640)
     assert as_nobody("assert not os.access(path, os.R_OK); assert os.access(path, os.F_OK)", folder / "a") == 0
+
+
+@pytest.mark.fuse
+def test_set_user_id_bits_and_devices_have_no_effect_on_a_mount_that_was_not_told_otherwise(mounted):
+    flags = os.statvfs(mounted.mnt).f_flag
+    assert flags & os.ST_NOSUID
+    assert flags & os.ST_NODEV
+    told = mounted.mount("mnt-suid", "suid,dev")
+    assert not os.statvfs(told).f_flag & (os.ST_NOSUID | os.ST_NODEV)
+    mounted.umount(told)
