@@ -290,13 +290,7 @@ def _wire(config: MountConfig, session: MountSession, ground: _Ground) -> _Parts
     )
     pages = KernelPages()
     vfs = Vfs(filesystem, metadata, data, view, pages)
-    bound = binding.Binding(
-        vfs,
-        metrics,
-        attr_timeout_s=config.attr_timeout,
-        entry_timeout_s=config.entry_timeout,
-        negative_timeout_s=config.negative_timeout,
-    )
+    bound = binding.Binding(vfs, metrics, negative_timeout_s=config.negative_timeout)
     pages.put, pages.drop, data.drop_inode = bound.put_pages, bound.drop_inode, pages.drop_inode
     return _Parts(session, store, router, metadata, data, vfs, bound, ground.staging)
 

@@ -61,25 +61,15 @@ def _operation(
 
 
 class Binding(pyfuse3.Operations):
-    """One mount. Timeouts in seconds."""
+    """One mount."""
 
     supports_dot_lookup = True  # for file handles: open_by_handle_at, and a kernel that exports the mount by NFS
     enable_writeback_cache = False  # rule 22: it ignores what other mounts wrote
 
-    def __init__(
-        self,
-        vfs: Vfs,
-        metrics: ClientMetrics,
-        *,
-        attr_timeout_s: float,
-        entry_timeout_s: float,
-        negative_timeout_s: float,
-    ) -> None:
+    def __init__(self, vfs: Vfs, metrics: ClientMetrics, *, negative_timeout_s: float) -> None:
         super().__init__()
         self.metrics = metrics
         self._vfs = vfs
-        self._attr_timeout_s = attr_timeout_s
-        self._entry_timeout_s = entry_timeout_s
         self._negative_timeout_s = negative_timeout_s
         self._threads = trio.CapacityLimiter(KERNEL_THREADS_MAX)  # not those that sessions are renewed in
 
@@ -88,13 +78,13 @@ class Binding(pyfuse3.Operations):
     @_operation
     async def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> Any:
         try:
-            return self._attributes(await self._vfs.lookup(parent_inode, name))
+            return self._named(parent_inode, name, await self._vfs.lookup(parent_inode, name))
         except NotFound:
             if not self._negative_timeout_s:
                 raise
             absent = pyfuse3.EntryAttributes()
             absent.st_ino = 0
-            absent.entry_timeout = self._negative_timeout_s
+            absent.entry_timeout = min(self._negative_timeout_s, self._vfs.name_left_s(parent_inode, name, 0))
             return absent
 
     @_operation
@@ -140,19 +130,23 @@ class Binding(pyfuse3.Operations):
     @_operation
     async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: Any) -> Any:
         mode &= ~ctx.umask
-        return self._attributes(await self._vfs.mknod(parent_inode, name, mode, _credential(ctx), rdev))
+        inode = await self._vfs.mknod(parent_inode, name, mode, _credential(ctx), rdev)
+        return self._named(parent_inode, name, inode)
 
     @_operation
     async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: Any) -> Any:
-        return self._attributes(await self._vfs.mkdir(parent_inode, name, mode & ~ctx.umask, _credential(ctx)))
+        inode = await self._vfs.mkdir(parent_inode, name, mode & ~ctx.umask, _credential(ctx))
+        return self._named(parent_inode, name, inode)
 
     @_operation
     async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: Any) -> Any:
-        return self._attributes(await self._vfs.symlink(parent_inode, name, target, _credential(ctx)))
+        inode = await self._vfs.symlink(parent_inode, name, target, _credential(ctx))
+        return self._named(parent_inode, name, inode)
 
     @_operation
     async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: Any) -> Any:
-        return self._attributes(await self._vfs.link(inode, new_parent_inode, new_name))
+        linked = await self._vfs.link(inode, new_parent_inode, new_name)
+        return self._named(new_parent_inode, new_name, linked)
 
     @_operation
     async def unlink(self, parent_inode: int, name: bytes, ctx: Any) -> None:
@@ -173,7 +167,8 @@ class Binding(pyfuse3.Operations):
     @_operation
     async def create(self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: Any) -> Any:
         inode, handle = await self._vfs.create(parent_inode, name, mode & ~ctx.umask, flags, _credential(ctx))
-        return pyfuse3.FileInfo(fh=handle, keep_cache=True, direct_io=_is_direct(flags)), self._attributes(inode)
+        info = pyfuse3.FileInfo(fh=handle, keep_cache=True, direct_io=_is_direct(flags))
+        return info, self._named(parent_inode, name, inode)
 
     @_operation
     async def open(self, inode: int, flags: int, ctx: Any) -> Any:
@@ -208,13 +203,16 @@ class Binding(pyfuse3.Operations):
 
     @_operation
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
-        cursor = start_id
+        cursor, directory = start_id, self._vfs.directory_of(fh)
         while entries := await self._vfs.readdir(fh, cursor):
             for entry in entries:
                 if not entry.HasField("inode"):
                     continue  # removed between listing and reading its attributes
-                if not pyfuse3.readdir_reply(token, entry.name, self._attributes(entry.inode), entry.hash):
+                listed = self._entry(entry.inode, self._name_left_s(directory, entry.name, entry.inode))
+                if not pyfuse3.readdir_reply(token, entry.name, listed, entry.hash):
                     return
+                if entry.name not in (b".", b".."):  # of these the kernel takes no attributes
+                    self._vfs.view.told_attributes(entry.inode.inode_id, entry.inode.change)
             cursor = entries[-1].hash
 
     @_operation
@@ -266,14 +264,27 @@ class Binding(pyfuse3.Operations):
 
     # ------------------------------------------------------------------------------------------- shared
 
-    def _attributes(self, inode: pb.Inode) -> Any:
+    def _named(self, parent: int, name: bytes, inode: pb.Inode) -> Any:
+        """Tell what a name leads to."""
         self._vfs.view.told_attributes(inode.inode_id, inode.change)
+        return self._entry(inode, self._name_left_s(parent, name, inode))
+
+    def _attributes(self, inode: pb.Inode) -> Any:
+        """Tell the attributes of an inode."""
+        self._vfs.view.told_attributes(inode.inode_id, inode.change)
+        return self._entry(inode, 0)
+
+    def _name_left_s(self, parent: int, name: bytes, inode: pb.Inode) -> float:
+        # Below what was taken out of the trash no name may be known any more.
+        return 0 if inode.trashed_ns else self._vfs.name_left_s(parent, name, inode.inode_id)
+
+    def _entry(self, inode: pb.Inode, name_left_s: float) -> Any:
+        """Return what the kernel is to be told. It trusts what has been known for a while for the rest of its time."""
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = inode.inode_id
         entry.generation = 0  # inode numbers are never used twice
-        # Below what was taken out of the trash no name may be known any more.
-        entry.entry_timeout = 0 if inode.trashed_ns else self._entry_timeout_s
-        entry.attr_timeout = self._attr_timeout_s
+        entry.entry_timeout = name_left_s
+        entry.attr_timeout = self._vfs.attributes_left_s(inode.inode_id)
         entry.st_mode = inode.mode
         entry.st_nlink = inode.nlink
         entry.st_uid = inode.uid

@@ -127,6 +127,23 @@ class MetadataCache:
         self.counts.name_misses += 1
         return None
 
+    def attributes_left_s(self, inode_id: int, now: float) -> float:
+        """Return for how long the attributes of an inode are valid; 0 when they are not."""
+        entry = self._entries.get(inode_id)
+        return max(0.0, entry.expires - now) if entry is not None else 0.0
+
+    def name_left_s(self, parent: int, name: bytes, inode_id: int, now: float) -> float:
+        """Return for how long a name is known to lead to an inode (0: to be absent); 0 when it is not."""
+        entry, listing = self._entries.get((parent, name)), self._listings.get(parent)
+        if entry is None:
+            expires = listing.expires if listing is not None and not inode_id else now
+        else:
+            assert isinstance(entry, _Name)
+            expires = entry.expires if entry.inode_id == inode_id else now
+            if listing is not None and (entry.inode_id, entry.generation) == (inode_id, listing.generation):
+                expires = max(expires, listing.expires)
+        return max(0.0, expires - now)
+
     def last_known(self, parent: int, name: bytes) -> int:
         """Return the inode a name led to when last heard of, however long ago; 0 when not known."""
         entry = self._entries.get((parent, name))

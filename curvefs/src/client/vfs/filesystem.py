@@ -12,6 +12,8 @@ import stat
 from dataclasses import dataclass
 from functools import partial
 
+import trio
+
 from ....proto import mds_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.errors import (
@@ -76,6 +78,14 @@ class Vfs:
         self.extended_attributes = ExtendedAttributes(metadata, self._trash)
 
     # --------------------------------------------------------------------------------------- attributes
+
+    def attributes_left_s(self, inode_id: int) -> float:
+        """Return for how long the attributes that were just returned may be trusted."""
+        return self._metadata.cache.attributes_left_s(inode_id, trio.current_time())
+
+    def name_left_s(self, parent: int, name: bytes, inode_id: int) -> float:
+        """Return for how long a name may be trusted to lead to an inode; 0: to be absent."""
+        return self._metadata.cache.name_left_s(parent, name, inode_id, trio.current_time())
 
     async def lookup(self, parent: int, name: bytes) -> pb.Inode:
         """Return what a name leads to. Raises NotFound, NotADirectory, NameTooLong.
@@ -374,6 +384,10 @@ class Vfs:
         told.CopyFrom(entry)
         told.inode.CopyFrom(now)
         return told
+
+    def directory_of(self, number: int) -> int:
+        """Return the directory that a handle is of."""
+        return self._directories.get(number).inode_id
 
     async def releasedir(self, number: int) -> None:
         """Close a directory."""

@@ -35,6 +35,21 @@ def test_attributes_hold_for_their_timeout():
     assert cache.attributes(5, 11.0) is None
 
 
+def test_who_is_told_what_is_known_may_trust_it_for_the_rest_of_its_time():
+    cache = make(negative=0.5)
+    list_directory(cache, 1, 7, {b"a": 10}, 10.0)
+    cache.learn_attributes(inode(10, 3), 10.25)
+    cache.learn_name(2, b"x", 10, 10.5)
+    cache.learn_absent(2, b"y", 1, 10.5)
+    assert cache.attributes_left_s(10, 11.0) == 0.25
+    assert cache.attributes_left_s(10, 12.0) == cache.attributes_left_s(99, 10.0) == 0
+    assert [cache.name_left_s(*name, 10.75) for name in ((1, b"a", 10), (1, b"z", 0))] == [0.25, 0.25]
+    assert [cache.name_left_s(*name, 10.75) for name in ((2, b"x", 10), (2, b"y", 0), (2, b"z", 0))] == [0.75, 0.25, 0]
+    assert cache.name_left_s(1, b"a", 11, 10.5) == cache.name_left_s(1, b"a", 0, 10.5) == 0, "it leads elsewhere"
+    cache.changed_directory(inode(1, 8), 10.75, added=(b"c", 12))
+    assert cache.name_left_s(1, b"a", 10, 11.0) == 0.75, "nobody else has changed the directory since"
+
+
 def test_older_attributes_never_replace_newer_valid_ones():
     cache = make()
     cache.learn_attributes(inode(5, 4, length=2), 10.0)
