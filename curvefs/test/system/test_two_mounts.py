@@ -229,3 +229,24 @@ def test_a_read_only_mount_refuses_changes_and_reads(cluster):
     fails(errno.EROFS, os.mkdir, place / "d")
     fails(errno.EROFS, os.open, place / "a", os.O_WRONLY)
     fails(errno.EROFS, os.unlink, place / "a")
+
+
+@pytest.mark.parametrize("kind", ["link to a file", "link to nothing", "fifo", "directory"])
+def test_open_to_create_takes_what_the_other_has_just_made_there_as_a_local_filesystem_does(two, kind):
+    first, second = two
+    (first / "d").mkdir()
+    (first / "d" / "target").write_text("x")  # the first knows the directory as a whole, and no "a" in it
+    wait_until((second / "d" / "target").exists, PATIENCE_S)
+    make = {
+        "link to a file": partial(os.symlink, "target"),
+        "link to nothing": partial(os.symlink, "made"),
+        "fifo": os.mkfifo,
+        "directory": os.mkdir,
+    }[kind]
+    make(second / "d" / "a")
+    if kind == "directory":
+        fails(errno.EISDIR, os.open, first / "d" / "a", os.O_CREAT | os.O_RDWR)
+        return
+    os.close(os.open(first / "d" / "a", os.O_CREAT | os.O_RDWR))
+    assert (first / "d" / "made").exists() == (kind == "link to nothing")
+    fails(errno.EEXIST, os.open, first / "d" / "a", os.O_CREAT | os.O_EXCL | os.O_RDWR)

@@ -17,6 +17,7 @@ import trio
 from ....proto import mds_pb2
 from ....proto import metaserver_pb2 as pb
 from ...common.errors import (
+    AlreadyExists,
     InvalidArgument,
     IsADirectory,
     NameTooLong,
@@ -252,7 +253,13 @@ class Vfs:
         exclusive = bool(flags & os.O_EXCL)
         with stale_if_gone(self._metadata.cache, parent):
             await self._trash.refuse(parent)
-            inode, existed = await self._metadata.names.create(parent, name, mode, credential, exclusive=exclusive)
+            try:
+                inode, existed = await self._metadata.names.create(parent, name, mode, credential, exclusive=exclusive)
+            except AlreadyExists:  # something else than a regular file
+                if exclusive:
+                    raise
+                self._metadata.cache.forget_name(parent, name)
+                raise StaleHandle from None
         if existed:
             raise StaleHandle
         self.view.created(inode.inode_id, inode.change)
