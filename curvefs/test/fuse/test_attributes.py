@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ..support.calls import fails
+from ..support.calls import as_nobody, fails
 
 
 def test_mode_owner_and_times_are_kept(folder):
@@ -104,3 +104,27 @@ def test_statvfs_says_something_true(folder):
     assert numbers.f_blocks > 0
     assert 0 < numbers.f_bavail <= numbers.f_blocks
     assert numbers.f_namemax == 255
+
+
+def test_trusted_attributes_are_listed_to_root_alone(folder):
+    (folder / "a").touch()
+    os.setxattr(folder / "a", "trusted.a", b"1")
+    os.setxattr(folder / "a", "user.a", b"1")
+    assert sorted(os.listxattr(folder / "a")) == ["trusted.a", "user.a"]
+    assert as_nobody("assert os.listxattr(path) == ['user.a']", folder / "a") == 0
+
+
+def test_a_namespace_alone_is_no_name_of_an_attribute(folder):
+    (folder / "a").touch()
+    fails(errno.EINVAL, os.setxattr, folder / "a", "user.", b"1")
+
+
+def test_what_attributes_are_taken_can_be_listed(folder):
+    (folder / "a").touch()
+    names = [f"user.{number:0250}" for number in range(400)]
+    with pytest.raises(OSError) as caught:
+        for name in names:
+            os.setxattr(folder / "a", name, b"")
+    assert caught.value.errno == errno.ENOSPC
+    listed = os.listxattr(folder / "a")
+    assert sorted(listed) == names[: len(listed)]

@@ -309,6 +309,15 @@ def test_a_file_stays_readable_where_it_is_open_though_it_is_removed_from_the_tr
         assert file.read() == "text"
 
 
+def test_what_is_open_since_before_keeps_taking_attributes_when_it_is_seen_in_the_trash(folder):
+    with (folder / "file").open("w") as file:
+        (folder / "file").unlink()
+        assert trash(folder / "file").name in os.listdir(trash(folder / "file").parent)
+        os.setxattr(file.fileno(), "user.a", b"1")
+        assert os.getxattr(file.fileno(), "user.a") == b"1"
+        os.removexattr(file.fileno(), "user.a")
+
+
 def test_a_name_too_long_for_its_number_is_cut(folder):
     name = "n" * 255
     for text in ("first", "second"):

@@ -235,7 +235,7 @@ class Binding(pyfuse3.Operations):
 
     @_operation
     async def listxattr(self, inode: int, ctx: Any) -> Sequence[bytes]:
-        return await self._vfs.extended_attributes.list(inode)
+        return await self._vfs.extended_attributes.list(inode, ctx.uid)
 
     @_operation
     async def removexattr(self, inode: int, name: bytes, ctx: Any) -> None:

@@ -76,7 +76,7 @@ class Vfs:
         self._directories: OpenHandles[DirectoryHandle | TrashHandle] = OpenHandles()
         self._removals = Removals(metadata, view, self._files, self._directories)
         self._trash = Trash(filesystem, metadata)
-        self.extended_attributes = ExtendedAttributes(metadata, self._trash)
+        self.extended_attributes = ExtendedAttributes(metadata, self._trash, self._removals)
 
     # --------------------------------------------------------------------------------------- attributes
 

@@ -12,6 +12,7 @@ from .scope import Refusal, Scope
 
 XATTR_VALUE_SIZE_MAX = 65536
 XATTR_BYTES_MAX = 1 << 20  # names and values of one inode
+XATTR_LIST_MAX = 65536  # names of one inode, each with the byte that ends it: more the kernel does not list
 XATTR_COUNT_MAX = 500  # so that one entry can remove them all (rule 14)
 
 
@@ -65,7 +66,10 @@ def set_xattr(scope: Scope, operation: pb.Operation, result: pb.OperationResult)
         scope.attributes += inode.xattr_count
         start = keys.of_inode(keys.XATTR, scope.fs_id, request.inode_id)
         end = keys.after_inode(keys.XATTR, scope.fs_id, request.inode_id)
-        total = sum(len(k) - keys.XATTR_NAME_AT + len(v) for k, v in scope.txn.scan(start, end))
+        others = [(len(k) - keys.XATTR_NAME_AT, len(v)) for k, v in scope.txn.scan(start, end)]
+        if before is None and sum(name + 1 for name, _ in others) + len(request.name) + 1 > XATTR_LIST_MAX:
+            raise Refusal(common_pb2.NO_SPACE, "the names of extended attributes of one inode could not be listed")
+        total = sum(name + value for name, value in others)
         if before is not None:
             total -= len(request.name) + len(before)
         if total + len(request.name) + len(request.value) > XATTR_BYTES_MAX:
