@@ -31,6 +31,7 @@ class StatusCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     IO_ERROR: _ClassVar[StatusCode]
     CORRUPT_DATA: _ClassVar[StatusCode]
     RESOURCE_BUSY: _ClassVar[StatusCode]
+    FILESYSTEM_GONE: _ClassVar[StatusCode]
     REDIRECT: _ClassVar[StatusCode]
     UNAVAILABLE: _ClassVar[StatusCode]
     OVERLOADED: _ClassVar[StatusCode]
@@ -79,6 +80,7 @@ TOO_LARGE: StatusCode
 IO_ERROR: StatusCode
 CORRUPT_DATA: StatusCode
 RESOURCE_BUSY: StatusCode
+FILESYSTEM_GONE: StatusCode
 REDIRECT: StatusCode
 UNAVAILABLE: StatusCode
 OVERLOADED: StatusCode

@@ -226,7 +226,7 @@ class DeleteFilesystemRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class OpenSessionRequest(_message.Message):
-    __slots__ = ("name", "host", "pid", "mountpoint", "read_only", "exclusive", "identity", "metrics_address", "version", "continues")
+    __slots__ = ("name", "host", "pid", "mountpoint", "read_only", "exclusive", "identity", "metrics_address", "version", "continues", "uuid")
     NAME_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -237,6 +237,7 @@ class OpenSessionRequest(_message.Message):
     METRICS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CONTINUES_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
     name: str
     host: str
     pid: int
@@ -247,7 +248,8 @@ class OpenSessionRequest(_message.Message):
     metrics_address: str
     version: str
     continues: bool
-    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., identity: _Optional[bytes] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ..., continues: _Optional[bool] = ...) -> None: ...
+    uuid: bytes
+    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., identity: _Optional[bytes] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ..., continues: _Optional[bool] = ..., uuid: _Optional[bytes] = ...) -> None: ...
 
 class OpenSessionReply(_message.Message):
     __slots__ = ("epoch", "failure", "session", "token", "filesystem", "partitions", "mds_time_ns")

@@ -128,7 +128,8 @@ class MdsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def OpenSession(self, request, context):
-        """A mount: a session with a lease. Errors: NOT_FOUND, RESOURCE_BUSY (declared exclusive), READ_ONLY.
+        """A mount: a session with a lease. Errors: NOT_FOUND, FILESYSTEM_GONE (the name leads elsewhere, or nowhere),
+        RESOURCE_BUSY (declared exclusive), READ_ONLY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -25,7 +25,7 @@ from ...proto import mds_pb2, mds_pb2_grpc
 from ..common.addresses import parse_address
 from ..common.clock import SystemClock
 from ..common.data_keys import check_key, read_key
-from ..common.errors import CurveFSError, NotFound, ResourceBusy, StartupError, Unreachable
+from ..common.errors import CurveFSError, FilesystemGone, NotFound, ResourceBusy, StartupError, Unreachable
 from ..common.exits import ExitCode
 from ..common.ids import ROOT_INODE
 from ..common.machine import ending_signals
@@ -185,6 +185,7 @@ def _open_session(config: MountConfig, ground: _Ground) -> MountSession:
             version=version("curvefs"),
             identity=staging.identity if staging is not None else b"",
             continues=staging is not None and staging.found_identity,
+            uuid=ground.disk.uuid.bytes if ground.disk is not None else b"",
         ),
         SystemClock(),
         new_identity=staging.renew_identity if staging is not None else bytes,
@@ -199,7 +200,7 @@ def _refusals(config: MountConfig) -> Iterator[None]:
     """Say what the MDS refuses as a person is to read it."""
     try:
         yield
-    except NotFound as error:
+    except (NotFound, FilesystemGone) as error:
         raise StartupError(f"there is no filesystem '{config.fs_name}'", ExitCode.NOT_FOUND) from error
     except Unreachable as error:
         raise StartupError(f"cannot reach the MDS: {error}", ExitCode.UNREACHABLE) from error
@@ -264,7 +265,12 @@ def _wire(config: MountConfig, session: MountSession, ground: _Ground) -> _Parts
         ids.clear()
         metadata.reservations.clear()
 
-    router = Router(session, timeout_s=config.metadata_timeout, on_new_session=on_new_session)
+    def on_gone(error: FilesystemGone) -> None:
+        on_new_session()
+        bound.gone = True
+        data.give_up(error)
+
+    router = Router(session, timeout_s=config.metadata_timeout, on_new_session=on_new_session, on_gone=on_gone)
     metadata = MetadataClient(router, cache, ids, lambda inode: view.own_change(inode.inode_id, inode.change))
     registry.register(ReleasesCollector(metadata.releases))
     data = DataPath(
@@ -322,6 +328,8 @@ async def _serve(parts: _Parts, config: MountConfig, ready: Callable[[], None]) 
 
 async def _close_session(parts: _Parts, config: MountConfig) -> None:
     """End the session, and the identity of a write-back mount unless it leaves something staged."""
+    if parts.binding.gone:
+        return
     if parts.staging is None:
         await parts.session.close()
         return

@@ -113,6 +113,10 @@ class ResourceBusy(FilesystemError):
     """In use."""
 
 
+class FilesystemGone(FilesystemError):
+    """The filesystem was deleted."""
+
+
 # ---------------------------------------------------------------------------------- about the cluster
 
 

@@ -32,6 +32,7 @@ _ERROR_OF: dict[int, type[e.CurveFSError]] = {
     pb.IO_ERROR: e.IOFailure,
     pb.CORRUPT_DATA: e.CorruptData,
     pb.RESOURCE_BUSY: e.ResourceBusy,
+    pb.FILESYSTEM_GONE: e.FilesystemGone,
     pb.REDIRECT: e.Redirect,
     pb.UNAVAILABLE: e.Unavailable,
     pb.OVERLOADED: e.Overloaded,
@@ -80,6 +81,7 @@ _ERRNO_OF: dict[type[e.CurveFSError], int] = {
     e.IOFailure: errno.EIO,
     e.CorruptData: errno.EIO,
     e.ResourceBusy: errno.EBUSY,
+    e.FilesystemGone: errno.EIO,
 }
 
 _EXIT_OF: dict[type[e.CurveFSError], ExitCode] = {

@@ -32,6 +32,7 @@ from ...proto import mds_pb2 as pb
 from ..common import tokens
 from ..common.clock import Clock
 from ..common.errors import (
+    FilesystemGone,
     InvalidArgument,
     NotFound,
     Overloaded,
@@ -106,8 +107,9 @@ class Sessions:
     async def open(self, request: pb.OpenSessionRequest) -> tuple[pb.MountSession, bytes]:
         """Begin a session; return it and its token.
 
-        Raises NotFound (no such filesystem, or not ready), ResourceBusy (an exclusive mount is or would be broken),
-        Overloaded (too many sessions), Unavailable (in recovery), SessionEnded (its identity is over).
+        Raises NotFound (no such filesystem, or not ready), FilesystemGone (the one that is mounted was deleted),
+        ResourceBusy (an exclusive mount is or would be broken), Overloaded (too many sessions), Unavailable (in
+        recovery), SessionEnded (its identity is over).
         """
         self._recovery.check()
         session_id = self._random_bytes(SESSION_ID_SIZE)
@@ -220,6 +222,8 @@ class Sessions:
     def _begin(self, change: Change, request: pb.OpenSessionRequest, session_id: bytes) -> pb.MountSession:
         fs_id = self._state.fs_names.get(request.name)
         filesystem = self._state.filesystems.get(fs_id) if fs_id else None
+        if request.uuid and (filesystem is None or filesystem.uuid != request.uuid):
+            raise FilesystemGone(f"the filesystem that was '{request.name}' was deleted")
         if filesystem is None:
             raise NotFound(f"no filesystem '{request.name}'")
         if filesystem.state != pb.ACTIVE:

@@ -10,6 +10,7 @@ return it as an error, the call stays, and the stream decides what to do about t
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ...proto import common_pb2
 from ...proto import metaserver_pb2 as pb
 from ..common.errors import CurveFSError, Overloaded, Redirect, SessionEnded, SessionUnknown, Unavailable
 from ..common.status import error_of
@@ -142,6 +143,12 @@ class GroupCalls:
         """The session is over: what is numbered fails, or never happened. Reads stay, for the next session."""
         self.lane.end()
         self.transactions.end()
+
+    def refuse_reads(self, failure: common_pb2.Failure) -> None:
+        """There is no next session: answer the reads that stayed."""
+        reads, self._sent, self._unsent = self._sent | self._unsent, {}, {}
+        for read_id, call in reads.items():
+            call.complete(pb.ReadResult(read_id=read_id, failure=failure))
 
     def inherit(self, ended: "GroupCalls") -> None:
         """Take over the reads of the session before: they have no outcome to doubt."""

@@ -8,6 +8,7 @@ import pytest
 from curvefs.proto import mds_pb2 as pb
 from curvefs.src.common import tokens
 from curvefs.src.common.errors import (
+    FilesystemGone,
     NoSpace,
     NotFound,
     Overloaded,
@@ -330,3 +331,18 @@ async def test_key_added_while_its_work_runs_is_worked_again():
     assert count == 2
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_a_mount_of_a_deleted_filesystem_gets_no_session_whatever_has_its_name(mds, metaserver):
+    made = await mds.create()
+    session = await mds.open(uuid=made.uuid)
+    await mds.mds.sessions.close(session.session_id)
+    await ended_everywhere(mds)
+    await mds.mds.filesystems.delete("demo")
+    with pytest.raises(FilesystemGone, match="deleted"):
+        await mds.open(uuid=made.uuid)
+    other = await mds.create()
+    with pytest.raises(FilesystemGone):
+        await mds.open(uuid=made.uuid)
+    assert mds.mds.sessions.of(None) == []
+    assert (await mds.open()).fs_id == other.fs_id != session.fs_id

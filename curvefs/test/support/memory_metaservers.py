@@ -11,7 +11,7 @@ import trio
 
 from curvefs.proto import common_pb2, mds_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import Unavailable, Unreachable
+from curvefs.src.common.errors import FilesystemGone, Unavailable, Unreachable
 from curvefs.src.common.ids import partition_of
 from curvefs.src.rpc.trio_stream import Credentials
 from curvefs.test.support.memory_namespace import MemoryNamespace
@@ -285,6 +285,7 @@ class MemorySession:
         self.session_id = b"s" * 15 + b"0"
         self.counts = {}
         self.away = False
+        self.gone = False
         self.opened = 0
         self.listed = 0
         self.hurried = 0
@@ -309,6 +310,8 @@ class MemorySession:
 
     async def open(self):
         await trio.sleep(LATENCY_S)
+        if self.gone:
+            raise FilesystemGone
         if self.away:
             raise Unavailable
         self.opened += 1

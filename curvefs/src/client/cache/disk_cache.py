@@ -35,6 +35,7 @@ class DiskCache:
         limits = Limits(config.size // count, max(1, BLOCKS_MAX // count), config.free_space)
         self.folders: list[CacheFolder] = []
         self.misses = 0
+        self.uuid = uuid
         try:
             for one in config.folders:
                 self.folders.append(CacheFolder(one, uuid, limits))

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from ....proto import metaserver_pb2 as pb
 from ....proto import staging_pb2
 from ...common.clock import Clock, SystemClock
-from ...common.errors import CurveFSError, InvalidArgument, NotFound, StaleHandle
+from ...common.errors import CurveFSError, FilesystemGone, InvalidArgument, NotFound, StaleHandle
 from ...object.protocol import ObjectStore
 from ...slices.codec import BlockCodec, object_size_max
 from ...slices.geometry import SMALL_FILE_MAX, Geometry
@@ -115,7 +115,7 @@ class DataPath:
         self._budget = MemoryBudget(config.memory_budget - copies)
         if self._budget.limit < 2 * min(WRITE_STEP, geometry.chunk_size):
             raise InvalidArgument(f"a memory budget of {config.memory_budget} bytes is too small")
-        calls = StoreCalls(
+        calls = self._calls = StoreCalls(
             store,
             BlockCodec(config.data_key, os.urandom),
             uploads_max=config.uploads_max,
@@ -196,6 +196,12 @@ class DataPath:
             for opened in list(self._files.values()):
                 if opened.file.dirty:
                     nursery.start_soon(contained, self._drain, opened)
+
+    def give_up(self, error: FilesystemGone) -> None:
+        """The filesystem is gone: store nothing any more. What is not published is lost; handles are told so."""
+        self._calls.end()
+        for opened in list(self._files.values()):
+            opened.file.give_up(error)
 
     # --------------------------------------------------------------------------------------- write-back
 

@@ -15,7 +15,7 @@ import trio
 from ....proto import metaserver_pb2 as pb
 from ....proto import staging_pb2
 from ...common.clock import Clock
-from ...common.errors import CurveFSError, FileTooLarge, SessionEnded
+from ...common.errors import CurveFSError, FilesystemGone, FileTooLarge, SessionEnded
 from ...slices.geometry import LENGTH_MAX, SMALL_FILE_MAX, Geometry
 from .budget import MemoryBudget
 from .dirty import DirtyRuns, Run
@@ -291,6 +291,13 @@ class FileData:
         self._growth.trim(0)
         if self._staged:
             self._services.start(self._staged.discard)
+
+    def give_up(self, error: FilesystemGone) -> None:
+        """Lose what is not published: its filesystem is gone."""
+        self._publisher.lose_all(error)
+        self._growth.trim(0)
+        if self._staged:
+            self._services.start(self._staged.lose_all, error)
 
     def _drop(self, gone: list[Run]) -> None:
         """Forget runs that nobody will publish."""

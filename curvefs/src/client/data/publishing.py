@@ -365,6 +365,11 @@ class Publisher:
         self._trim()
         return memory
 
+    def lose_all(self, error: CurveFSError) -> None:
+        """Nothing can be published any more."""
+        if self._dirty:
+            self._lose(list(self._dirty.runs), error)
+
     def _lose(self, batch: list[Run], error: CurveFSError) -> None:
         """The answer is final: the bytes are lost, and every open handle will be told once (rule 13)."""
         self.drop_staged(batch)

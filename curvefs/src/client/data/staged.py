@@ -171,6 +171,12 @@ class StagedSlices:
         async with self._turns.take(math.inf):
             await self._finish(list(self._entries), published=False)
 
+    async def lose_all(self, error: CurveFSError) -> None:
+        """Nothing can be published any more."""
+        async with self._turns.take(math.inf):
+            for entry in list(self._entries):
+                await self._lose(entry, error)
+
     async def _publish_some(self, deadline: float) -> None:
         batch = self._next_batch()
         failures: list[CurveFSError] = []

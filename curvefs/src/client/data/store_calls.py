@@ -3,6 +3,7 @@
 What may pass is tried again with growing pauses and jitter: a store that does not answer, is full, or refuses (wrong
 credentials can be mended while the mount lives). An outage is logged when it begins and when it ends, not per try.
 A thread is held during a call only, not during the pauses: what fails leaves its place to others.
+Once the filesystem is gone, no call is made any more.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import TypeVar
 import structlog
 import trio
 
-from ...common.errors import IOFailure
+from ...common.errors import FilesystemGone, IOFailure
 from ...object.protocol import ObjectStore, StoreFull, StoreRefused, StoreUnavailable
 from ...slices.codec import BlockCodec
 
@@ -53,7 +54,12 @@ class StoreCalls:
         self._downloads = trio.CapacityLimiter(downloads_max)
         self._random = random_s
         self._failing = False
+        self._ended = trio.Event()
         self.counts = StoreCounts()
+
+    def end(self) -> None:
+        """The filesystem is gone: all calls raise FilesystemGone from now on."""
+        self._ended.set()
 
     async def put(self, name: str, block: bytes | bytearray, block_format: int, deadline: float) -> None:
         """Store a block, which must not change meanwhile. Raises IOFailure after the deadline (trio time)."""
@@ -114,7 +120,7 @@ class StoreCalls:
         pause_s = _PAUSE_S_FIRST
         while True:
             try:
-                result = await trio.to_thread.run_sync(partial(_lean, call), limiter=limiter)
+                result = await trio.to_thread.run_sync(partial(self._lean, call), limiter=limiter)
             except _RETRIED as error:
                 self._failed(error)
                 reason = str(error)
@@ -126,7 +132,8 @@ class StoreCalls:
             now = trio.current_time()
             if now >= deadline:
                 raise IOFailure(reason)
-            await trio.sleep_until(min(now + pause_s * (0.5 + self._random()), deadline))
+            with trio.move_on_at(min(now + pause_s * (0.5 + self._random()), deadline)):
+                await self._ended.wait()
             pause_s = min(2 * pause_s, _PAUSE_S_MAX)
 
     def _failed(self, error: Exception) -> None:
@@ -135,14 +142,15 @@ class StoreCalls:
             self._failing = True
             log.warning("the object store fails; trying again", reason=str(error), kind=type(error).__name__)
 
+    def _lean(self, call: Callable[[], T]) -> T:
+        """Make a call; an error that may pass comes without its traces, which would hold the object in memory.
 
-def _lean(call: Callable[[], T]) -> T:
-    """Make a call; an error that may pass comes without its traces, which would hold the object in memory.
-
-    Many calls pause while the store is away, and an idle thread keeps the outcome of its last call.
-    """
-    try:
-        return call()
-    except _RETRIED as error:
-        failed = type(error)(str(error))
-    raise failed
+        Many calls pause while the store is away, and an idle thread keeps the outcome of its last call.
+        """
+        if self._ended.is_set():
+            raise FilesystemGone
+        try:
+            return call()
+        except _RETRIED as error:
+            failed = type(error)(str(error))
+        raise failed

@@ -25,6 +25,7 @@ from ..vfs.filesystem import Vfs
 log = structlog.get_logger()
 
 BLOCK_SIZE = 4096
+_ENDINGS = ("release", "releasedir")
 KERNEL_THREADS_MAX = 16  # that tell the kernel about pages, and may wait for it
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +41,8 @@ def _operation(
     async def wrapped(self: "Binding", *args: P.args, **kwargs: P.kwargs) -> R:
         began = time.perf_counter()
         try:
+            if self.gone and name not in _ENDINGS:
+                raise pyfuse3.FUSEError(errno.EIO)
             return await handler(self, *args, **kwargs)
         except FilesystemError as error:
             number = errno_of(error)
@@ -69,6 +72,7 @@ class Binding(pyfuse3.Operations):
     def __init__(self, vfs: Vfs, metrics: ClientMetrics, *, negative_timeout_s: float) -> None:
         super().__init__()
         self.metrics = metrics
+        self.gone = False  # the filesystem: nothing that the caches still have is told any more
         self._vfs = vfs
         self._negative_timeout_s = negative_timeout_s
         self._threads = trio.CapacityLimiter(KERNEL_THREADS_MAX)  # not those that sessions are renewed in

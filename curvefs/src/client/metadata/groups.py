@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 import trio
 
-from ....proto import mds_pb2
+from ....proto import common_pb2, mds_pb2
 from ...common.errors import CurveFSError, Redirect, SessionUnknown, WrongPartition
 from ...rpc.backoff import Random, pause_s
 from ...rpc.connection import Connect
@@ -97,6 +97,11 @@ class Groups(StreamListener):
             group.search.begin(group.address)
             group.address = ""
             group.calls.end()
+
+    def refuse_reads(self, failure: common_pb2.Failure) -> None:
+        """No session follows the one that was ended: answer what waits for it."""
+        for group in self._groups.values():
+            group.calls.refuse_reads(failure)
 
     # -------------------------------------------------------------------------------------------- tables
 

@@ -2,7 +2,8 @@
 
 A partition belongs to a group; groups.py knows where each is led. When the session is over, a new one is opened: what
 was never sent goes on under it, what was sent has an unknown outcome and fails (rule 8). The MDS is asked for leases
-and for where partitions are; while it is away, everything goes on with what is known.
+and for where partitions are; while it is away, everything goes on with what is known. When it answers that the
+filesystem was deleted, the router ends: nothing is sent any more, and every call raises FilesystemGone.
 
 Shared across awaits: the tables below; they change in code without awaits only. A caller that resumes after an
 await looks everything up afresh.
@@ -17,9 +18,9 @@ import trio
 
 from ....proto import common_pb2, mds_pb2
 from ....proto import metaserver_pb2 as pb
-from ...common.errors import CurveFSError, IOFailure, Locked, NoAllowance, SessionEnded, WrongPartition
+from ...common.errors import CurveFSError, FilesystemGone, IOFailure, Locked, NoAllowance, SessionEnded, WrongPartition
 from ...common.ids import partition_of
-from ...common.status import error_of, error_of_code
+from ...common.status import error_of, error_of_code, failure_of
 from ...rpc import connection
 from ...rpc.backoff import Random, pause_s
 from ...rpc.connection import Connect
@@ -48,12 +49,15 @@ class Router:
         *,
         timeout_s: float,
         on_new_session: Callable[[], None] = lambda: None,
+        on_gone: Callable[[FilesystemGone], None] = lambda _: None,
         connect: Connect = connection.connect,
         random: Random = random_module.random,
     ) -> None:
         self._session = session
         self._timeout_s = timeout_s
         self._on_new_session = on_new_session
+        self._on_gone = on_gone
+        self._gone: FilesystemGone | None = None
         self._connect = connect
         self.random = random
         self._partitions: dict[int, int] = {}  # partition -> group
@@ -222,18 +226,25 @@ class Router:
         return [value for value in answers.values if value is not None]
 
     async def _place_of(self, partition_id: int) -> tuple[Groups, int]:
-        """Return where a partition's calls go, once there is a session. Raises IOFailure for an unknown partition."""
-        while not self._usable.is_set():
-            await self._usable.wait()
+        """Return where a partition's calls go, once there is a session.
+
+        Raises IOFailure for an unknown partition, FilesystemGone.
+        """
+        await self._in_session()
         if partition_id not in self._partitions:
             self._refresh.set()
             await self._refreshed.wait()
-            while not self._usable.is_set():
-                await self._usable.wait()
+            await self._in_session()
         assert self._groups is not None, "the router runs"
         if partition_id not in self._partitions:
             raise IOFailure(f"partition {partition_id} is unknown")
         return self._groups, self._partitions[partition_id]
+
+    async def _in_session(self) -> None:
+        while not self._usable.is_set():
+            await self._usable.wait()
+        if self._gone is not None:
+            raise FilesystemGone(str(self._gone))
 
     async def _pause(self, tries: int, deadline: float, reason: str) -> None:
         wait_s = pause_s(tries, self.random, first_s=LOCKED_S_FIRST, max_s=LOCKED_S_MAX)
@@ -247,19 +258,23 @@ class Router:
     # ------------------------------------------------------------------------------------------ background
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own the streams, the session's renewal and its replacement, until cancelled."""
+        """Own the streams, the session's renewal and its replacement, until cancelled or the filesystem is gone."""
         async with trio.open_nursery() as nursery:
             self._groups = Groups(self, nursery, self._session.credentials, connect=self._connect, random=self.random)
             self._begin(self._groups)
             nursery.start_soon(self._refresh_loop, self._groups)
             task_status.started()
-            while True:
+            while self._gone is None:
                 self._session_lost = trio.Event()
                 async with trio.open_nursery() as renewal:
                     renewal.start_soon(self._renew, renewal.cancel_scope)
                     await self._session_lost.wait()
                     renewal.cancel_scope.cancel()
-                await self._replace_session(self._groups)
+                try:
+                    await self._replace_session(self._groups)
+                except FilesystemGone as error:
+                    self._end(self._groups, error)
+            nursery.cancel_scope.cancel()
 
     def _begin(self, groups: Groups) -> None:
         self._place(groups, self._session.partitions)
@@ -271,14 +286,29 @@ class Router:
         self._session_lost.set()
         scope.cancel()
 
+    def _end(self, groups: Groups, error: FilesystemGone) -> None:
+        log.error(
+            "the filesystem was deleted: what was not stored is lost, and every call fails; unmount it",
+            filesystem=self._session.filesystem.name,
+            uuid=self._session.filesystem.uuid.hex(),
+            reason=str(error),
+        )
+        self._gone = error
+        groups.refuse_reads(failure_of(error))
+        self._refreshed.set()
+        self._usable.set()
+        self._on_gone(error)
+
     async def _replace_session(self, groups: Groups) -> None:
-        """The session is over: fail what was sent, open a new one, go on with fresh lanes."""
+        """The session is over: fail what was sent, open a new one, go on with fresh lanes. Raises FilesystemGone."""
         self._usable = trio.Event()
         groups.end_session()
         while True:
             try:
                 await self._session.open()
                 break
+            except FilesystemGone:
+                raise
             except CurveFSError as error:
                 log.warning("no new session", reason=str(error))
                 await trio.sleep(REFRESH_S)

@@ -2,7 +2,8 @@
 
 The lease is counted from before a renewal was sent, on the boot-time clock, so that this side gives up first
 (rule 8). A renewal says what the session is, so that an MDS whose store was restored can take it up again (rule 6). A
-session that the MDS answers to be over is over: the owner opens a new one.
+session that the MDS answers to be over is over: the owner opens a new one, of the same filesystem: when that was
+deleted, there is none, also if another one has its name.
 
 Shared across awaits: the attributes; they change only in open() and renew(), between awaits.
 """
@@ -17,7 +18,7 @@ import trio
 
 from ....proto import mds_pb2, mds_pb2_grpc
 from ...common.clock import Clock
-from ...common.errors import CurveFSError, SessionEnded, Unavailable
+from ...common.errors import CurveFSError, FilesystemGone, SessionEnded, Unavailable
 from ...rpc.blocking import BlockingClient
 from ...rpc.trio_stream import Credentials
 
@@ -45,7 +46,7 @@ class MountSession:
     _hurry: trio.Event = field(default_factory=trio.Event)
 
     def open_blocking(self) -> None:
-        """Open a session; for before the event loop runs. Raises NotFound, ResourceBusy, Unavailable."""
+        """Open a session; for before the event loop runs. Raises as open(), and NotFound."""
         sent_s = self.clock.boottime_s()
         try:
             reply = self.mds.call(mds_pb2_grpc.MdsServiceStub, "OpenSession", self.request)
@@ -55,7 +56,7 @@ class MountSession:
         self._opened(reply, sent_s)
 
     async def open(self) -> None:
-        """Open a session; the one before is forgotten."""
+        """Open a session; the one before is forgotten. Raises FilesystemGone (for good), ResourceBusy, Unavailable."""
         sent_s = self.clock.boottime_s()
         try:
             reply = await self._call("OpenSession", self.request)
@@ -130,7 +131,10 @@ class MountSession:
         self.request.continues = False
 
     def _opened(self, reply: mds_pb2.OpenSessionReply, sent_s: float) -> None:
+        if self.request.uuid not in (b"", reply.filesystem.uuid):  # whatever the MDS was asked for
+            raise FilesystemGone  # the session just opened ends with its lease
         self.filesystem = reply.filesystem
+        self.request.uuid = reply.filesystem.uuid
         self.request.continues = bool(self.request.identity)
         self.partitions = list(reply.partitions)
         self.session_id = reply.session.session_id

@@ -28,6 +28,7 @@ class Lab:
     cache: MetadataCache
     metadata: MetadataClient
     new_sessions: list
+    gone: list
 
     def group(self, group_id=1):
         return self.servers.groups[group_id]
@@ -51,15 +52,16 @@ async def running(groups=None, *, seed=0, run=True):
             group.led_by(ADDRESSES[index % 3])
         session = MemorySession(servers)
         cache = MetadataCache(10_000, attr_timeout_s=1.0, entry_timeout_s=1.0, negative_timeout_s=0.0)
-        ids, new_sessions = IdRanges(), []
+        ids, new_sessions, gone = IdRanges(), [], []
         router = Router(
             session,
             timeout_s=TIMEOUT_S,
             on_new_session=lambda: new_sessions.append(trio.current_time()),
+            on_gone=gone.append,
             connect=servers.connect,
             random=random.Random(seed).random,
         )
         if run:
             await nursery.start(router.run)
-        yield Lab(servers, session, router, cache, MetadataClient(router, cache, ids), new_sessions)
+        yield Lab(servers, session, router, cache, MetadataClient(router, cache, ids), new_sessions, gone)
         nursery.cancel_scope.cancel()

@@ -5,10 +5,11 @@ import stat
 
 import pytest
 import trio
+import trio.testing
 
 from curvefs.proto import common_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.errors import IOFailure, SessionEnded
+from curvefs.src.common.errors import FilesystemGone, IOFailure, SessionEnded
 
 from .lab import ROOT, TIMEOUT_S, A, B, C, running
 
@@ -380,3 +381,32 @@ async def test_an_unknown_partition_is_asked_for_once(autojump_clock):
         assert lab.session.listed == 1
         lab.servers.partitions[9] = 1
         await lab.router.read(9, get_root())
+
+
+async def test_a_deleted_filesystem_ends_everything_at_once_and_nothing_is_sent_any_more(autojump_clock):
+    async with running() as lab:
+        await lab.router.operate(0, create(1))
+        lab.servers.servers[A].frozen = True
+        refused = []
+
+        async def expect_refusal(call, *arguments):
+            with pytest.raises(FilesystemGone):
+                await call(*arguments)
+            refused.append(trio.current_time())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect_refusal, lab.router.read, 0, pb.Read(get_attr=pb.GetAttr(inode_id=ROOT)))
+            await trio.sleep(0.01)
+            lab.session.gone = True
+            lab.session.over.set()
+            await trio.testing.wait_all_tasks_blocked()  # no session, for the moment
+            nursery.start_soon(expect_refusal, lab.router.operate, 0, create(2))
+        assert refused[-1] < 0.1, "well before the deadline"
+        lab.servers.servers[A].frozen = False
+        frames = sum(len(one.frames) for one in lab.servers.servers.values())
+        for partition_id in (0, 77):
+            await expect_refusal(lab.router.transact, partition_id, create(3))
+        await trio.sleep(100.0)
+        assert sum(len(one.frames) for one in lab.servers.servers.values()) == frames
+        assert lab.names_applied() == [b"0001"]
+        assert (lab.session.opened, len(lab.gone)) == (0, 1)

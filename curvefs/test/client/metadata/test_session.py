@@ -5,7 +5,8 @@ import trio
 
 from curvefs.proto import mds_pb2
 from curvefs.src.client.metadata.session import MountSession
-from curvefs.src.common.errors import SessionEnded, Unavailable
+from curvefs.src.common.clock import SystemClock
+from curvefs.src.common.errors import FilesystemGone, SessionEnded, Unavailable
 
 pytestmark = pytest.mark.trio
 
@@ -62,3 +63,29 @@ async def test_an_mds_that_is_away_is_asked_every_second_until_it_says_that_the_
         assert session.times == pytest.approx([10.0, 11.0, 12.0, 13.0, 14.0])
         session.failing = SessionEnded()
     assert len(session.times) == 6
+
+
+class FakeMds:
+    """Answers OpenSession as if ``uuid`` were the filesystem's, whatever is asked for."""
+
+    def __init__(self, uuid):
+        self.uuid, self.requests = uuid, []
+
+    def call(self, stub, method, request, **_):
+        self.requests.append((method, type(request).FromString(request.SerializeToString())))
+        return mds_pb2.OpenSessionReply(
+            session=mds_pb2.MountSession(session_id=b"%d" % len(self.requests), lease_ms=1000),
+            filesystem=mds_pb2.Filesystem(fs_id=1, uuid=self.uuid),
+        )
+
+
+async def test_a_session_of_another_filesystem_is_none(autojump_clock):
+    mds = FakeMds(b"a" * 16)
+    session = MountSession(mds, mds_pb2.OpenSessionRequest(name="demo"), SystemClock())
+    session.open_blocking()
+    await session.open()
+    mds.uuid = b"b" * 16
+    with pytest.raises(FilesystemGone):
+        await session.open()
+    assert [request.uuid for _, request in mds.requests] == [b"", b"a" * 16, b"a" * 16]
+    assert (session.filesystem.uuid, session.session_id) == (b"a" * 16, b"2")
