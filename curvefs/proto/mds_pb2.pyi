@@ -74,7 +74,7 @@ class Partition(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., partition_id: _Optional[int] = ..., group_id: _Optional[int] = ..., peers: _Optional[_Iterable[_Union[_common_pb2.Peer, _Mapping]]] = ..., leader: _Optional[str] = ..., inode_count: _Optional[int] = ..., used_bytes: _Optional[int] = ...) -> None: ...
 
 class MountSession(_message.Message):
-    __slots__ = ("format", "session_id", "fs_id", "host", "pid", "mountpoint", "opened_ns", "renewed_ns", "lease_ms", "read_only", "exclusive", "ending", "identity", "ending_groups", "metrics_address", "version", "retained_since_ns", "ending_identity")
+    __slots__ = ("format", "session_id", "fs_id", "host", "pid", "mountpoint", "opened_ns", "renewed_ns", "lease_ms", "read_only", "exclusive", "ending", "identity", "ending_groups", "metrics_address", "version", "retained_since_ns", "ending_identity", "nonce")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     FS_ID_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,7 @@ class MountSession(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RETAINED_SINCE_NS_FIELD_NUMBER: _ClassVar[int]
     ENDING_IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
     format: int
     session_id: bytes
     fs_id: int
@@ -111,7 +112,8 @@ class MountSession(_message.Message):
     version: str
     retained_since_ns: int
     ending_identity: bool
-    def __init__(self, format: _Optional[int] = ..., session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., opened_ns: _Optional[int] = ..., renewed_ns: _Optional[int] = ..., lease_ms: _Optional[int] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., ending: _Optional[bool] = ..., identity: _Optional[bytes] = ..., ending_groups: _Optional[_Iterable[int]] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ..., retained_since_ns: _Optional[int] = ..., ending_identity: _Optional[bool] = ...) -> None: ...
+    nonce: bytes
+    def __init__(self, format: _Optional[int] = ..., session_id: _Optional[bytes] = ..., fs_id: _Optional[int] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., opened_ns: _Optional[int] = ..., renewed_ns: _Optional[int] = ..., lease_ms: _Optional[int] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., ending: _Optional[bool] = ..., identity: _Optional[bytes] = ..., ending_groups: _Optional[_Iterable[int]] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ..., retained_since_ns: _Optional[int] = ..., ending_identity: _Optional[bool] = ..., nonce: _Optional[bytes] = ...) -> None: ...
 
 class DeletedFilesystem(_message.Message):
     __slots__ = ("format", "fs_id", "name", "uuid", "object_store", "deleted_ns", "sweeps")
@@ -156,7 +158,7 @@ class SessionToken(_message.Message):
     def __init__(self, fs_id: _Optional[int] = ..., session_id: _Optional[bytes] = ..., expires_ns: _Optional[int] = ..., read_only: _Optional[bool] = ..., identity: _Optional[bytes] = ...) -> None: ...
 
 class CreateFilesystemRequest(_message.Message):
-    __slots__ = ("name", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "trash_retention_s", "delete_grace_s", "trash_replaced", "compression", "key_check")
+    __slots__ = ("name", "object_store", "chunk_size", "block_size", "capacity_bytes", "capacity_inodes", "trash_retention_s", "delete_grace_s", "trash_replaced", "compression", "key_check", "uuid")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OBJECT_STORE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +170,7 @@ class CreateFilesystemRequest(_message.Message):
     TRASH_REPLACED_FIELD_NUMBER: _ClassVar[int]
     COMPRESSION_FIELD_NUMBER: _ClassVar[int]
     KEY_CHECK_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
     name: str
     object_store: str
     chunk_size: int
@@ -179,7 +182,8 @@ class CreateFilesystemRequest(_message.Message):
     trash_replaced: bool
     compression: str
     key_check: bytes
-    def __init__(self, name: _Optional[str] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., trash_replaced: _Optional[bool] = ..., compression: _Optional[str] = ..., key_check: _Optional[bytes] = ...) -> None: ...
+    uuid: bytes
+    def __init__(self, name: _Optional[str] = ..., object_store: _Optional[str] = ..., chunk_size: _Optional[int] = ..., block_size: _Optional[int] = ..., capacity_bytes: _Optional[int] = ..., capacity_inodes: _Optional[int] = ..., trash_retention_s: _Optional[int] = ..., delete_grace_s: _Optional[int] = ..., trash_replaced: _Optional[bool] = ..., compression: _Optional[str] = ..., key_check: _Optional[bytes] = ..., uuid: _Optional[bytes] = ...) -> None: ...
 
 class FilesystemReply(_message.Message):
     __slots__ = ("epoch", "failure", "filesystem", "partitions", "session_count", "mds_time_ns")
@@ -220,13 +224,15 @@ class GetFilesystemRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class DeleteFilesystemRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "uuid")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    uuid: bytes
+    def __init__(self, name: _Optional[str] = ..., uuid: _Optional[bytes] = ...) -> None: ...
 
 class OpenSessionRequest(_message.Message):
-    __slots__ = ("name", "host", "pid", "mountpoint", "read_only", "exclusive", "identity", "metrics_address", "version", "continues", "uuid")
+    __slots__ = ("name", "host", "pid", "mountpoint", "read_only", "exclusive", "identity", "metrics_address", "version", "continues", "uuid", "nonce")
     NAME_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -238,6 +244,7 @@ class OpenSessionRequest(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CONTINUES_FIELD_NUMBER: _ClassVar[int]
     UUID_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     host: str
     pid: int
@@ -249,7 +256,8 @@ class OpenSessionRequest(_message.Message):
     version: str
     continues: bool
     uuid: bytes
-    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., identity: _Optional[bytes] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ..., continues: _Optional[bool] = ..., uuid: _Optional[bytes] = ...) -> None: ...
+    nonce: bytes
+    def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., mountpoint: _Optional[str] = ..., read_only: _Optional[bool] = ..., exclusive: _Optional[bool] = ..., identity: _Optional[bytes] = ..., metrics_address: _Optional[str] = ..., version: _Optional[str] = ..., continues: _Optional[bool] = ..., uuid: _Optional[bytes] = ..., nonce: _Optional[bytes] = ...) -> None: ...
 
 class OpenSessionReply(_message.Message):
     __slots__ = ("epoch", "failure", "session", "token", "filesystem", "partitions", "mds_time_ns")

@@ -100,8 +100,8 @@ class MdsServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def CreateFilesystem(self, request, context):
-        """Checks the object store by a real put, get and delete first. Errors: ALREADY_EXISTS, INVALID_ARGUMENT (name),
-        PERMISSION_DENIED or NOT_FOUND (object store), OBJECT_STORE_UNAVAILABLE, UNAVAILABLE (too few metaservers).
+        """Checks the object store by a real put, get and delete first. With a UUID it may be sent again.
+        Errors: ALREADY_EXISTS, INVALID_ARGUMENT (name), PERMISSION_DENIED or NOT_FOUND (object store), OBJECT_STORE_UNAVAILABLE, UNAVAILABLE (too few metaservers).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +121,8 @@ class MdsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteFilesystem(self, request, context):
-        """Marks it; metadata and objects go in the background. Errors: NOT_FOUND, RESOURCE_BUSY (mounted).
+        """Marks it; metadata and objects go in the background. With a UUID it may be sent again: only that one is deleted.
+        Errors: NOT_FOUND, RESOURCE_BUSY (mounted).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -18,7 +18,11 @@ from .filesystems import as_json
 def delete_fs(name: str, *, mds: str | None, data: Path | None, json: bool) -> None:
     """Delete a filesystem that is not mounted; its metadata and objects go in the background."""
     client = BlockingClient(mds_addresses(mds, data))
-    reply = client.call(mds_pb2_grpc.MdsServiceStub, "DeleteFilesystem", mds_pb2.DeleteFilesystemRequest(name=name))
+    stub = mds_pb2_grpc.MdsServiceStub
+    found = client.call(stub, "GetFilesystem", mds_pb2.GetFilesystemRequest(name=name)).filesystem
+    # A call that is sent again must not delete what was made under the name since.
+    request = mds_pb2.DeleteFilesystemRequest(name=name, uuid=found.uuid)
+    reply = client.call(stub, "DeleteFilesystem", request)
     if json:
         print_json(as_json(reply.filesystem))
     else:

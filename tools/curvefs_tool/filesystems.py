@@ -4,7 +4,7 @@ import re
 import time
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import click
 
@@ -43,6 +43,7 @@ def create_filesystem(client: BlockingClient, request: mds_pb2.CreateFilesystemR
     """
     check_fs_name(request.name)
     parse_store_url(request.object_store)
+    request.uuid = uuid4().bytes  # the call may be sent again
     try:  # it takes as long as the check of the store
         reply = client.call(mds_pb2_grpc.MdsServiceStub, "CreateFilesystem", request, try_s=CREATE_DEADLINE_S)
     except (PermissionDenied, NotFound, NoSpace, ObjectStoreUnavailable) as error:

@@ -53,7 +53,7 @@ BLOCK_SIZE = 4 << 20
 CHUNK_SIZE_MAX = 1 << 30
 BLOCK_SIZE_MAX = 64 << 20
 BLOCK_UNIT = 64 << 10  # a block's checksums are one per segment of this size
-_SEED_SIZE = 16
+_SEED_SIZE = _UUID_SIZE = 16
 # Readers ask again for a slice list older than a minute: ten is long enough for a read with a slow store (rule 5).
 DELETE_GRACE_S = 600
 DELETE_GRACE_S_MAX = 366 * 24 * 3600
@@ -142,6 +142,8 @@ class Filesystems:
         """
         self._recovery.check()
         check_fs_name(request.name)
+        if len(request.uuid) not in (0, _UUID_SIZE):
+            raise InvalidArgument(f"a UUID has {_UUID_SIZE} bytes, not {len(request.uuid)}")
         chunk_size, block_size = check_sizes(request.chunk_size, request.block_size)
         parse_store_url(request.object_store)
         if request.delete_grace_s > DELETE_GRACE_S_MAX:
@@ -149,6 +151,8 @@ class Filesystems:
         if request.trash_retention_s > TRASH_RETENTION_S_MAX:
             raise InvalidArgument("the trash keeps things for at most 366 days")
         _check_encoding(request)
+        if (made := self._made_before(request)) is not None:
+            return made
         self._check_free(request.name)
         await self._copysets.plan()
         self._copysets.choose_groups(self._partition_count)
@@ -169,6 +173,19 @@ class Filesystems:
         _log.info("a filesystem was created", fs=active.name, fs_id=active.fs_id, object_store=active.object_store)
         return active
 
+    def _made_before(self, request: pb.CreateFilesystemRequest) -> pb.Filesystem | None:
+        """Return what an earlier call with the same UUID has made. Raises Overloaded, AlreadyExists."""
+        known = [one for one in self._state.filesystems.values() if request.uuid and one.uuid == request.uuid]
+        for one in known:
+            if one.name != request.name or one.state == pb.DELETING:
+                raise AlreadyExists(f"there is another filesystem with the UUID {UUID(bytes=one.uuid)}")
+            if one.state == pb.ACTIVE:
+                return one
+            raise Overloaded(f"filesystem '{one.name}' is being made, or its remains removed", retry_after_ms=500)
+        if request.uuid and self._late.knows(request.uuid):  # what comes late of that one would be swept
+            raise AlreadyExists(f"a filesystem with the UUID {UUID(bytes=request.uuid)} was deleted")
+        return None
+
     def _check_free(self, name: str) -> None:
         if name in self._state.fs_names:
             raise AlreadyExists(f"filesystem '{name}' exists already")
@@ -177,6 +194,8 @@ class Filesystems:
         self, change: Change, request: pb.CreateFilesystemRequest, chunk_size: int, block_size: int
     ) -> pb.Filesystem:
         self._recovery.check()
+        if self._made_before(request) is not None:
+            raise Overloaded(f"filesystem '{request.name}' was just made by another call", retry_after_ms=100)
         self._check_free(request.name)
         if len(self._state.filesystems) >= self._count_max:
             raise Overloaded(f"there are {self._count_max} filesystems already", retry_after_ms=5000)
@@ -185,7 +204,7 @@ class Filesystems:
             format=FORMAT,
             fs_id=fs_id,
             name=request.name,
-            uuid=UUID(bytes=self._random_bytes(16), version=4).bytes,
+            uuid=request.uuid or UUID(bytes=self._random_bytes(_UUID_SIZE), version=4).bytes,
             object_store=request.object_store,
             chunk_size=chunk_size,
             block_size=block_size,
@@ -245,19 +264,25 @@ class Filesystems:
 
     # ------------------------------------------------------------------------------------------ deletion
 
-    async def delete(self, name: str) -> pb.Filesystem:
+    async def delete(self, name: str, uuid: bytes = b"") -> pb.Filesystem:
         """Begin to delete a filesystem and return it, DELETING; its name is free at once.
 
+        uuid: of the one that is meant, so that the call may be sent again; empty: whichever has the name.
         Raises NotFound, ResourceBusy (mounted, or just being made), Unavailable (in recovery).
         """
-        filesystem = await self._state.change(lambda change: self._mark(change, name))
+        for one in self._state.filesystems.values():
+            if uuid and (one.uuid, one.name, one.state) == (uuid, name, pb.DELETING):
+                return one
+        filesystem = await self._state.change(lambda change: self._mark(change, name, uuid))
         _log.info("a filesystem is being deleted", fs=name, fs_id=filesystem.fs_id)
         self.removals.add(filesystem.fs_id)
         return filesystem
 
-    def _mark(self, change: Change, name: str) -> pb.Filesystem:
+    def _mark(self, change: Change, name: str, uuid: bytes) -> pb.Filesystem:
         self._recovery.check()
         filesystem = self.get(name)
+        if uuid not in (b"", filesystem.uuid):
+            raise NotFound(f"filesystem '{name}' was deleted, and another one made since")
         if filesystem.state == pb.CREATING:
             raise ResourceBusy(f"filesystem '{name}' is just being made")
         live = [session for session in self._state.sessions_of(filesystem.fs_id) if not session.ending]

@@ -56,6 +56,10 @@ class LateObjects:
         """Say whether a filesystem that had this name is to be swept again."""
         return any(record.name == name for record in self._state.deleted_filesystems.values())
 
+    def knows(self, uuid: bytes) -> bool:
+        """Say whether a filesystem that had this UUID is to be swept again."""
+        return any(record.uuid == uuid for record in self._state.deleted_filesystems.values())
+
     def begin_due(self) -> None:
         """Begin with the sweeps that are due."""
         now_ns = self._clock.time_ns()

@@ -80,7 +80,7 @@ class MdsService(MdsServiceServicer):
 
     @answers(pb.FilesystemReply)
     async def DeleteFilesystem(self, request: pb.DeleteFilesystemRequest) -> pb.FilesystemReply:
-        return self._shown(await self._filesystems.delete(request.name))
+        return self._shown(await self._filesystems.delete(request.name, request.uuid))
 
     @answers(pb.OpenSessionReply)
     async def OpenSession(self, request: pb.OpenSessionRequest) -> pb.OpenSessionReply:

@@ -105,7 +105,7 @@ class Sessions:
     # --------------------------------------------------------------------------------------- one session
 
     async def open(self, request: pb.OpenSessionRequest) -> tuple[pb.MountSession, bytes]:
-        """Begin a session; return it and its token.
+        """Begin a session; return it and its token. A call with the nonce of an open session is answered with that one.
 
         Raises NotFound (no such filesystem, or not ready), FilesystemGone (the one that is mounted was deleted),
         ResourceBusy (an exclusive mount is or would be broken), Overloaded (too many sessions), Unavailable (in
@@ -115,6 +115,8 @@ class Sessions:
         session_id = self._random_bytes(SESSION_ID_SIZE)
         session = await self._state.change(lambda change: self._begin(change, request, session_id))
         self._renew(session)
+        if session.session_id != session_id:
+            return self.shown(session), self._token(session)
         for other in self._state.sessions_of(session.fs_id) if request.identity else []:
             if other.identity == request.identity and other.session_id != session_id:
                 await self._end(other.session_id, lambda _: True)
@@ -228,9 +230,12 @@ class Sessions:
             raise NotFound(f"no filesystem '{request.name}'")
         if filesystem.state != pb.ACTIVE:
             raise NotFound(f"filesystem '{request.name}' is not ready yet")
+        _check_sizes(request)
+        for other in self._state.sessions_of(filesystem.fs_id) if request.nonce else []:
+            if other.nonce == request.nonce and _is_open(other):
+                return other
         if len(self._state.sessions) >= self._count_max:
             raise Overloaded(f"there are {self._count_max} sessions already", retry_after_ms=5000)
-        _check_sizes(request)
         for other in self._state.sessions_of(filesystem.fs_id):
             # One that is ending may still change things until every group confirmed.
             if (request.exclusive or other.exclusive) and not _is_before(other, request.identity):
@@ -251,6 +256,7 @@ class Sessions:
             read_only=request.read_only,
             exclusive=request.exclusive,
             identity=request.identity,
+            nonce=request.nonce,
             metrics_address=request.metrics_address,
             version=request.version,
         )
@@ -413,8 +419,8 @@ def _check_sizes(said: pb.OpenSessionRequest | pb.MountSession) -> None:
     for field in (said.host, said.mountpoint, said.metrics_address, said.version):
         if len(field) > 4096:
             raise InvalidArgument("host, mountpoint, metrics address and version are at most 4096 characters each")
-    if len(said.identity) not in (0, SESSION_ID_SIZE):
-        raise InvalidArgument(f"an identity has {SESSION_ID_SIZE} bytes")
+    if any(len(field) not in (0, SESSION_ID_SIZE) for field in (said.identity, said.nonce)):
+        raise InvalidArgument(f"an identity and a nonce have {SESSION_ID_SIZE} bytes")
 
 
 def _is_before(other: pb.MountSession, identity: bytes) -> bool:

@@ -72,7 +72,11 @@ class FakeCluster(
 
     def CreateFilesystem(self, request, context):
         made = mds_pb2.Filesystem(
-            name=request.name, object_store=request.object_store, fs_id=9, uuid=b"u" * 16, chunk_size=request.chunk_size
+            name=request.name,
+            object_store=request.object_store,
+            fs_id=9,
+            uuid=request.uuid,
+            chunk_size=request.chunk_size,
         )
         return self._answer("CreateFilesystem", request, mds_pb2.FilesystemReply(filesystem=made))
 

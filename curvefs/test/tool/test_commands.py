@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from functools import partial
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
@@ -154,7 +155,8 @@ def test_a_filesystem_is_created_as_asked(cluster):
     assert method == "CreateFilesystem"
     assert (request.block_size, request.capacity_bytes, request.capacity_inodes) == (1 << 20, 2 << 40, 1000)
     assert (request.trash_retention_s, request.trash_replaced) == (10 * 24 * 3600, True)
-    assert run(*words).stdout == f"created media ({said['uuid']})\n"
+    assert UUID(bytes=request.uuid) == UUID(said["uuid"])
+    assert run(*words).stdout == f"created media ({UUID(bytes=cluster.requests[-1][1].uuid)})\n"
     assert not cluster.requests[-1][1].HasField("trash_retention_s")
 
 
@@ -337,7 +339,9 @@ def test_an_unknown_filesystem_has_a_code_of_its_own(cluster):
 
 
 def test_a_filesystem_is_deleted_unless_it_is_mounted(cluster):
+    cluster.filesystems = [demo()]
     assert run_json("delete-fs", "demo")["state"] == "deleting"
+    assert cluster.requests[-1][1].uuid == cluster.filesystems[0].uuid != b""
     assert run("delete-fs", "demo").stdout == "deleting demo\n"
     cluster.fail("DeleteFilesystem", common_pb2.RESOURCE_BUSY, "it is mounted at h:/mnt")
     done = run("delete-fs", "demo")

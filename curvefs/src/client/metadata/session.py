@@ -8,6 +8,7 @@ deleted, there is none, also if another one has its name.
 Shared across awaits: the attributes; they change only in open() and renew(), between awaits.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,7 @@ import trio
 from ....proto import mds_pb2, mds_pb2_grpc
 from ...common.clock import Clock
 from ...common.errors import CurveFSError, FilesystemGone, SessionEnded, Unavailable
+from ...common.ids import SESSION_ID_SIZE
 from ...rpc.blocking import BlockingClient
 from ...rpc.trio_stream import Credentials
 
@@ -41,9 +43,13 @@ class MountSession:
     token: bytes = b""
     lease_s: float = 0.0
     lease_end_s: float = 0.0  # on the boot-time clock
+    random_bytes: Callable[[int], bytes] = os.urandom
     new_identity: Callable[[], bytes] = bytes  # of a write-back mount, when the one before is over
     _opened_as: mds_pb2.MountSession = field(default_factory=mds_pb2.MountSession)
     _hurry: trio.Event = field(default_factory=trio.Event)
+
+    def __post_init__(self) -> None:
+        self.request.nonce = self.random_bytes(SESSION_ID_SIZE)
 
     def open_blocking(self) -> None:
         """Open a session; for before the event loop runs. Raises as open(), and NotFound."""
@@ -135,6 +141,7 @@ class MountSession:
             raise FilesystemGone  # the session just opened ends with its lease
         self.filesystem = reply.filesystem
         self.request.uuid = reply.filesystem.uuid
+        self.request.nonce = self.random_bytes(SESSION_ID_SIZE)  # that of the tries before, until one is answered
         self.request.continues = bool(self.request.identity)
         self.partitions = list(reply.partitions)
         self.session_id = reply.session.session_id

@@ -1,5 +1,7 @@
 """The filesystem is gone: what is not published is lost, told, and nothing more is stored."""
 
+import contextlib
+
 import pytest
 import trio
 
@@ -18,7 +20,7 @@ async def test_what_waits_is_dropped_and_told_once_and_nothing_is_stored(autojum
         await file.write(0, bytes(5000))
 
         async def flush():
-            with pytest.raises(IOFailure):
+            with contextlib.suppress(IOFailure):  # or nothing was left to flush, when its turn came
                 await file.flush()
 
         async with trio.open_nursery() as nursery:

@@ -69,10 +69,12 @@ class FakeMds:
     """Answers OpenSession as if ``uuid`` were the filesystem's, whatever is asked for."""
 
     def __init__(self, uuid):
-        self.uuid, self.requests = uuid, []
+        self.uuid, self.requests, self.failing = uuid, [], None
 
     def call(self, stub, method, request, **_):
         self.requests.append((method, type(request).FromString(request.SerializeToString())))
+        if self.failing is not None:
+            raise self.failing
         return mds_pb2.OpenSessionReply(
             session=mds_pb2.MountSession(session_id=b"%d" % len(self.requests), lease_ms=1000),
             filesystem=mds_pb2.Filesystem(fs_id=1, uuid=self.uuid),
@@ -89,3 +91,17 @@ async def test_a_session_of_another_filesystem_is_none(autojump_clock):
         await session.open()
     assert [request.uuid for _, request in mds.requests] == [b"", b"a" * 16, b"a" * 16]
     assert (session.filesystem.uuid, session.session_id) == (b"a" * 16, b"2")
+
+
+async def test_the_tries_for_one_session_have_one_nonce_and_the_next_session_another(autojump_clock):
+    mds = FakeMds(b"a" * 16)
+    session = MountSession(mds, mds_pb2.OpenSessionRequest(name="demo"), SystemClock())
+    session.open_blocking()
+    mds.failing = Unavailable()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await session.open()
+    mds.failing = None
+    await session.open()
+    first, *tries = [request.nonce for _, request in mds.requests]
+    assert (len(tries), len(set(tries)), len(first), first in tries) == (3, 1, 16, False)
