@@ -2,6 +2,7 @@
 # ruff: noqa: N802, D102 -- gRPC gives the methods their names, the .proto documents them
 
 from ....proto import schedule_pb2 as pb
+from ....proto import topology_pb2
 from ....proto.schedule_pb2_grpc import ScheduleServiceServicer
 from ...common.clock import Clock
 from ...common.errors import InvalidArgument
@@ -51,6 +52,8 @@ class ScheduleService(ScheduleServiceServicer):
 
     @answers(pb.ScheduleReply)
     async def SetScheduler(self, request: pb.SetSchedulerRequest) -> pb.ScheduleReply:
+        if request.scheduler not in pb.Scheduler.values():
+            raise InvalidArgument(f"this MDS knows no scheduler {request.scheduler}")
         if request.scheduler == pb.PERSON:
             raise InvalidArgument("a person is no scheduler")
         await self._switches.set(request.scheduler, on=request.enabled)
@@ -58,6 +61,8 @@ class ScheduleService(ScheduleServiceServicer):
 
     @answers(pb.ScheduleReply)
     async def SetDuty(self, request: pb.SetDutyRequest) -> pb.ScheduleReply:
+        if request.duty not in topology_pb2.Duty.values():  # a newer tool's: the message takes any number
+            raise InvalidArgument(f"this MDS knows no duty {request.duty}")
         self._recovery.check()
         await self._duties.assign(request.metaserver_id, request.duty)
         return pb.ScheduleReply()
