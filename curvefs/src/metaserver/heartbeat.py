@@ -85,6 +85,7 @@ class MdsLink:
         self._addresses = ("", "")  # where it listens, and its metrics page; as registered
         self._in_full = False  # whether to report all that an MDS in recovery wants to know
         self._clock_is_off = False
+        self._heard: tuple[int, float] | None = None  # the MDS's time, and this boot time then
 
     async def register(self, address: str, metrics_address: str) -> None:
         """Register, trying again until the MDS answers.
@@ -146,12 +147,21 @@ class MdsLink:
         stub = heartbeat_pb2_grpc.HeartbeatServiceStub
         reply: pb.HeartbeatReply = await self._client.call(stub, "Heartbeat", request, deadline_s=self._deadline_s)
         self._epochs.obey(reply.epoch)
+        if reply.mds_time_ns:
+            self._heard = reply.mds_time_ns, self._clock.boottime_s()
         self._compare_clocks(reply.mds_time_ns)
         self._in_full = reply.recovering
         for peer in reply.moved:
             self._know(peer.metaserver_id, peer.address)
         await self._epochs.note_changes(reply.changes)
         return reply
+
+    def mds_time_ns(self) -> int:
+        """Return the MDS's time of day, which tokens expire by; this clock's until it has told it."""
+        if self._heard is None:
+            return self._clock.time_ns()
+        told_ns, heard_s = self._heard
+        return told_ns + int((self._clock.boottime_s() - heard_s) * 1e9)
 
     async def _register_again(self) -> None:
         try:

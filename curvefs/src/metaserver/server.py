@@ -128,7 +128,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
             parts.copysets,
             world.random(INSTANCE_SIZE),
             secret=secret,
-            clock=world.clock,
+            mds_time_ns=parts.link.mds_time_ns,
             metrics=parts.metrics,
             transact=parts.transactions.operate,
         )

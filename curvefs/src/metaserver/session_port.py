@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ...proto import metaserver_pb2 as pb
-from ..common.clock import Clock
 from ..common.errors import Overloaded
 from ..common.status import failure_of
 from ..rpc.asyncio_frames import ServerFrames, serve_frames
@@ -33,7 +32,7 @@ class SessionPort:
         instance: bytes,
         *,
         secret: Callable[[], bytes],
-        clock: Clock,
+        mds_time_ns: Callable[[], int],
         metrics: Metrics,
         transact: Callable[[pb.TransactionRequest], Awaitable[pb.OperationResult]],
     ) -> None:
@@ -41,7 +40,7 @@ class SessionPort:
         self.instance = instance
         self._copysets = copysets
         self._secret = secret
-        self._clock = clock
+        self._mds_time_ns = mds_time_ns
         self._metrics = metrics
         self._transact = transact
         self._server: asyncio.Server | None = None
@@ -61,7 +60,7 @@ class SessionPort:
             self._copysets,
             frames,
             secret=self._secret,
-            clock=self._clock,
+            mds_time_ns=self._mds_time_ns,
             metrics=self._metrics,
             transact=self._transact,
         )

@@ -28,7 +28,6 @@ import structlog
 from ...proto import common_pb2, state_pb2
 from ...proto import metaserver_pb2 as pb
 from ...proto.mds_pb2 import SessionToken
-from ..common.clock import Clock
 from ..common.errors import (
     CorruptData,
     CurveFSError,
@@ -73,7 +72,7 @@ _READS_PER_STEP = 64
 
 
 class SessionStream:
-    """See the module. secret: verifies tokens; empty while the MDS has not told it."""
+    """See the module. secret: verifies tokens; empty while the MDS has not told it. mds_time_ns: they are timed by."""
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ class SessionStream:
         frames: ServerFrames,
         *,
         secret: Callable[[], bytes],
-        clock: Clock,
+        mds_time_ns: Callable[[], int],
         metrics: Metrics,
         transact: Callable[[pb.TransactionRequest], Awaitable[pb.OperationResult]],
     ) -> None:
@@ -90,7 +89,7 @@ class SessionStream:
         self._transact_with = transact
         self._transacting: set[asyncio.Task[None]] = set()
         self._secret = secret
-        self._clock = clock
+        self._mds_time_ns = mds_time_ns
         self._metrics = metrics
         self._fs_id = 0
         self._session_id = b""
@@ -205,7 +204,7 @@ class SessionStream:
         self._fs_id, self._session_id, self._read_only = token.fs_id, token.session_id, token.read_only
 
     def _has_expired(self, token: SessionToken) -> bool:
-        return token.expires_ns <= self._clock.time_ns()
+        return token.expires_ns <= self._mds_time_ns()
 
     async def _open_lane(self, token: SessionToken, group_id: int) -> pb.Lane:
         """Open the session in a group, unless it is open there; say where its lane stands.

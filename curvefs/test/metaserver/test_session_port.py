@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 
 import pytest
 import trio
@@ -10,7 +11,6 @@ from structlog.testing import capture_logs
 
 from curvefs.proto import common_pb2, mds_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.errors import WrongPartition
 from curvefs.src.common.tokens import sign
 from curvefs.src.metaserver import session_port, session_stream
@@ -40,7 +40,7 @@ async def connected():
         NoGroups(),
         INSTANCE,
         secret=lambda: SECRET,
-        clock=SystemClock(),
+        mds_time_ns=time.time_ns,
         metrics=Metrics(),
         transact=lambda _: asyncio.sleep(0),
     )

@@ -5,12 +5,12 @@ A mount that asks for much and reads nothing is answered as it reads. A group th
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 
 from curvefs.proto import common_pb2, mds_pb2, state_pb2
 from curvefs.proto import metaserver_pb2 as pb
-from curvefs.src.common.clock import SystemClock
 from curvefs.src.common.errors import Overloaded, WrongPartition
 from curvefs.src.common.tokens import sign
 from curvefs.src.metaserver import session_outbox, session_stream
@@ -106,7 +106,7 @@ async def served(copysets):
         copysets,
         mount,
         secret=lambda: SECRET,
-        clock=SystemClock(),
+        mds_time_ns=time.time_ns,
         metrics=metrics,
         transact=lambda _: asyncio.sleep(0),
     )
