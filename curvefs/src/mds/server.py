@@ -112,7 +112,7 @@ class Mds:
             random=world.random,
         )
         stores = _object_stores(config, world)
-        self.late_objects = LateObjects(state, stores, metrics, clock=clock, random=world.random)
+        self.late_objects = LateObjects(state, self.reports, stores, metrics, clock=clock, random=world.random)
         self.filesystems = self._keep_filesystems(config, world, stores)
         self.scheduling = self._schedule(config, world, fleet_view)
         self.switches = Switches(state, self.scheduling.controller, _configured(config))

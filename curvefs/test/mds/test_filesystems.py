@@ -308,6 +308,7 @@ async def test_objects_that_come_after_the_deletion_go_too(mds, metaserver):
         assert len(mds.objects.list("")) == 3, "not yet"
         await mds.restart()
         mds.clock.advance(10)
+        mds.beat_all()
         await mds.mds.tick()
         assert await mds.mds.late_objects.sweeps.finished(made.fs_id, PATIENCE_S)
         assert mds.objects.list("") == []
@@ -316,6 +317,18 @@ async def test_objects_that_come_after_the_deletion_go_too(mds, metaserver):
     assert registry.get_sample_value("mds_late_objects_total") == 3
     mds.mds.metrics.observe(mds.mds.state, mds.mds.views)
     assert registry.get_sample_value("mds_deleted_filesystems") == 0
+
+
+async def test_a_clock_that_is_ahead_for_a_moment_makes_no_sweep(mds, metaserver):
+    made = await mds.create()
+    await mds.mds.filesystems.delete("demo")
+    assert await mds.mds.filesystems.removals.finished(made.fs_id, PATIENCE_S)
+    mds.clock.ahead_s = 25 * 3600
+    await mds.mds.tick()
+    assert await mds.mds.late_objects.sweeps.finished(made.fs_id, PATIENCE_S)
+    mds.clock.ahead_s = 0
+    [kept] = mds.mds.state.deleted_filesystems.values()
+    assert kept.sweeps == 0
 
 
 async def test_a_sweep_that_fails_is_tried_again_and_given_up_in_the_end(mds, metaserver):
