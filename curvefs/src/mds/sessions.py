@@ -157,12 +157,7 @@ class Sessions:
 
     async def expire(self) -> int:
         """End every session whose lease has run out; return how many. Raises what State.change raises."""
-        now_s = self._clock.boottime_s()
-        absent_s, self._looked_s = now_s - self._looked_s, now_s
-        if absent_s > _ABSENCE_S:
-            _log.warning("this MDS was absent, all leases are extended", seconds=round(absent_s))
-            for lease in self._leases.values():
-                lease.deadline_s += absent_s
+        now_s = self._look()
         if self._recovery.active:
             return 0
         due = [session_id for session_id, lease in self._leases.items() if lease.deadline_s <= now_s]
@@ -170,7 +165,18 @@ class Sessions:
             if session := self._state.sessions.get(session_id):
                 _log.warning("a session was not renewed in time", session=session_id.hex(), host=session.host)
             await self._end(session_id, lambda lease: lease is not None and lease.deadline_s <= now_s)
+            self._look()  # to end many takes long, and is no absence
         return len(due) + await self._expire_identities()
+
+    def _look(self) -> float:
+        """Return the boot time; what passed since the last look is added to all leases if it is an absence."""
+        now_s = self._clock.boottime_s()
+        absent_s, self._looked_s = now_s - self._looked_s, now_s
+        if absent_s > _ABSENCE_S:
+            _log.warning("this MDS was absent, all leases are extended", seconds=round(absent_s))
+            for lease in self._leases.values():
+                lease.deadline_s += absent_s
+        return now_s
 
     async def _expire_identities(self) -> int:
         told_ns = self._reports.time_ns(self._clock.boottime_s())

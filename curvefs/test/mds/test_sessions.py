@@ -346,3 +346,22 @@ async def test_a_mount_of_a_deleted_filesystem_gets_no_session_whatever_has_its_
         await mds.open(uuid=made.uuid)
     assert mds.mds.sessions.of(None) == []
     assert (await mds.open()).fs_id == other.fs_id != session.fs_id
+
+
+async def test_to_end_many_sessions_is_no_absence(mds, metaserver, monkeypatch):
+    await mds.create()
+    for _ in range(20):
+        await mds.open()
+    await mds.pass_time(55)
+    later = await mds.open()
+    end = mds.mds.sessions._end
+
+    async def slow(*arguments, **more):
+        mds.clock.advance(1)
+        return await end(*arguments, **more)
+
+    monkeypatch.setattr(mds.mds.sessions, "_end", slow)
+    assert await mds.pass_time(5) == 20
+    monkeypatch.undo()
+    assert await mds.pass_time(40) == 1, "its lease is over 60 s after it began: 25 have passed before"
+    assert all(one.ending for one in mds.mds.sessions.of(None) if one.session_id == later.session_id)
