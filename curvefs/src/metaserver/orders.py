@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from ...proto import heartbeat_pb2 as pb
-from ..common.errors import CurveFSError, StaleEpoch
+from ..common.errors import CurveFSError
 from .copyset.manager import CopysetManager
 from .copyset.membership import Membership
 
@@ -70,11 +70,8 @@ class Orders:
 
     async def _remove(self, order: pb.Order) -> None:
         """Remove a replica that its group goes on without, by a configuration that it may never have heard of."""
-        group_id, index = order.group_id, order.configuration_index
-        known = [group.raft.log.configuration_index for group in self._copysets.all() if group.group_id == group_id]
-        if any(at > index > 0 for at in known):
-            raise StaleEpoch(f"made for configuration {index}; the replica is at {known[0]}")
-        await self._copysets.remove(group_id, damaged=any(at < index for at in known))
+        index = order.configuration_index
+        await self._copysets.remove(order.group_id, damaged=index > 0, made_for=index)
 
     async def _change(self, order: pb.Order) -> None:
         group = self._copysets.get(order.group_id)

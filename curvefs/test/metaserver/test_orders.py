@@ -1,7 +1,6 @@
 """Orders: removals count by the configuration they were made for; changes run beside heartbeats, one per group."""
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,11 +13,9 @@ GROUP, ME = 3, 1
 
 
 class Groups:
-    """One group whose replica is at a configuration; notes what is made, what is removed, and whether by force."""
+    """Notes what is made, what is removed, whether by force, and for which configuration."""
 
-    def __init__(self, configuration_index):
-        log = SimpleNamespace(configuration_index=configuration_index)
-        self._group = SimpleNamespace(group_id=GROUP, raft=SimpleNamespace(log=log))
+    def __init__(self):
         self.removed = []
         self.made = []
         self.go_on = asyncio.Event()
@@ -27,24 +24,19 @@ class Groups:
         await self.go_on.wait()
         self.made.append((group_id, first, term))
 
-    def all(self):
-        return [self._group]
-
-    async def remove(self, group_id, *, damaged=False):
-        self.removed.append((group_id, damaged))
+    async def remove(self, group_id, *, damaged, made_for):
+        self.removed.append((group_id, damaged, made_for))
 
 
 @pytest.mark.parametrize(
     ("ordered_for", "removed"),
     [
-        (9, [(GROUP, True)]),  # it may still think that it votes
-        (7, [(GROUP, False)]),
-        (6, []),  # it has joined again meanwhile
-        (0, [(GROUP, False)]),
+        (9, [(GROUP, True, 9)]),  # it may still think that it votes
+        (0, [(GROUP, False, 0)]),
     ],
 )
 async def test_a_replica_is_removed_by_what_its_group_decided_later(ordered_for, removed):
-    groups = Groups(7)
+    groups = Groups()
     orders = Orders(groups, None)
     order = pb.Order(group_id=GROUP, configuration_index=ordered_for, remove_copyset=pb.RemoveCopysetOrder())
     orders.begin(order, ME)
@@ -53,7 +45,7 @@ async def test_a_replica_is_removed_by_what_its_group_decided_later(ordered_for,
 
 
 async def test_replicas_that_take_long_to_be_made_hold_up_no_heartbeat_and_are_made_once():
-    groups = Groups(7)
+    groups = Groups()
     orders = Orders(groups, None)
     create = pb.CreateCopysetOrder(first_metaserver_id=ME, term=5)
     for _ in range(2):

@@ -24,6 +24,7 @@ from ...common.errors import (
     NoSpace,
     Redirect,
     ResourceBusy,
+    StaleEpoch,
     StartupError,
     Unavailable,
     WrongPartition,
@@ -186,11 +187,12 @@ class CopysetManager:
             if first:
                 group.campaign()
 
-    async def remove(self, group_id: int, *, damaged: bool = False) -> None:
-        """Remove a replica; nothing when it is not here. Raises ResourceBusy, OSError.
+    async def remove(self, group_id: int, *, damaged: bool = False, made_for: int = 0) -> None:
+        """Remove a replica; nothing when it is not here. Raises ResourceBusy, StaleEpoch, OSError.
 
         One that is a voter is removed only when it holds no partition, or is to be given up as ``damaged``. One whose
         removal failed half-way counts as damaged: it serves nothing, says so, and is removed when that is asked again.
+        made_for: the configuration that was known to who asks, 0 for any; with a newer one it may have joined again.
         """
         async with self._changing:
             group = self._groups.get(group_id)
@@ -198,6 +200,10 @@ class CopysetManager:
                 if group_id in self._damaged:
                     await self._throw_away(group_id)
                 return
+            # Looked at here: the wait before may have been long.
+            at = group.raft.log.configuration_index
+            if 0 < made_for < at:
+                raise StaleEpoch(f"made for configuration {made_for}; the replica is at {at}")
             if not damaged and group.raft.log.configuration.is_voter(self._me()):
                 with group.view() as view:
                     if reads.partitions(view):

@@ -50,7 +50,7 @@ class Membership:
     async def change(self, group: Group, peers: list[common_pb2.Peer], deadline_s: float) -> int:
         """Have exactly these voters; returns the configuration's index. Repeat it after Unavailable: it goes on.
 
-        Raises InvalidArgument, Redirect, ResourceBusy (another change), Unavailable (not done in time).
+        Raises InvalidArgument, Redirect, ResourceBusy and StaleEpoch (another change), Unavailable (not done in time).
         """
         target = {peer.metaserver_id: peer.address for peer in peers}
         if not 0 < len(target) <= VOTERS_MAX or not all(target) or len(target) != len(peers):
@@ -71,6 +71,8 @@ class Membership:
         await self._until(group, end, caught_up, "who joins catches up")
         now = _configuration(group)
         if set(now.voters) != target.keys() or now.learners:
+            if now.voters != before.voters or not set(joining) <= set(now.learners):
+                raise StaleEpoch("the group's members were changed by somebody else meanwhile")
             self._propose(group, sorted(target), (), {id_: addresses[id_] for id_ in target})
             await self._settled(group, end)
             _log.info("members changed", group=group.group_id, voters=sorted(target), before=before.voters)
@@ -91,11 +93,11 @@ class Membership:
             await asyncio.sleep(_STEP_S)
 
     async def rebuild(
-        self, group: Group, id_: int, throw_away: Callable[[str], Awaitable[None]], deadline_s: float
+        self, group: Group, id_: int, throw_away: Callable[[str, int], Awaitable[None]], deadline_s: float
     ) -> int:
         """Replace a replica by an empty one on the same metaserver; returns the configuration's index.
 
-        throw_away: has the replica at an address removed and an empty one made.
+        throw_away: has the replica at an address removed, which left with a configuration, and an empty one made.
         Raises InvalidArgument, and what change() and ``throw_away`` raise.
         """
         end = time.monotonic() + deadline_s
@@ -111,8 +113,8 @@ class Membership:
             raise InvalidArgument("there is no other replica to rebuild it from")
         peers = [common_pb2.Peer(metaserver_id=one, address=addresses.get(one, "")) for one in before.voters]
         others = [peer for peer in peers if peer.metaserver_id != id_]
-        await self.change(group, others, max(0.0, end - time.monotonic()))
-        await throw_away(address)
+        left_at = await self.change(group, others, max(0.0, end - time.monotonic()))
+        await throw_away(address, left_at)
         everybody = [*others, common_pb2.Peer(metaserver_id=id_, address=address)]
         return await self.change(group, everybody, max(0.0, end - time.monotonic()))
 

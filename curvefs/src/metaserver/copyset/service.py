@@ -10,7 +10,7 @@ from typing import Any
 from ....proto import common_pb2
 from ....proto import copyset_pb2 as pb
 from ....proto.copyset_pb2_grpc import CopysetServiceServicer, CopysetServiceStub
-from ...common.errors import StaleEpoch, Unavailable
+from ...common.errors import Unavailable
 from ...rpc.asyncio_client import AsyncClient
 from ..calls import CALL_DEADLINE_S, answer
 from ..epochs import Epochs
@@ -46,11 +46,7 @@ class CopysetService(CopysetServiceServicer):
     async def RemoveCopyset(self, request: pb.RemoveCopysetRequest, _context: Any) -> pb.CopysetReply:
         async def work() -> None:
             self._epochs.obey(request.mds_epoch)
-            for group in self._copysets.all():
-                index = group.raft.log.configuration_index
-                if group.group_id == request.group_id and 0 < request.configuration_index < index:
-                    raise StaleEpoch(f"made for configuration {request.configuration_index}; the replica is at {index}")
-            await self._copysets.remove(request.group_id, damaged=request.damaged)
+            await self._copysets.remove(request.group_id, damaged=request.damaged, made_for=request.configuration_index)
 
         return await answer("RemoveCopyset", pb.CopysetReply, work)
 
@@ -70,10 +66,12 @@ class CopysetService(CopysetServiceServicer):
         return await answer("TransferLeader", pb.CopysetReply, work)
 
     async def RebuildReplica(self, request: pb.RebuildReplicaRequest, _context: Any) -> pb.CopysetReply:
-        async def throw_away(address: str) -> None:
+        async def throw_away(address: str, left_at: int) -> None:
             client = AsyncClient([address], deadline_s=CALL_DEADLINE_S)
             try:
-                remove = pb.RemoveCopysetRequest(mds_epoch=request.mds_epoch, group_id=request.group_id, damaged=True)
+                remove = pb.RemoveCopysetRequest(
+                    mds_epoch=request.mds_epoch, group_id=request.group_id, configuration_index=left_at, damaged=True
+                )
                 await client.call(CopysetServiceStub, "RemoveCopyset", remove)
                 # The term is asked for now: this server has led while the replica was no member.
                 term = self._copysets.get(request.group_id).raft.term

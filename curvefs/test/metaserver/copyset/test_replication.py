@@ -198,6 +198,49 @@ async def test_a_fourth_server_replaces_a_dead_one(tmp_path):
         await cluster.stop()
 
 
+async def test_a_removal_that_waited_spares_a_replica_that_votes_again_by_then(tmp_path):
+    cluster = Cluster(tmp_path, count=4)
+    try:
+        await cluster.begin(voters=(1, 2, 3))
+        leader = cluster.group(await cluster.leader(among=[1]))
+        cluster.cut |= {(1, 3), (2, 3)}  # it does not hear that it leaves
+        await cluster.managers[4].create(GROUP, [])
+        left_at = await membership(cluster).change(leader, cluster.peers([1, 2, 4]), PATIENCE_S)
+        cluster.cut.clear()
+        manager = cluster.managers[3]
+        async with manager._changing:  # as during a checkpoint or a snapshot
+            removal = asyncio.create_task(manager.remove(GROUP, damaged=True, made_for=left_at))
+            await asyncio.sleep(0)
+            await membership(cluster).change(leader, cluster.peers([1, 2, 3]), PATIENCE_S)
+            await cluster.create(5)
+        with pytest.raises(StaleEpoch):
+            await removal
+        await cluster.crash(2)
+        await cluster.create()
+    finally:
+        await cluster.stop()
+
+
+async def test_a_change_that_waited_for_who_joins_does_not_undo_another_one(tmp_path):
+    cluster = Cluster(tmp_path, count=4)
+    try:
+        await cluster.begin(voters=(1, 2, 3))
+        leader = cluster.group(await cluster.leader(among=[1]))
+        cluster.cut.add((1, 4))
+        await cluster.managers[4].create(GROUP, [])
+        changes = [
+            asyncio.create_task(membership(cluster).change(leader, cluster.peers([1, other, 4]), PATIENCE_S))
+            for other in (2, 3)
+        ]
+        await cluster.until(lambda: leader.raft.log.configuration.learners == (4,))
+        await asyncio.sleep(0.1)  # both wait for it
+        cluster.cut.clear()
+        done = await asyncio.gather(*changes, return_exceptions=True)
+        assert sum(isinstance(one, StaleEpoch) for one in done) == 1, done
+    finally:
+        await cluster.stop()
+
+
 async def test_a_leader_may_leave_its_group(cluster):
     await cluster.begin()
     await cluster.create()
@@ -224,8 +267,8 @@ async def test_a_damaged_replica_is_rebuilt_from_its_peers(cluster):
     cluster.start(3)
     assert GROUP in cluster.managers[3].damaged
 
-    async def throw_away(_):
-        await cluster.managers[3].remove(GROUP, damaged=True)
+    async def throw_away(_, left_at):
+        await cluster.managers[3].remove(GROUP, damaged=True, made_for=left_at)
         await cluster.managers[3].create(GROUP, [])
 
     leader = cluster.group(await cluster.leader())
