@@ -26,7 +26,7 @@ from curvefs.proto import common_pb2 as curvefs_dot_proto_dot_common__pb2
 from curvefs.proto import metaserver_pb2 as curvefs_dot_proto_dot_metaserver__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63urvefs/proto/heartbeat.proto\x12\x11\x63urvefs.heartbeat\x1a\x1a\x63urvefs/proto/common.proto\x1a\x1e\x63urvefs/proto/metaserver.proto\"\xee\x01\n\x10HeartbeatRequest\x12\x15\n\rmetaserver_id\x18\x01 \x01(\x04\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x15\n\rhighest_epoch\x18\x03 \x01(\x04\x12\x0f\n\x07time_ns\x18\x04 \x01(\x03\x12\x18\n\x10\x64isk_total_bytes\x18\x05 \x01(\x04\x12\x17\n\x0f\x64isk_used_bytes\x18\x06 \x01(\x04\x12\x32\n\x08\x63opysets\x18\x07 \x03(\x0b\x32 .curvefs.heartbeat.CopysetReport\x12\x14\n\x0c\x63hanges_told\x18\x15 \x01(\x04\x12\x0f\n\x07in_full\x18\x14 \x01(\x08\"\xc0\x02\n\rCopysetReport\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x0f\n\x07leading\x18\x02 \x01(\x08\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x04 \x01(\x04\x12#\n\x05peers\x18\x05 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x17\n\x0f\x63ommitted_index\x18\x06 \x01(\x04\x12\x15\n\rapplied_index\x18\x07 \x01(\x04\x12\x0f\n\x07loading\x18\x08 \x01(\x08\x12\x36\n\npartitions\x18\t \x03(\x0b\x32\".curvefs.heartbeat.PartitionReport\x12\x32\n\x08sessions\x18\n \x03(\x0b\x32 .curvefs.heartbeat.SessionReport\x12\x0f\n\x07\x64\x61maged\x18\x0b \x01(\x08\"\xbf\x01\n\x0fPartitionReport\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x14\n\x0cpartition_id\x18\x02 \x01(\r\x12\x13\n\x0binode_count\x18\x03 \x01(\x04\x12\x12\n\nused_bytes\x18\x04 \x01(\x04\x12\x1b\n\x13\x64\x65lete_queue_length\x18\x05 \x01(\x04\x12/\n\x04spec\x18\x14 \x01(\x0b\x32!.curvefs.metaserver.PartitionSpec\x12\x10\n\x08\x64\x65leting\x18\x15 \x01(\x08\"C\n\rSessionReport\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\r\n\x05\x66s_id\x18\x02 \x01(\r\x12\x0f\n\x07\x64urable\x18\x03 \x01(\x08\"\xed\x01\n\x0eHeartbeatReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x13\n\x0bmds_time_ns\x18\x03 \x01(\x03\x12(\n\x06orders\x18\x04 \x03(\x0b\x32\x18.curvefs.heartbeat.Order\x12\x19\n\x11next_heartbeat_ms\x18\x05 \x01(\r\x12\x12\n\nrecovering\x18\x14 \x01(\x08\x12#\n\x05moved\x18\x15 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x0f\n\x07\x63hanges\x18\x16 \x01(\x04\"\xfc\x02\n\x05Order\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x02 \x01(\x04\x12?\n\x0e\x63reate_copyset\x18\n \x01(\x0b\x32%.curvefs.heartbeat.CreateCopysetOrderH\x00\x12?\n\x0eremove_copyset\x18\x0b \x01(\x0b\x32%.curvefs.heartbeat.RemoveCopysetOrderH\x00\x12;\n\x0c\x63hange_peers\x18\x0c \x01(\x0b\x32#.curvefs.heartbeat.ChangePeersOrderH\x00\x12\x41\n\x0ftransfer_leader\x18\r \x01(\x0b\x32&.curvefs.heartbeat.TransferLeaderOrderH\x00\x12\x39\n\x0b\x65nd_session\x18\x0e \x01(\x0b\x32\".curvefs.heartbeat.EndSessionOrderH\x00\x42\x07\n\x05order\"d\n\x12\x43reateCopysetOrder\x12#\n\x05peers\x18\x01 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x1b\n\x13\x66irst_metaserver_id\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\"\x14\n\x12RemoveCopysetOrder\"7\n\x10\x43hangePeersOrder\x12#\n\x05peers\x18\x01 \x03(\x0b\x32\x14.curvefs.common.Peer\",\n\x13TransferLeaderOrder\x12\x15\n\rmetaserver_id\x18\x01 \x01(\x04\"%\n\x0f\x45ndSessionOrder\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x32g\n\x10HeartbeatService\x12S\n\tHeartbeat\x12#.curvefs.heartbeat.HeartbeatRequest\x1a!.curvefs.heartbeat.HeartbeatReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63urvefs/proto/heartbeat.proto\x12\x11\x63urvefs.heartbeat\x1a\x1a\x63urvefs/proto/common.proto\x1a\x1e\x63urvefs/proto/metaserver.proto\"\x80\x02\n\x10HeartbeatRequest\x12\x15\n\rmetaserver_id\x18\x01 \x01(\x04\x12\r\n\x05token\x18\x02 \x01(\x0c\x12\x15\n\rhighest_epoch\x18\x03 \x01(\x04\x12\x0f\n\x07time_ns\x18\x04 \x01(\x03\x12\x18\n\x10\x64isk_total_bytes\x18\x05 \x01(\x04\x12\x17\n\x0f\x64isk_used_bytes\x18\x06 \x01(\x04\x12\x32\n\x08\x63opysets\x18\x07 \x03(\x0b\x32 .curvefs.heartbeat.CopysetReport\x12\x14\n\x0c\x63hanges_told\x18\x15 \x01(\x04\x12\x0f\n\x07in_full\x18\x14 \x01(\x08\x12\x10\n\x08instance\x18\x16 \x01(\x0c\"\xc0\x02\n\rCopysetReport\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x0f\n\x07leading\x18\x02 \x01(\x08\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x04 \x01(\x04\x12#\n\x05peers\x18\x05 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x17\n\x0f\x63ommitted_index\x18\x06 \x01(\x04\x12\x15\n\rapplied_index\x18\x07 \x01(\x04\x12\x0f\n\x07loading\x18\x08 \x01(\x08\x12\x36\n\npartitions\x18\t \x03(\x0b\x32\".curvefs.heartbeat.PartitionReport\x12\x32\n\x08sessions\x18\n \x03(\x0b\x32 .curvefs.heartbeat.SessionReport\x12\x0f\n\x07\x64\x61maged\x18\x0b \x01(\x08\"\xbf\x01\n\x0fPartitionReport\x12\r\n\x05\x66s_id\x18\x01 \x01(\r\x12\x14\n\x0cpartition_id\x18\x02 \x01(\r\x12\x13\n\x0binode_count\x18\x03 \x01(\x04\x12\x12\n\nused_bytes\x18\x04 \x01(\x04\x12\x1b\n\x13\x64\x65lete_queue_length\x18\x05 \x01(\x04\x12/\n\x04spec\x18\x14 \x01(\x0b\x32!.curvefs.metaserver.PartitionSpec\x12\x10\n\x08\x64\x65leting\x18\x15 \x01(\x08\"C\n\rSessionReport\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\r\n\x05\x66s_id\x18\x02 \x01(\r\x12\x0f\n\x07\x64urable\x18\x03 \x01(\x08\"\xed\x01\n\x0eHeartbeatReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x13\n\x0bmds_time_ns\x18\x03 \x01(\x03\x12(\n\x06orders\x18\x04 \x03(\x0b\x32\x18.curvefs.heartbeat.Order\x12\x19\n\x11next_heartbeat_ms\x18\x05 \x01(\r\x12\x12\n\nrecovering\x18\x14 \x01(\x08\x12#\n\x05moved\x18\x15 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x0f\n\x07\x63hanges\x18\x16 \x01(\x04\"\xfc\x02\n\x05Order\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x02 \x01(\x04\x12?\n\x0e\x63reate_copyset\x18\n \x01(\x0b\x32%.curvefs.heartbeat.CreateCopysetOrderH\x00\x12?\n\x0eremove_copyset\x18\x0b \x01(\x0b\x32%.curvefs.heartbeat.RemoveCopysetOrderH\x00\x12;\n\x0c\x63hange_peers\x18\x0c \x01(\x0b\x32#.curvefs.heartbeat.ChangePeersOrderH\x00\x12\x41\n\x0ftransfer_leader\x18\r \x01(\x0b\x32&.curvefs.heartbeat.TransferLeaderOrderH\x00\x12\x39\n\x0b\x65nd_session\x18\x0e \x01(\x0b\x32\".curvefs.heartbeat.EndSessionOrderH\x00\x42\x07\n\x05order\"d\n\x12\x43reateCopysetOrder\x12#\n\x05peers\x18\x01 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x1b\n\x13\x66irst_metaserver_id\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\"\x14\n\x12RemoveCopysetOrder\"7\n\x10\x43hangePeersOrder\x12#\n\x05peers\x18\x01 \x03(\x0b\x32\x14.curvefs.common.Peer\",\n\x13TransferLeaderOrder\x12\x15\n\rmetaserver_id\x18\x01 \x01(\x04\"%\n\x0f\x45ndSessionOrder\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x32g\n\x10HeartbeatService\x12S\n\tHeartbeat\x12#.curvefs.heartbeat.HeartbeatRequest\x1a!.curvefs.heartbeat.HeartbeatReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,27 +34,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'curvefs.proto.heartbeat_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HEARTBEATREQUEST']._serialized_start=113
-  _globals['_HEARTBEATREQUEST']._serialized_end=351
-  _globals['_COPYSETREPORT']._serialized_start=354
-  _globals['_COPYSETREPORT']._serialized_end=674
-  _globals['_PARTITIONREPORT']._serialized_start=677
-  _globals['_PARTITIONREPORT']._serialized_end=868
-  _globals['_SESSIONREPORT']._serialized_start=870
-  _globals['_SESSIONREPORT']._serialized_end=937
-  _globals['_HEARTBEATREPLY']._serialized_start=940
-  _globals['_HEARTBEATREPLY']._serialized_end=1177
-  _globals['_ORDER']._serialized_start=1180
-  _globals['_ORDER']._serialized_end=1560
-  _globals['_CREATECOPYSETORDER']._serialized_start=1562
-  _globals['_CREATECOPYSETORDER']._serialized_end=1662
-  _globals['_REMOVECOPYSETORDER']._serialized_start=1664
-  _globals['_REMOVECOPYSETORDER']._serialized_end=1684
-  _globals['_CHANGEPEERSORDER']._serialized_start=1686
-  _globals['_CHANGEPEERSORDER']._serialized_end=1741
-  _globals['_TRANSFERLEADERORDER']._serialized_start=1743
-  _globals['_TRANSFERLEADERORDER']._serialized_end=1787
-  _globals['_ENDSESSIONORDER']._serialized_start=1789
-  _globals['_ENDSESSIONORDER']._serialized_end=1826
-  _globals['_HEARTBEATSERVICE']._serialized_start=1828
-  _globals['_HEARTBEATSERVICE']._serialized_end=1931
+  _globals['_HEARTBEATREQUEST']._serialized_end=369
+  _globals['_COPYSETREPORT']._serialized_start=372
+  _globals['_COPYSETREPORT']._serialized_end=692
+  _globals['_PARTITIONREPORT']._serialized_start=695
+  _globals['_PARTITIONREPORT']._serialized_end=886
+  _globals['_SESSIONREPORT']._serialized_start=888
+  _globals['_SESSIONREPORT']._serialized_end=955
+  _globals['_HEARTBEATREPLY']._serialized_start=958
+  _globals['_HEARTBEATREPLY']._serialized_end=1195
+  _globals['_ORDER']._serialized_start=1198
+  _globals['_ORDER']._serialized_end=1578
+  _globals['_CREATECOPYSETORDER']._serialized_start=1580
+  _globals['_CREATECOPYSETORDER']._serialized_end=1680
+  _globals['_REMOVECOPYSETORDER']._serialized_start=1682
+  _globals['_REMOVECOPYSETORDER']._serialized_end=1702
+  _globals['_CHANGEPEERSORDER']._serialized_start=1704
+  _globals['_CHANGEPEERSORDER']._serialized_end=1759
+  _globals['_TRANSFERLEADERORDER']._serialized_start=1761
+  _globals['_TRANSFERLEADERORDER']._serialized_end=1805
+  _globals['_ENDSESSIONORDER']._serialized_start=1807
+  _globals['_ENDSESSIONORDER']._serialized_end=1844
+  _globals['_HEARTBEATSERVICE']._serialized_start=1846
+  _globals['_HEARTBEATSERVICE']._serialized_end=1949
 # @@protoc_insertion_point(module_scope)

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("metaserver_id", "token", "highest_epoch", "time_ns", "disk_total_bytes", "disk_used_bytes", "copysets", "changes_told", "in_full")
+    __slots__ = ("metaserver_id", "token", "highest_epoch", "time_ns", "disk_total_bytes", "disk_used_bytes", "copysets", "changes_told", "in_full", "instance")
     METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     HIGHEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class HeartbeatRequest(_message.Message):
     COPYSETS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_TOLD_FIELD_NUMBER: _ClassVar[int]
     IN_FULL_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     metaserver_id: int
     token: bytes
     highest_epoch: int
@@ -28,7 +29,8 @@ class HeartbeatRequest(_message.Message):
     copysets: _containers.RepeatedCompositeFieldContainer[CopysetReport]
     changes_told: int
     in_full: bool
-    def __init__(self, metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., highest_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., copysets: _Optional[_Iterable[_Union[CopysetReport, _Mapping]]] = ..., changes_told: _Optional[int] = ..., in_full: _Optional[bool] = ...) -> None: ...
+    instance: bytes
+    def __init__(self, metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., highest_epoch: _Optional[int] = ..., time_ns: _Optional[int] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., copysets: _Optional[_Iterable[_Union[CopysetReport, _Mapping]]] = ..., changes_told: _Optional[int] = ..., in_full: _Optional[bool] = ..., instance: _Optional[bytes] = ...) -> None: ...
 
 class CopysetReport(_message.Message):
     __slots__ = ("group_id", "leading", "term", "configuration_index", "peers", "committed_index", "applied_index", "loading", "partitions", "sessions", "damaged")

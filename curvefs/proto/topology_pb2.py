@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from curvefs.proto import common_pb2 as curvefs_dot_proto_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63urvefs/proto/topology.proto\x12\x10\x63urvefs.topology\x1a\x1a\x63urvefs/proto/common.proto\"w\n\x04Pool\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0f\n\x07pool_id\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x15\n\rreplica_count\x18\x04 \x01(\r\x12\x12\n\nzone_count\x18\x05 \x01(\r\x12\x15\n\rcopyset_count\x18\x06 \x01(\r\"F\n\x04Zone\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0f\n\x07zone_id\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07pool_id\x18\x04 \x01(\r\"~\n\x06Server\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x11\n\tserver_id\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07zone_id\x18\x04 \x01(\r\x12\x18\n\x10internal_address\x18\x05 \x01(\t\x12\x18\n\x10\x65xternal_address\x18\x06 \x01(\t\"\x87\x03\n\nMetaserver\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x15\n\rmetaserver_id\x18\x02 \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\r\n\x05token\x18\x04 \x01(\x0c\x12\x11\n\tserver_id\x18\x05 \x01(\r\x12\x15\n\rregistered_ns\x18\x06 \x01(\x03\x12\x0b\n\x03pid\x18\x07 \x01(\r\x12(\n\x06health\x18\x08 \x01(\x0e\x32\x18.curvefs.topology.Health\x12\x18\n\x10\x64isk_total_bytes\x18\t \x01(\x04\x12\x17\n\x0f\x64isk_used_bytes\x18\n \x01(\x04\x12\x14\n\x0cleader_count\x18\x0b \x01(\r\x12\x15\n\rcopyset_count\x18\x0c \x01(\r\x12\x17\n\x0fmetrics_address\x18\r \x01(\t\x12$\n\x04\x64uty\x18\x0f \x01(\x0e\x32\x16.curvefs.topology.Duty\x12\x15\n\rsuperseded_by\x18\x10 \x01(\x04\x12\x15\n\rreplica_count\x18\x11 \x01(\rJ\x04\x08\x0e\x10\x0f\"\x90\x02\n\x07\x43opyset\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x0f\n\x07pool_id\x18\x03 \x01(\r\x12\x1b\n\x13\x63onfiguration_index\x18\x04 \x01(\x04\x12#\n\x05peers\x18\x05 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x11\n\tleader_id\x18\x06 \x01(\x04\x12\'\n\tcandidate\x18\x07 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x0e\n\x06sealed\x18\x08 \x01(\x08\x12\x17\n\x0fpartition_count\x18\t \x01(\r\x12+\n\x08replicas\x18\n \x03(\x0b\x32\x19.curvefs.topology.Replica\"\xbd\x01\n\x07Replica\x12\x15\n\rmetaserver_id\x18\x01 \x01(\x04\x12\r\n\x05heard\x18\x02 \x01(\x08\x12\x0f\n\x07leading\x18\x03 \x01(\x08\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x17\n\x0f\x63ommitted_index\x18\x05 \x01(\x04\x12\x15\n\rapplied_index\x18\x06 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x07 \x01(\x04\x12\x0f\n\x07loading\x18\x08 \x01(\x08\x12\x0f\n\x07\x64\x61maged\x18\t \x01(\x08\"\xd8\x01\n\x19RegisterMetaserverRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rmetaserver_id\x18\x02 \x01(\x04\x12\r\n\x05token\x18\x03 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x0b\n\x03pid\x18\x05 \x01(\r\x12\x17\n\x0fmetrics_address\x18\x06 \x01(\t\x12\x0e\n\x06server\x18\x07 \x01(\t\x12\x15\n\rhighest_epoch\x18\x14 \x01(\x04\x12\x14\n\x0c\x63hanges_told\x18\x16 \x01(\x04\x12\r\n\x05proof\x18\x15 \x01(\x0c\"\xa4\x01\n\x17RegisterMetaserverReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x15\n\rmetaserver_id\x18\x04 \x01(\x04\x12\r\n\x05token\x18\x05 \x01(\x0c\x12\x16\n\x0esession_secret\x18\x06 \x01(\x0c\"\x18\n\x16ListMetaserversRequest\"\x82\x01\n\x14ListMetaserversReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x31\n\x0bmetaservers\x18\x03 \x03(\x0b\x32\x1c.curvefs.topology.Metaserver\"(\n\x13ListCopysetsRequest\x12\x11\n\tgroup_ids\x18\x01 \x03(\x04\"y\n\x11ListCopysetsReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12+\n\x08\x63opysets\x18\x03 \x03(\x0b\x32\x19.curvefs.topology.Copyset\"$\n\x14\x41pplyTopologyRequest\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x0c\"^\n\x12\x41pplyTopologyReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x0f\n\x07\x63hanges\x18\x03 \x03(\t\"\x14\n\x12GetTopologyRequest\"\xc4\x01\n\x10GetTopologyReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12%\n\x05pools\x18\x03 \x03(\x0b\x32\x16.curvefs.topology.Pool\x12%\n\x05zones\x18\x04 \x03(\x0b\x32\x16.curvefs.topology.Zone\x12)\n\x07servers\x18\x05 \x03(\x0b\x32\x18.curvefs.topology.Server*/\n\x06Health\x12\n\n\x06ONLINE\x10\x00\x12\x0c\n\x08UNSTABLE\x10\x01\x12\x0b\n\x07OFFLINE\x10\x02*+\n\x04\x44uty\x12\n\n\x06SERVES\x10\x00\x12\n\n\x06\x44RAINS\x10\x01\x12\x0b\n\x07RETIRES\x10\x02\x32\xf8\x03\n\x0fTopologyService\x12l\n\x12RegisterMetaserver\x12+.curvefs.topology.RegisterMetaserverRequest\x1a).curvefs.topology.RegisterMetaserverReply\x12\x63\n\x0fListMetaservers\x12(.curvefs.topology.ListMetaserversRequest\x1a&.curvefs.topology.ListMetaserversReply\x12Z\n\x0cListCopysets\x12%.curvefs.topology.ListCopysetsRequest\x1a#.curvefs.topology.ListCopysetsReply\x12]\n\rApplyTopology\x12&.curvefs.topology.ApplyTopologyRequest\x1a$.curvefs.topology.ApplyTopologyReply\x12W\n\x0bGetTopology\x12$.curvefs.topology.GetTopologyRequest\x1a\".curvefs.topology.GetTopologyReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63urvefs/proto/topology.proto\x12\x10\x63urvefs.topology\x1a\x1a\x63urvefs/proto/common.proto\"w\n\x04Pool\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0f\n\x07pool_id\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x15\n\rreplica_count\x18\x04 \x01(\r\x12\x12\n\nzone_count\x18\x05 \x01(\r\x12\x15\n\rcopyset_count\x18\x06 \x01(\r\"F\n\x04Zone\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x0f\n\x07zone_id\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07pool_id\x18\x04 \x01(\r\"~\n\x06Server\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x11\n\tserver_id\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07zone_id\x18\x04 \x01(\r\x12\x18\n\x10internal_address\x18\x05 \x01(\t\x12\x18\n\x10\x65xternal_address\x18\x06 \x01(\t\"\x99\x03\n\nMetaserver\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x15\n\rmetaserver_id\x18\x02 \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\r\n\x05token\x18\x04 \x01(\x0c\x12\x11\n\tserver_id\x18\x05 \x01(\r\x12\x15\n\rregistered_ns\x18\x06 \x01(\x03\x12\x0b\n\x03pid\x18\x07 \x01(\r\x12(\n\x06health\x18\x08 \x01(\x0e\x32\x18.curvefs.topology.Health\x12\x18\n\x10\x64isk_total_bytes\x18\t \x01(\x04\x12\x17\n\x0f\x64isk_used_bytes\x18\n \x01(\x04\x12\x14\n\x0cleader_count\x18\x0b \x01(\r\x12\x15\n\rcopyset_count\x18\x0c \x01(\r\x12\x17\n\x0fmetrics_address\x18\r \x01(\t\x12$\n\x04\x64uty\x18\x0f \x01(\x0e\x32\x16.curvefs.topology.Duty\x12\x15\n\rsuperseded_by\x18\x10 \x01(\x04\x12\x15\n\rreplica_count\x18\x11 \x01(\r\x12\x10\n\x08instance\x18\x12 \x01(\x0cJ\x04\x08\x0e\x10\x0f\"\x90\x02\n\x07\x43opyset\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x0f\n\x07pool_id\x18\x03 \x01(\r\x12\x1b\n\x13\x63onfiguration_index\x18\x04 \x01(\x04\x12#\n\x05peers\x18\x05 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x11\n\tleader_id\x18\x06 \x01(\x04\x12\'\n\tcandidate\x18\x07 \x03(\x0b\x32\x14.curvefs.common.Peer\x12\x0e\n\x06sealed\x18\x08 \x01(\x08\x12\x17\n\x0fpartition_count\x18\t \x01(\r\x12+\n\x08replicas\x18\n \x03(\x0b\x32\x19.curvefs.topology.Replica\"\xbd\x01\n\x07Replica\x12\x15\n\rmetaserver_id\x18\x01 \x01(\x04\x12\r\n\x05heard\x18\x02 \x01(\x08\x12\x0f\n\x07leading\x18\x03 \x01(\x08\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x17\n\x0f\x63ommitted_index\x18\x05 \x01(\x04\x12\x15\n\rapplied_index\x18\x06 \x01(\x04\x12\x1b\n\x13\x63onfiguration_index\x18\x07 \x01(\x04\x12\x0f\n\x07loading\x18\x08 \x01(\x08\x12\x0f\n\x07\x64\x61maged\x18\t \x01(\x08\"\xea\x01\n\x19RegisterMetaserverRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rmetaserver_id\x18\x02 \x01(\x04\x12\r\n\x05token\x18\x03 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x0b\n\x03pid\x18\x05 \x01(\r\x12\x17\n\x0fmetrics_address\x18\x06 \x01(\t\x12\x0e\n\x06server\x18\x07 \x01(\t\x12\x15\n\rhighest_epoch\x18\x14 \x01(\x04\x12\x14\n\x0c\x63hanges_told\x18\x16 \x01(\x04\x12\r\n\x05proof\x18\x15 \x01(\x0c\x12\x10\n\x08instance\x18\x17 \x01(\x0c\"\xa4\x01\n\x17RegisterMetaserverReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x15\n\rmetaserver_id\x18\x04 \x01(\x04\x12\r\n\x05token\x18\x05 \x01(\x0c\x12\x16\n\x0esession_secret\x18\x06 \x01(\x0c\"\x18\n\x16ListMetaserversRequest\"\x82\x01\n\x14ListMetaserversReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x31\n\x0bmetaservers\x18\x03 \x03(\x0b\x32\x1c.curvefs.topology.Metaserver\"(\n\x13ListCopysetsRequest\x12\x11\n\tgroup_ids\x18\x01 \x03(\x04\"y\n\x11ListCopysetsReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12+\n\x08\x63opysets\x18\x03 \x03(\x0b\x32\x19.curvefs.topology.Copyset\"$\n\x14\x41pplyTopologyRequest\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x0c\"^\n\x12\x41pplyTopologyReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12\x0f\n\x07\x63hanges\x18\x03 \x03(\t\"\x14\n\x12GetTopologyRequest\"\xc4\x01\n\x10GetTopologyReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x17.curvefs.common.Failure\x12%\n\x05pools\x18\x03 \x03(\x0b\x32\x16.curvefs.topology.Pool\x12%\n\x05zones\x18\x04 \x03(\x0b\x32\x16.curvefs.topology.Zone\x12)\n\x07servers\x18\x05 \x03(\x0b\x32\x18.curvefs.topology.Server*/\n\x06Health\x12\n\n\x06ONLINE\x10\x00\x12\x0c\n\x08UNSTABLE\x10\x01\x12\x0b\n\x07OFFLINE\x10\x02*+\n\x04\x44uty\x12\n\n\x06SERVES\x10\x00\x12\n\n\x06\x44RAINS\x10\x01\x12\x0b\n\x07RETIRES\x10\x02\x32\xf8\x03\n\x0fTopologyService\x12l\n\x12RegisterMetaserver\x12+.curvefs.topology.RegisterMetaserverRequest\x1a).curvefs.topology.RegisterMetaserverReply\x12\x63\n\x0fListMetaservers\x12(.curvefs.topology.ListMetaserversRequest\x1a&.curvefs.topology.ListMetaserversReply\x12Z\n\x0cListCopysets\x12%.curvefs.topology.ListCopysetsRequest\x1a#.curvefs.topology.ListCopysetsReply\x12]\n\rApplyTopology\x12&.curvefs.topology.ApplyTopologyRequest\x1a$.curvefs.topology.ApplyTopologyReply\x12W\n\x0bGetTopology\x12$.curvefs.topology.GetTopologyRequest\x1a\".curvefs.topology.GetTopologyReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'curvefs.proto.topology_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HEALTH']._serialized_start=2325
-  _globals['_HEALTH']._serialized_end=2372
-  _globals['_DUTY']._serialized_start=2374
-  _globals['_DUTY']._serialized_end=2417
+  _globals['_HEALTH']._serialized_start=2361
+  _globals['_HEALTH']._serialized_end=2408
+  _globals['_DUTY']._serialized_start=2410
+  _globals['_DUTY']._serialized_end=2453
   _globals['_POOL']._serialized_start=78
   _globals['_POOL']._serialized_end=197
   _globals['_ZONE']._serialized_start=199
@@ -43,31 +43,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVER']._serialized_start=271
   _globals['_SERVER']._serialized_end=397
   _globals['_METASERVER']._serialized_start=400
-  _globals['_METASERVER']._serialized_end=791
-  _globals['_COPYSET']._serialized_start=794
-  _globals['_COPYSET']._serialized_end=1066
-  _globals['_REPLICA']._serialized_start=1069
-  _globals['_REPLICA']._serialized_end=1258
-  _globals['_REGISTERMETASERVERREQUEST']._serialized_start=1261
-  _globals['_REGISTERMETASERVERREQUEST']._serialized_end=1477
-  _globals['_REGISTERMETASERVERREPLY']._serialized_start=1480
-  _globals['_REGISTERMETASERVERREPLY']._serialized_end=1644
-  _globals['_LISTMETASERVERSREQUEST']._serialized_start=1646
-  _globals['_LISTMETASERVERSREQUEST']._serialized_end=1670
-  _globals['_LISTMETASERVERSREPLY']._serialized_start=1673
-  _globals['_LISTMETASERVERSREPLY']._serialized_end=1803
-  _globals['_LISTCOPYSETSREQUEST']._serialized_start=1805
-  _globals['_LISTCOPYSETSREQUEST']._serialized_end=1845
-  _globals['_LISTCOPYSETSREPLY']._serialized_start=1847
-  _globals['_LISTCOPYSETSREPLY']._serialized_end=1968
-  _globals['_APPLYTOPOLOGYREQUEST']._serialized_start=1970
-  _globals['_APPLYTOPOLOGYREQUEST']._serialized_end=2006
-  _globals['_APPLYTOPOLOGYREPLY']._serialized_start=2008
-  _globals['_APPLYTOPOLOGYREPLY']._serialized_end=2102
-  _globals['_GETTOPOLOGYREQUEST']._serialized_start=2104
-  _globals['_GETTOPOLOGYREQUEST']._serialized_end=2124
-  _globals['_GETTOPOLOGYREPLY']._serialized_start=2127
-  _globals['_GETTOPOLOGYREPLY']._serialized_end=2323
-  _globals['_TOPOLOGYSERVICE']._serialized_start=2420
-  _globals['_TOPOLOGYSERVICE']._serialized_end=2924
+  _globals['_METASERVER']._serialized_end=809
+  _globals['_COPYSET']._serialized_start=812
+  _globals['_COPYSET']._serialized_end=1084
+  _globals['_REPLICA']._serialized_start=1087
+  _globals['_REPLICA']._serialized_end=1276
+  _globals['_REGISTERMETASERVERREQUEST']._serialized_start=1279
+  _globals['_REGISTERMETASERVERREQUEST']._serialized_end=1513
+  _globals['_REGISTERMETASERVERREPLY']._serialized_start=1516
+  _globals['_REGISTERMETASERVERREPLY']._serialized_end=1680
+  _globals['_LISTMETASERVERSREQUEST']._serialized_start=1682
+  _globals['_LISTMETASERVERSREQUEST']._serialized_end=1706
+  _globals['_LISTMETASERVERSREPLY']._serialized_start=1709
+  _globals['_LISTMETASERVERSREPLY']._serialized_end=1839
+  _globals['_LISTCOPYSETSREQUEST']._serialized_start=1841
+  _globals['_LISTCOPYSETSREQUEST']._serialized_end=1881
+  _globals['_LISTCOPYSETSREPLY']._serialized_start=1883
+  _globals['_LISTCOPYSETSREPLY']._serialized_end=2004
+  _globals['_APPLYTOPOLOGYREQUEST']._serialized_start=2006
+  _globals['_APPLYTOPOLOGYREQUEST']._serialized_end=2042
+  _globals['_APPLYTOPOLOGYREPLY']._serialized_start=2044
+  _globals['_APPLYTOPOLOGYREPLY']._serialized_end=2138
+  _globals['_GETTOPOLOGYREQUEST']._serialized_start=2140
+  _globals['_GETTOPOLOGYREQUEST']._serialized_end=2160
+  _globals['_GETTOPOLOGYREPLY']._serialized_start=2163
+  _globals['_GETTOPOLOGYREPLY']._serialized_end=2359
+  _globals['_TOPOLOGYSERVICE']._serialized_start=2456
+  _globals['_TOPOLOGYSERVICE']._serialized_end=2960
 # @@protoc_insertion_point(module_scope)

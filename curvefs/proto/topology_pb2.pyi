@@ -71,7 +71,7 @@ class Server(_message.Message):
     def __init__(self, format: _Optional[int] = ..., server_id: _Optional[int] = ..., name: _Optional[str] = ..., zone_id: _Optional[int] = ..., internal_address: _Optional[str] = ..., external_address: _Optional[str] = ...) -> None: ...
 
 class Metaserver(_message.Message):
-    __slots__ = ("format", "metaserver_id", "address", "token", "server_id", "registered_ns", "pid", "health", "disk_total_bytes", "disk_used_bytes", "leader_count", "copyset_count", "metrics_address", "duty", "superseded_by", "replica_count")
+    __slots__ = ("format", "metaserver_id", "address", "token", "server_id", "registered_ns", "pid", "health", "disk_total_bytes", "disk_used_bytes", "leader_count", "copyset_count", "metrics_address", "duty", "superseded_by", "replica_count", "instance")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +88,7 @@ class Metaserver(_message.Message):
     DUTY_FIELD_NUMBER: _ClassVar[int]
     SUPERSEDED_BY_FIELD_NUMBER: _ClassVar[int]
     REPLICA_COUNT_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     format: int
     metaserver_id: int
     address: str
@@ -104,7 +105,8 @@ class Metaserver(_message.Message):
     duty: Duty
     superseded_by: int
     replica_count: int
-    def __init__(self, format: _Optional[int] = ..., metaserver_id: _Optional[int] = ..., address: _Optional[str] = ..., token: _Optional[bytes] = ..., server_id: _Optional[int] = ..., registered_ns: _Optional[int] = ..., pid: _Optional[int] = ..., health: _Optional[_Union[Health, str]] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., leader_count: _Optional[int] = ..., copyset_count: _Optional[int] = ..., metrics_address: _Optional[str] = ..., duty: _Optional[_Union[Duty, str]] = ..., superseded_by: _Optional[int] = ..., replica_count: _Optional[int] = ...) -> None: ...
+    instance: bytes
+    def __init__(self, format: _Optional[int] = ..., metaserver_id: _Optional[int] = ..., address: _Optional[str] = ..., token: _Optional[bytes] = ..., server_id: _Optional[int] = ..., registered_ns: _Optional[int] = ..., pid: _Optional[int] = ..., health: _Optional[_Union[Health, str]] = ..., disk_total_bytes: _Optional[int] = ..., disk_used_bytes: _Optional[int] = ..., leader_count: _Optional[int] = ..., copyset_count: _Optional[int] = ..., metrics_address: _Optional[str] = ..., duty: _Optional[_Union[Duty, str]] = ..., superseded_by: _Optional[int] = ..., replica_count: _Optional[int] = ..., instance: _Optional[bytes] = ...) -> None: ...
 
 class Copyset(_message.Message):
     __slots__ = ("format", "group_id", "pool_id", "configuration_index", "peers", "leader_id", "candidate", "sealed", "partition_count", "replicas")
@@ -153,7 +155,7 @@ class Replica(_message.Message):
     def __init__(self, metaserver_id: _Optional[int] = ..., heard: _Optional[bool] = ..., leading: _Optional[bool] = ..., term: _Optional[int] = ..., committed_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., configuration_index: _Optional[int] = ..., loading: _Optional[bool] = ..., damaged: _Optional[bool] = ...) -> None: ...
 
 class RegisterMetaserverRequest(_message.Message):
-    __slots__ = ("cluster_id", "metaserver_id", "token", "address", "pid", "metrics_address", "server", "highest_epoch", "changes_told", "proof")
+    __slots__ = ("cluster_id", "metaserver_id", "token", "address", "pid", "metrics_address", "server", "highest_epoch", "changes_told", "proof", "instance")
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     METASERVER_ID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +166,7 @@ class RegisterMetaserverRequest(_message.Message):
     HIGHEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
     CHANGES_TOLD_FIELD_NUMBER: _ClassVar[int]
     PROOF_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     cluster_id: str
     metaserver_id: int
     token: bytes
@@ -174,7 +177,8 @@ class RegisterMetaserverRequest(_message.Message):
     highest_epoch: int
     changes_told: int
     proof: bytes
-    def __init__(self, cluster_id: _Optional[str] = ..., metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., metrics_address: _Optional[str] = ..., server: _Optional[str] = ..., highest_epoch: _Optional[int] = ..., changes_told: _Optional[int] = ..., proof: _Optional[bytes] = ...) -> None: ...
+    instance: bytes
+    def __init__(self, cluster_id: _Optional[str] = ..., metaserver_id: _Optional[int] = ..., token: _Optional[bytes] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., metrics_address: _Optional[str] = ..., server: _Optional[str] = ..., highest_epoch: _Optional[int] = ..., changes_told: _Optional[int] = ..., proof: _Optional[bytes] = ..., instance: _Optional[bytes] = ...) -> None: ...
 
 class RegisterMetaserverReply(_message.Message):
     __slots__ = ("epoch", "failure", "cluster_id", "metaserver_id", "token", "session_secret")

@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 4  # the MDS does not answer
     OBJECT_STORE = 5  # credentials refused, no such bucket, store unreachable
     MOUNTPOINT = 6  # missing, no directory, or already a mountpoint
-    ADDRESS_IN_USE = 7  # the port is taken, or another metaserver is there
+    ADDRESS_IN_USE = 7  # the port is taken, or another metaserver is there, or is this one
     DATA_FOLDER = 8  # of a newer version, in use, or with other settings
     DAMAGED = 9  # a log or state that must not be used
     BUSY = 10  # something uses it: open files, mounts

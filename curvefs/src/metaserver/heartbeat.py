@@ -37,7 +37,7 @@ _log = structlog.get_logger()
 SESSIONS_REPORTED_MAX = 10_000
 _PAUSE_S = 0.5
 _PAUSE_S_MAX = 5.0
-# Longer than a metaserver that sends no more heartbeats counts as being there.
+# Longer than one that sends no more heartbeats counts as being there: another metaserver, or what this one was before.
 _ADDRESS_PATIENCE_S = 20.0
 _REFUSALS: dict[type[CurveFSError], ExitCode] = {
     PermissionDenied: ExitCode.REFUSED,
@@ -58,13 +58,14 @@ class MdsLink:
         orders: Orders,
         *,
         clock: Clock,
+        instance: bytes,
         server: str,
         peer_clocks: Callable[[], list[int]],
         know: Callable[[int, str], None],
         interval_ms: int,
         deadline_s: float,
     ) -> None:
-        """server: of the topology, by name; empty: found by the address.
+        """instance: of this process, drawn at its start. server: of the topology, by name; empty: found by the address.
 
         peer_clocks: how far those of peers are ahead, in ns. know: notes where one is. deadline_s: of one call.
 
@@ -76,6 +77,7 @@ class MdsLink:
         self._epochs = epochs
         self._orders = orders
         self._clock = clock
+        self._instance = instance
         self._server = server
         self._peer_clocks = peer_clocks
         self._interval_s = interval_ms / 1000
@@ -90,8 +92,8 @@ class MdsLink:
     async def register(self, address: str, metrics_address: str) -> None:
         """Register, trying again until the MDS answers.
 
-        Raises StartupError when it says no: REFUSED, NOT_FOUND (no such server), ADDRESS_IN_USE (by another metaserver;
-        it may be the one that ran here until a moment ago, so that is tried for a while).
+        Raises StartupError when it says no: REFUSED, NOT_FOUND (no such server), ADDRESS_IN_USE (by another metaserver,
+        or another process is this one; it may have ended a moment ago, so that is tried for a while).
         """
         self._addresses = address, metrics_address
         pause_s = _PAUSE_S
@@ -104,7 +106,7 @@ class MdsLink:
                 waited_s = self._clock.boottime_s() - began_s
                 if code is not ExitCode.ADDRESS_IN_USE or waited_s > _ADDRESS_PATIENCE_S:
                     raise StartupError(f"the MDS refused the registration: {error}", code) from error
-                _log.warning("another metaserver is at this address", reason=str(error), again_in_s=pause_s)
+                _log.warning("another metaserver or process may be in the way", reason=str(error), again_in_s=pause_s)
             except (CurveFSError, OSError) as error:
                 _log.warning("not registered with the MDS yet", reason=str(error), again_in_s=pause_s)
             else:
@@ -113,7 +115,7 @@ class MdsLink:
             pause_s = min(2 * pause_s, _PAUSE_S_MAX)
 
     async def run(self) -> None:
-        """Send heartbeats until cancelled."""
+        """Send heartbeats until cancelled. Raises StartupError when another process is this metaserver now."""
         while True:
             try:
                 reply = await self.beat()
@@ -123,6 +125,9 @@ class MdsLink:
             except PermissionDenied as error:
                 _log.warning("the MDS does not know this metaserver", reason=str(error))
                 await self._register_again()
+            except AlreadyExists as error:
+                # With two logs of each replica it would vote twice.
+                raise StartupError(f"the MDS refused a heartbeat: {error}", ExitCode.ADDRESS_IN_USE) from error
             except CurveFSError as error:
                 _log.warning("a heartbeat failed", reason=str(error))
             await asyncio.sleep(self._interval_s)
@@ -142,6 +147,7 @@ class MdsLink:
                 *(pb.CopysetReport(group_id=group_id, damaged=True) for group_id in self._copysets.damaged),
             ],
             in_full=self._in_full,
+            instance=self._instance,
             changes_told=self._epochs.changes,
         )
         stub = heartbeat_pb2_grpc.HeartbeatServiceStub
@@ -177,6 +183,7 @@ class MdsLink:
             token=self.identity.token,
             address=address,
             pid=os.getpid(),
+            instance=self._instance,
             metrics_address=metrics_address,
             server=self._server,
             highest_epoch=self._epochs.highest,

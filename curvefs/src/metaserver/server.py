@@ -117,7 +117,8 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
     """
     async with contextlib.AsyncExitStack() as stack:
         scans = Scans()
-        parts = _put_together(config, world, scans, stack)
+        instance = world.random(INSTANCE_SIZE)
+        parts = _put_together(config, world, instance, scans, stack)
         page = MetricsPage(parts.metrics.registry, config.metrics_listen)
         stack.callback(page.close)
         if config.set_damaged_log_aside:
@@ -126,7 +127,7 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
         secret, me = lambda: parts.link.identity.session_secret, lambda: parts.link.identity.metaserver_id
         sessions = SessionPort(
             parts.copysets,
-            world.random(INSTANCE_SIZE),
+            instance,
             secret=secret,
             mds_time_ns=parts.link.mds_time_ns,
             metrics=parts.metrics,
@@ -170,7 +171,9 @@ async def serve(config: MetaserverConfig, world: World, stop: asyncio.Event, rea
         await parts.copysets.drain(_GRACE_S)
 
 
-def _put_together(config: MetaserverConfig, world: World, scans: Scans, stack: contextlib.AsyncExitStack) -> _Parts:
+def _put_together(
+    config: MetaserverConfig, world: World, instance: bytes, scans: Scans, stack: contextlib.AsyncExitStack
+) -> _Parts:
     """Make the parts; they are closed with the stack. They ask one another for what is known later only."""
     folder = DataFolder(config.data, METASERVER)
     stack.callback(folder.close)
@@ -207,6 +210,7 @@ def _put_together(config: MetaserverConfig, world: World, scans: Scans, stack: c
         epochs,
         orders,
         clock=world.clock,
+        instance=instance,
         server=config.server,
         peer_clocks=peers.clock_offsets_ns,
         know=peers.know,

@@ -1,5 +1,7 @@
 """What a metaserver makes of an MDS that does not take it."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from curvefs.proto import topology_pb2
@@ -41,10 +43,11 @@ def link(tmp_path, monkeypatch):
         made = MdsLink(
             client,
             folder,
-            None,
+            SimpleNamespace(all=list, damaged={}),
             Epochs(folder),
             None,
             clock=clock,
+            instance=b"instance",
             server="rack1",
             peer_clocks=list,
             know=lambda *_: None,
@@ -88,3 +91,12 @@ async def test_an_address_that_stays_taken_ends_it(link):
     with pytest.raises(StartupError, match="metaserver 1 is there") as ended:
         await made.register("127.0.0.1:1", "")
     assert (ended.value.exit_code, len(client.requests)) == (ExitCode.ADDRESS_IN_USE, 5)
+
+
+async def test_it_ends_when_another_process_is_this_metaserver(link):
+    made, client = link(GIVEN, AlreadyExists("another process is metaserver 3 now, at 127.0.0.1:2"))
+    await made.register("127.0.0.1:1", "")
+    with pytest.raises(StartupError, match="another process is metaserver 3 now") as ended:
+        await made.run()
+    assert ended.value.exit_code == ExitCode.ADDRESS_IN_USE
+    assert [request.instance for request in client.requests] == [b"instance"] * 2

@@ -2,6 +2,7 @@
 # ruff: noqa: N802 -- gRPC gives the methods their names
 
 import asyncio
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -51,6 +52,7 @@ class FakeMetaserver:
         self.token = b""
         self.cluster_id = ""
         self.server = ""
+        self.instance = os.urandom(8)
         self.highest_epoch = 0
         self.changes_told = 0
         self.secret = b""
@@ -84,6 +86,7 @@ class FakeMetaserver:
             token=self.token,
             address=self.address,
             pid=42,
+            instance=self.instance,
             server=self.server,
             highest_epoch=self.highest_epoch,
             changes_told=self.changes_told,
@@ -118,6 +121,7 @@ class FakeMetaserver:
         request = heartbeat_pb2.HeartbeatRequest(
             metaserver_id=self.metaserver_id,
             token=self.token,
+            instance=self.instance,
             highest_epoch=self.highest_epoch,
             changes_told=self.changes_told,
             in_full=self.in_full,

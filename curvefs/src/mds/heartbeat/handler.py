@@ -72,9 +72,10 @@ class Heartbeats:
     def beat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatReply:
         """Note a report and answer the orders; in recovery there are none.
 
-        Raises PermissionDenied (wrong token), Unavailable (the metaserver obeyed a newer MDS).
+        Raises PermissionDenied (wrong token), AlreadyExists (another process is this metaserver), Unavailable (the
+        metaserver obeyed a newer MDS).
         """
-        self._registration.known(request.metaserver_id, request.token)
+        self._registration.check_known(request.metaserver_id, request.token, request.instance)
         self._recovery.compare(request.metaserver_id, request.highest_epoch, request.changes_told)
         now_s, now_ns = self._clock.boottime_s(), self._clock.time_ns()
         self._reports.heard(request, now_s)

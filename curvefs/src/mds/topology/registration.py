@@ -3,6 +3,9 @@
 One metaserver is at an address. Another one that registers there is refused while the first is heard; when it is
 silent, the new one supersedes it. What has lost its disk comes back as another one, and whatever it held is made up for
 at once; should the disk be found, the old one registers with its token, and supersedes in turn.
+
+One process is a metaserver. Another one with its id, of a copy of its folder, is refused at another address while it is
+heard; at the same address it cannot be alive any more. The process that registered last is the one that is listened to.
 """
 
 import hmac
@@ -65,7 +68,7 @@ class Registration:
         An id of 0 joins anew. A known id shows its token; it may have another address than before. In recovery an
         unknown id is taken up if it proves that it belongs to the cluster, and none is given away.
         Raises PermissionDenied (cluster, id, token, another zone), NotFound (no such server), AlreadyExists (another is
-        at this address), Unavailable (may be there), InvalidArgument (address), Overloaded (too many).
+        at this address, or it is heard elsewhere), Unavailable (may be there), InvalidArgument (address), Overloaded.
         """
         cluster_id = self._state.authority.cluster.id
         if request.cluster_id and request.cluster_id != cluster_id:
@@ -88,17 +91,23 @@ class Registration:
             _log.error("copysets could not be planned", reason=str(error))
         return record
 
-    def known(self, metaserver_id: int, token: bytes) -> topology_pb2.Metaserver:
-        """Return the record of a metaserver that shows its token. Raises PermissionDenied.
+    def check_known(self, metaserver_id: int, token: bytes, instance: bytes) -> None:
+        """Raise PermissionDenied unless it is the process that registered a metaserver last.
 
-        One that is superseded has to register again, for which another one may be in its place.
+        One that is superseded has to register again, for which another one may be in its place. Raises AlreadyExists
+        when another process has registered, and is heard.
         """
         record = self._with_token(metaserver_id, token)
         if record.superseded_by:
             raise PermissionDenied(
                 f"metaserver {record.superseded_by} has registered at the address of metaserver {metaserver_id}"
             )
-        return record
+        if record.instance == instance:
+            return
+        report = self._reports.get(metaserver_id)
+        if report is not None and self._clock.boottime_s() - report.heard_s < self._limits.silent_after_s:
+            raise AlreadyExists(f"another process is metaserver {metaserver_id} now, at {record.address}")
+        raise PermissionDenied(f"another process of metaserver {metaserver_id} registered last")
 
     def _with_token(self, metaserver_id: int, token: bytes) -> topology_pb2.Metaserver:
         record = self._state.metaservers.get(metaserver_id)
@@ -142,20 +151,26 @@ class Registration:
             registered_ns=self._clock.time_ns(),
             pid=request.pid,
             metrics_address=request.metrics_address,
+            instance=request.instance,
         )
 
     def _check_alone(self, address: str, metaserver_id: int) -> None:
         """Raise AlreadyExists while another metaserver is heard at an address, Unavailable while one may yet be."""
-        now_s, silent_after_s = self._clock.boottime_s(), self._limits.silent_after_s
         for id_, record in self._state.metaservers.items():
-            if record.address != address or id_ == metaserver_id or record.superseded_by:
-                continue
-            report = self._reports.get(id_)
-            if report is None and now_s - self._reports.started_s < silent_after_s:
-                raise Unavailable(f"this MDS has just begun, and metaserver {id_} may still be at {address}")
-            if report is not None and report.proven and now_s - report.heard_s < silent_after_s:
-                ago_s = int(now_s - report.heard_s)
-                raise AlreadyExists(f"metaserver {id_} is at {address} already: it was heard {ago_s} s ago")
+            if record.address == address and id_ != metaserver_id:
+                self._check_silent(record)
+
+    def _check_silent(self, record: topology_pb2.Metaserver) -> None:
+        if record.superseded_by:
+            return
+        id_, address = record.metaserver_id, record.address
+        now_s, silent_after_s = self._clock.boottime_s(), self._limits.silent_after_s
+        report = self._reports.get(id_)
+        if report is None and now_s - self._reports.started_s < silent_after_s:
+            raise Unavailable(f"this MDS has just begun, and metaserver {id_} may still be at {address}")
+        if report is not None and report.proven and now_s - report.heard_s < silent_after_s:
+            ago_s = int(now_s - report.heard_s)
+            raise AlreadyExists(f"metaserver {id_} is at {address} already: it was heard {ago_s} s ago")
 
     def _supersede(self, change: Change, address: str, metaserver_id: int) -> None:
         for id_, record in self._state.metaservers.items():
@@ -187,6 +202,8 @@ class Registration:
             return new
         record = self._with_token(request.metaserver_id, request.token)
         self._check_alone(request.address, record.metaserver_id)
+        if request.address != record.address and not (request.instance and request.instance == record.instance):
+            self._check_silent(record)
         new = changed(
             record,
             address=request.address,
@@ -194,6 +211,7 @@ class Registration:
             superseded_by=0,
             pid=request.pid,
             metrics_address=request.metrics_address,
+            instance=request.instance,
         )
         if new != record:
             change.put(self._state.metaservers, record.metaserver_id, new)

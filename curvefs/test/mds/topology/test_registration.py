@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from curvefs.proto import topology_pb2 as pb
-from curvefs.src.common.errors import InvalidArgument, PermissionDenied, Unavailable
+from curvefs.src.common.errors import AlreadyExists, InvalidArgument, PermissionDenied, Unavailable
 from curvefs.test.mds.lab import MdsLab
 from curvefs.test.support.fake_metaserver import FakeMetaserver
 
@@ -69,6 +69,53 @@ async def test_metaserver_of_another_cluster_is_refused(mds, metaserver):
     metaserver.cluster_id = "another"
     with pytest.raises(PermissionDenied, match="cluster"):
         await mds.mds.registration.register(metaserver.registration())
+
+
+def another_process(metaserver, address):
+    """Return a process with the same folder, or a copy of it."""
+    other = FakeMetaserver()
+    other.registered(metaserver)
+    other.secret, other.address = metaserver.secret, address
+    return other
+
+
+async def test_a_copy_of_a_metaserver_is_refused_while_the_other_is_heard_and_takes_its_place_when_it_is_silent(
+    mds, metaserver
+):
+    register = mds.mds.registration.register
+    copy = another_process(metaserver, "127.0.0.1:2")
+    with pytest.raises(AlreadyExists, match="was heard 0 s ago"):
+        await register(copy.registration())
+    with pytest.raises(AlreadyExists, match="another process"):
+        mds.beat(copy)
+    mds.beat(metaserver)
+    mds.clock.advance(11)
+    await register(copy.registration())
+    mds.beat(copy)
+    with pytest.raises(AlreadyExists, match=r"another process is metaserver 1 now, at 127\.0\.0\.1:2"):
+        mds.beat(metaserver)
+    with pytest.raises(AlreadyExists, match="was heard"):
+        await register(metaserver.registration())
+
+
+async def test_a_metaserver_that_was_restarted_at_its_address_is_taken_at_once(mds, metaserver):
+    again = another_process(metaserver, metaserver.address)
+    await mds.mds.registration.register(again.registration())
+    mds.beat(again)
+    with pytest.raises(AlreadyExists, match="another process"):
+        mds.beat(metaserver)
+
+
+async def test_an_mds_that_has_just_begun_waits_whether_the_one_it_knows_is_there(mds, metaserver):
+    await mds.restart()
+    copy = another_process(metaserver, "127.0.0.1:2")
+    with pytest.raises(Unavailable, match="may still be"):
+        await mds.mds.registration.register(copy.registration())
+    with pytest.raises(PermissionDenied, match="registered last"):
+        mds.beat(copy)
+    mds.beat(metaserver)
+    metaserver.address = "127.0.0.1:3"  # it is the same process: nothing to wait for
+    await mds.mds.registration.register(metaserver.registration())
 
 
 @pytest.mark.parametrize("address", ["", "host", "127.0.0.1:0", "127.0.0.1:99999"])
