@@ -30,7 +30,6 @@ from .epochs import Epochs
 from .identity import Identity, keep_identity, load_identity
 from .metastore import reads
 from .orders import Orders
-from .service import end_session
 
 _log = structlog.get_logger()
 
@@ -121,7 +120,7 @@ class MdsLink:
                 reply = await self.beat()
                 if reply.next_heartbeat_ms:
                     self._interval_s = reply.next_heartbeat_ms / 1000
-                await self._carry_out(reply)
+                self._carry_out(reply)
             except PermissionDenied as error:
                 _log.warning("the MDS does not know this metaserver", reason=str(error))
                 await self._register_again()
@@ -201,20 +200,12 @@ class MdsLink:
             self.identity = given
         _log.info("registered", metaserver_id=given.metaserver_id, cluster=given.cluster_id)
 
-    async def _carry_out(self, reply: pb.HeartbeatReply) -> None:
+    def _carry_out(self, reply: pb.HeartbeatReply) -> None:
         for order in reply.orders:
-            kind = order.WhichOneof("order")
-            try:
-                match kind:
-                    case "end_session":
-                        await end_session(self._copysets, order.group_id, order.end_session.session_id)
-                    case "create_copyset" | "remove_copyset" | "change_peers" | "transfer_leader":
-                        self._orders.begin(order, self.identity.metaserver_id)
-                    case _:
-                        _log.warning("an order is not understood", order=kind, group=order.group_id)
-            except (CurveFSError, OSError) as error:
-                # The MDS orders it again as long as the reports show that it is not done.
-                _log.warning("an order was not carried out", order=kind, group=order.group_id, reason=str(error))
+            if order.WhichOneof("order") is None:
+                _log.warning("an order is not understood", group=order.group_id)
+            else:
+                self._orders.begin(order, self.identity.metaserver_id)
 
     def _compare_clocks(self, mds_time_ns: int) -> None:
         """Lead no group with a clock that is off; alone in a group there is nobody else, so it goes on there."""

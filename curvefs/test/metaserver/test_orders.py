@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from curvefs.proto import heartbeat_pb2 as pb
-from curvefs.src.common.errors import StaleEpoch
+from curvefs.src.common.errors import StaleEpoch, Unavailable
+from curvefs.src.metaserver import orders as orders_module
 from curvefs.src.metaserver.orders import Orders
 
 pytestmark = pytest.mark.asyncio
@@ -135,3 +136,28 @@ async def test_what_is_under_way_is_given_up_at_the_end():
     members.go_on.set()
     await settle()
     assert members.done == []
+
+
+async def test_sessions_are_ended_beside_heartbeats_and_other_orders_each_once(monkeypatch):
+    members, ended, go_on = Members(7), [], asyncio.Event()
+
+    async def end_session(_copysets, group_id, session_id):
+        await go_on.wait()
+        if group_id == 4:
+            raise Unavailable("no majority")
+        ended.append((group_id, session_id))
+
+    monkeypatch.setattr(orders_module, "end_session", end_session)
+    orders = Orders(members, members)
+    orders.begin(change(3, 1, 2), ME)
+    wanted = [(3, b"1"), (3, b"2"), (4, b"3"), (4, b"4"), (3, b"1"), (5, b"5")]
+    for group_id, session_id in wanted:
+        orders.begin(pb.Order(group_id=group_id, end_session=pb.EndSessionOrder(session_id=session_id)), ME)
+    await settle()
+    assert ended == []
+    go_on.set()
+    await settle()
+    assert sorted(ended) == [(3, b"1"), (3, b"2"), (5, b"5")]
+    orders.begin(pb.Order(group_id=3, end_session=pb.EndSessionOrder(session_id=b"6")), ME)
+    await settle()
+    assert (ended[-1], members.done) == ((3, b"6"), [])
