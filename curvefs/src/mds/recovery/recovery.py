@@ -31,7 +31,7 @@ from ...common.ids import SESSION_ID_SIZE
 from ..heartbeat.reports import Reports
 from ..state import FORMAT, ONLY, RECOVERY, Change, State, changed
 from ..storage.protocol import Put
-from .survey import missing, survey
+from .survey import PUTS_MAX, missing, survey
 
 _log = structlog.get_logger()
 
@@ -41,7 +41,6 @@ _PAUSE_S = 1.0
 _TOLD_MAX = 100
 _SEALED_MAX = 50  # at a time: a transaction is bounded
 _SESSIONS_MAX = 100_000
-_IDENTITIES_MAX = 50  # at a time
 
 
 def asked_for(now_ns: int) -> Put:
@@ -224,13 +223,13 @@ class Recovery:
     def _learn(self, change: Change) -> list[str]:
         findings = survey(self._state, self._reports)
         findings.put_in(change)
-        return findings.learned + self._learn_identities(change)
+        return findings.learned + self._learn_identities(change, PUTS_MAX - len(findings.puts))
 
-    def _learn_identities(self, change: Change) -> list[str]:
+    def _learn_identities(self, change: Change, count_max: int) -> list[str]:
         """Retain the identities of mounts that the store does not know, as if their sessions were over since now."""
         reported = {one: fs_id for said in self._identities.values() for one, fs_id in said.items()}
         unknown = [one for one in sorted(self._unknown(set(reported))) if reported[one] in self._state.filesystems]
-        for identity in unknown[:_IDENTITIES_MAX]:
+        for identity in unknown[:count_max]:
             # Not the identity's own id: a group that serves that is not to end it.
             session_id = blake2b(identity, digest_size=SESSION_ID_SIZE, person=b"retained").digest()
             retained = pb.MountSession(
@@ -245,7 +244,7 @@ class Recovery:
                 retained_since_ns=self._clock.time_ns(),
             )
             change.put(self._state.sessions, session_id, retained)
-        return [f"the identity {one.hex()} of a write-back mount" for one in unknown[:_IDENTITIES_MAX]]
+        return [f"the identity {one.hex()} of a write-back mount" for one in unknown[:count_max]]
 
     def _end_when_complete(self, change: Change) -> bool:
         lasted_s = self._clock.boottime_s() - self._began_s

@@ -16,8 +16,10 @@ from ....proto import common_pb2, heartbeat_pb2, topology_pb2
 from ....proto import mds_pb2 as pb
 from ..heartbeat.reports import Reports
 from ..state import FORMAT, Change, State, Table, changed
+from ..storage.protocol import TXN_OPERATIONS_MAX
 
-_PUTS_MAX = 50  # after which no further thing is begun: a transaction is bounded
+# In a transaction, beside the counters of copysets, filesystems and metaservers, and that of the store's writes.
+PUTS_MAX = TXN_OPERATIONS_MAX - 4
 _NAME_SIZE_MAX = 63
 
 Place = tuple[int, int]  # filesystem, partition
@@ -87,7 +89,7 @@ class _Survey:
         for group_id in sorted(self._reports.groups()):
             self._is_used("copyset", group_id)
             record = self._state.copysets.get(group_id)
-            if record is not None and not record.sealed and self._has_room:
+            if record is not None and not record.sealed and self._has_room():
                 self._put(self._state.copysets, group_id, changed(record, sealed=True), f"copyset {group_id} is in use")
             said = self._reports.of(self._reports.leader_of(group_id), group_id)
             if said is None:
@@ -106,7 +108,7 @@ class _Survey:
             return
         if not said.peers or said.committed_index < said.configuration_index:
             self.findings.unknown.append(f"the members of copyset {group_id} are just changing")
-        elif self._has_room:
+        elif self._has_room():
             peers = [common_pb2.Peer(metaserver_id=one.metaserver_id, learner=one.learner) for one in said.peers]
             record = topology_pb2.Copyset(
                 format=FORMAT,
@@ -148,11 +150,11 @@ class _Survey:
         elif record.uuid != info.uuid and record.state == pb.CREATING:
             # Begun before it was clear that the store is an old copy, under a number that was in use.
             self._take_up(fs_id, first)
-            if self._state.fs_names.get(record.name) == fs_id != self._name_put(record.name):
+            if self._state.fs_names.get(record.name) == fs_id != self._name_put(record.name) and self._has_room():
                 self._put(self._state.fs_names, record.name, None)
         elif record.uuid != info.uuid:
             self.findings.unknown.append(f"filesystem {fs_id} is '{info.name}', and '{record.name}' in the store")
-        elif record.state == pb.CREATING and self._is_complete(record) and self._has_room:
+        elif record.state == pb.CREATING and self._is_complete(record) and self._has_room():
             # It was about to be made when the copy was taken. In use since then, or not: it is there, so it stays.
             told = f"filesystem '{record.name}' ({fs_id}) is complete"
             self._put(self._state.filesystems, fs_id, changed(record, state=pb.ACTIVE), told)
@@ -169,7 +171,8 @@ class _Survey:
         if len(places) < info.partition_count:
             self.findings.unknown.append(f"{told}: {len(places)} of {info.partition_count} partitions are known")
             return
-        name = self._free_name(info.name, fs_id) if self._has_room else None
+        # Itself, its name, the name that its number had, and who has its name, under another one.
+        name = self._free_name(info.name, fs_id) if self._has_room(len(places) + 5) else None
         if name is None:
             self.findings.unknown.append(f"{told}: its name is not free")
             return
@@ -230,7 +233,7 @@ class _Survey:
             record = self._state.partitions.get((fs_id, partition_id))
             if fs_id not in self._state.filesystems:
                 orphans[fs_id] = orphans.get(fs_id, 0) + 1
-            elif record is None and self._has_room:
+            elif record is None and self._has_room():
                 self._put_partition(fs_id, partition_id, group_id, f"partition {partition_id} of filesystem {fs_id}")
             elif record is not None and record.group_id != group_id:
                 self.findings.unknown.append(
@@ -248,9 +251,8 @@ class _Survey:
 
     # --------------------------------------------------------------------------------------------- inside
 
-    @property
-    def _has_room(self) -> bool:
-        return len(self.findings.puts) < _PUTS_MAX
+    def _has_room(self, puts: int = 1) -> bool:
+        return len(self.findings.puts) + puts <= PUTS_MAX
 
     def _put(self, table: Table[Any, Any], key: Any, record: Any, told: str = "") -> None:
         self.findings.puts.append((table, key, record))

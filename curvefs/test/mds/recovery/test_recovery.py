@@ -9,7 +9,7 @@ from curvefs.proto import mds_pb2 as pb
 from curvefs.src.common import tokens
 from curvefs.src.common.errors import NotFound, PermissionDenied, SessionEnded, Unavailable
 from curvefs.test.mds.groups import orders, place
-from curvefs.test.mds.lab import PATIENCE_S
+from curvefs.test.mds.lab import PATIENCE_S, MdsLab
 from curvefs.test.support.fake_metaserver import FakeMetaserver
 
 pytestmark = pytest.mark.asyncio
@@ -437,6 +437,31 @@ async def test_sessions_have_a_full_lease_when_it_ends(lab, three):
     lab.clock.advance(45)
     assert await lab.mds.sessions.expire() == 0
     await lab.mds.sessions.renew(session.session_id)
+
+
+async def test_more_than_a_transaction_holds_is_learned_one_after_the_other(tmp_path):
+    lab = MdsLab(tmp_path / "mds", partition_count=64, copysets_per_metaserver=10)
+    await lab.start()
+    try:
+        [metaserver] = await lab.add_metaservers(1)
+        old = await lab.create("old")
+        await lab.settle_configurations()
+        copy = await lab.copy_store()
+        new = await lab.create("new")
+        for number in range(100):
+            identity = b"%016d" % number
+            if number < 40:
+                metaserver.groups.add(100 + number)
+                metaserver.configurations[100 + number] = 1
+                metaserver.members[100 + number] = [common_pb2.Peer(metaserver_id=1)]
+            metaserver.sessions.add(identity)
+            metaserver.identities[identity] = old.fs_id
+        await lab.restore(copy, recover=True)
+        await complete(lab)
+        assert lab.mds.filesystems.get("new") == new
+        assert len(lab.mds.sessions.of(None)) == 100
+    finally:
+        await lab.close()
 
 
 # -------------------------------------------------------------------------------------------- ended by hand
