@@ -5,11 +5,13 @@ Beside it, of how many changes of its store an MDS has told: one that has fewer 
 
 import asyncio
 
-from ..common.errors import NoSpace, StaleEpoch
+from ..common.errors import NoSpace, StaleEpoch, Unavailable
 from ..process.data_folder import DataFolder
 
 _NAME = "mds-epoch"
 _CHANGES = "mds-changes"
+# Terms that may go by between two heartbeats. One request with a wild number must not shut out all MDS to come.
+_AHEAD_MAX = 10_000
 
 
 class Epochs:
@@ -20,10 +22,15 @@ class Epochs:
         self.highest = int(folder.remembered(_NAME) or 0)
         self.changes = int(folder.remembered(_CHANGES) or 0)
 
-    def obey(self, epoch: int) -> None:
-        """Note the epoch of somebody who asks for something. Raises StaleEpoch; NoSpace when it cannot be kept."""
+    def obey(self, epoch: int, *, answered: bool = False) -> None:
+        """Note the epoch of somebody who asks for something, or of the MDS that ``answered`` this metaserver.
+
+        Raises StaleEpoch; NoSpace when it cannot be kept; Unavailable when a request is far ahead of what was answered.
+        """
         if epoch < self.highest:
             raise StaleEpoch(f"from an MDS of epoch {epoch}; one of epoch {self.highest} was obeyed")
+        if epoch > self.highest + _AHEAD_MAX and not answered:
+            raise Unavailable(f"epoch {epoch} is far above {self.highest}, and the MDS has not told of it here yet")
         if epoch > self.highest:
             try:
                 # Blocks for a sync; epochs rise only when another MDS begins to serve.

@@ -151,7 +151,7 @@ class MdsLink:
         )
         stub = heartbeat_pb2_grpc.HeartbeatServiceStub
         reply: pb.HeartbeatReply = await self._client.call(stub, "Heartbeat", request, deadline_s=self._deadline_s)
-        self._epochs.obey(reply.epoch)
+        self._epochs.obey(reply.epoch, answered=True)
         if reply.mds_time_ns:
             self._heard = reply.mds_time_ns, self._clock.boottime_s()
         self._compare_clocks(reply.mds_time_ns)
@@ -193,7 +193,7 @@ class MdsLink:
             request.proof = tokens.membership_proof(known.session_secret, known.metaserver_id, known.token)
         stub = topology_pb2_grpc.TopologyServiceStub
         reply = await self._client.call(stub, "RegisterMetaserver", request, deadline_s=self._deadline_s)
-        self._epochs.obey(reply.epoch)
+        self._epochs.obey(reply.epoch, answered=True)
         given = Identity(reply.cluster_id, reply.metaserver_id, reply.token, reply.session_secret)
         if given != self.identity:
             await asyncio.to_thread(keep_identity, self._folder, given)

@@ -5,7 +5,7 @@ import errno
 
 import pytest
 
-from curvefs.src.common.errors import NoSpace
+from curvefs.src.common.errors import NoSpace, StaleEpoch, Unavailable
 from curvefs.src.metaserver.epochs import Epochs
 
 
@@ -35,3 +35,13 @@ def test_a_number_of_changes_that_a_full_disk_did_not_take_is_kept_when_it_is_to
     folder.is_full = False
     asyncio.run(epochs.note_changes(500))
     assert (epochs.changes, Epochs(folder).changes) == (500, 500)
+
+
+def test_a_request_with_a_wild_epoch_does_not_shut_out_the_mds():
+    epochs = Epochs(Folder())
+    epochs.obey(20_000, answered=True)
+    with pytest.raises(Unavailable, match="far above 20000"):
+        epochs.obey(2**64 - 1)
+    epochs.obey(20_001)
+    with pytest.raises(StaleEpoch):
+        epochs.obey(20_000)

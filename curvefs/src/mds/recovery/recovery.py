@@ -26,7 +26,7 @@ import structlog
 from ....proto import heartbeat_pb2
 from ....proto import mds_pb2 as pb
 from ...common.clock import Clock
-from ...common.errors import CurveFSError, Unavailable
+from ...common.errors import CurveFSError, InvalidArgument, Unavailable
 from ...common.ids import SESSION_ID_SIZE
 from ..heartbeat.reports import Reports
 from ..state import FORMAT, ONLY, RECOVERY, Change, State, changed
@@ -41,6 +41,7 @@ _PAUSE_S = 1.0
 _TOLD_MAX = 100
 _SEALED_MAX = 50  # at a time: a transaction is bounded
 _SESSIONS_MAX = 100_000
+_EPOCH_MAX = 2**62  # that anybody can have been told: the next ones must fit into a message
 
 
 def asked_for(now_ns: int) -> Put:
@@ -127,8 +128,11 @@ class Recovery:
     def compare(self, metaserver_id: int, epoch: int, changes: int) -> None:
         """Note the highest epoch that a metaserver has obeyed, and of how many changes it was told.
 
-        Raises Unavailable when that is newer than the store, and this term must end.
+        Raises Unavailable when that is newer than the store, and this term must end; InvalidArgument for an epoch that
+        cannot have been one.
         """
+        if epoch > _EPOCH_MAX:
+            raise InvalidArgument(f"metaserver {metaserver_id} says that it obeyed epoch {epoch}")
         authority = self._state.authority
         if not self.is_newer(metaserver_id, epoch, changes):
             return

@@ -7,7 +7,7 @@ import pytest
 from curvefs.proto import common_pb2, schedule_pb2, topology_pb2
 from curvefs.proto import mds_pb2 as pb
 from curvefs.src.common import tokens
-from curvefs.src.common.errors import NotFound, PermissionDenied, SessionEnded, Unavailable
+from curvefs.src.common.errors import InvalidArgument, NotFound, PermissionDenied, SessionEnded, Unavailable
 from curvefs.test.mds.groups import orders, place
 from curvefs.test.mds.lab import PATIENCE_S, MdsLab
 from curvefs.test.support.fake_metaserver import FakeMetaserver
@@ -57,6 +57,13 @@ async def restored(lab, copy, *, recover=False):
 
 
 # --------------------------------------------------------------------------------------------- found out
+
+
+async def test_an_epoch_that_no_mds_can_have_had_ends_no_term(lab, three):
+    three[0].highest_epoch = 2**64 - 1
+    with pytest.raises(InvalidArgument, match="18446744073709551615"):
+        lab.beat(three[0])
+    assert not lab.mds.recovery.active
 
 
 async def test_a_higher_epoch_ends_the_term_and_the_next_is_obeyed_and_in_recovery(lab, three):
