@@ -10,6 +10,7 @@ from ....proto import heartbeat_pb2 as pb
 from ...common.clock import Clock
 from ..recovery.recovery import Recovery
 from ..retries import RetryQueue
+from ..schedule.operators import Limits
 from ..schedule.scheduling import Scheduling
 from ..state import State
 from ..topology.copysets import Copysets
@@ -24,9 +25,10 @@ _log = structlog.get_logger()
 _CLOCK_OFFSET_NS_MAX = 2_000_000_000
 _CLOCK_IS_OFF = "its clock differs by more than 2 s from the MDS's"
 _ORDERS_MAX = 1000
-_LASTING_S = 10.0  # several heartbeats
-_Fact = tuple[str, int]  # one of these two, and of which group
-_MISSING, _LEFT = "missing", "left"
+_Fact = tuple[str, int]  # one of these, and of which group
+_MISSING, _LEFT, _FORGOTTEN = "missing", "left", "forgotten"
+# Several heartbeats; and what an operator of an MDS before this one, or a person, may take to bring a replica in.
+_LASTING_S = {_MISSING: 10.0, _LEFT: 10.0, _FORGOTTEN: Limits().join_timeout_s}
 _IS_MISSING = "it has lost its replica of copyset"
 
 
@@ -115,7 +117,7 @@ class Heartbeats:
                 peers = self._views.peers(record.group_id)
                 order = pb.CreateCopysetOrder(peers=peers, first_metaserver_id=peers[0].metaserver_id)
                 yield _order(record, create_copyset=order)
-        facts = {(_MISSING, record.group_id) for record in missing} | {(_LEFT, record.group_id) for record in left}
+        facts = {(_MISSING, record.group_id) for record in missing} | {(fact, record.group_id) for record, fact in left}
         lasting = self._lasting(request.metaserver_id, facts, now_s)
         for record in missing:
             if (_MISSING, record.group_id) in lasting and not self._copysets.may_create(record.group_id):
@@ -123,8 +125,8 @@ class Heartbeats:
         if now_s - self._reports.started_s < self._orders_after_s:
             return
         yield from self._scheduling.orders(request)
-        for record in left:
-            if (_LEFT, record.group_id) in lasting:
+        for record, fact in left:
+            if (fact, record.group_id) in lasting:
                 yield _order(record, remove_copyset=pb.RemoveCopysetOrder())
         yield from self._ended(request)
 
@@ -139,14 +141,17 @@ class Heartbeats:
             if group_id not in reported and any(peer.metaserver_id == request.metaserver_id for peer in record.peers)
         ]
 
-    def _left_behind(self, request: pb.HeartbeatRequest) -> list[topology_pb2.Copyset]:
-        """Return the copysets that go on without the replica that a metaserver reports.
+    def _left_behind(self, request: pb.HeartbeatRequest) -> list[tuple[topology_pb2.Copyset, str]]:
+        """Return the copysets that go on without the replica that a metaserver reports, and by which fact.
 
         Only where the group's leader itself reports the membership that is stored: then a replica that is just joining
         is in it, however little of the log it has yet. One that is damaged cannot join: it goes also where one is
-        expected, to make room for an empty one. A group this MDS does not know is left alone (rule 6).
+        expected, to make room for an empty one. A group this MDS does not know is left alone (rule 6). An empty one
+        that nobody expects may have been ordered by the MDS before this one: it is forgotten when it waits too long.
         """
         found = []
+        server = self._state.metaservers.get(request.metaserver_id)
+        retires = server is not None and server.duty == topology_pb2.RETIRES
         for copyset in request.copysets:
             record = self._state.copysets.get(copyset.group_id)
             leader = self._reports.of(self._views.leader(copyset.group_id), copyset.group_id)
@@ -155,8 +160,12 @@ class Heartbeats:
             gave_up = self._scheduling.gave_up(request.metaserver_id, copyset.group_id)
             expected = self._scheduling.expects(request.metaserver_id, copyset.group_id)
             waits_to_join = expected and not copyset.damaged
-            if not waits_to_join and has_left(record, copyset, request.metaserver_id, gave_up=gave_up):
-                found.append(record)
+            if waits_to_join:
+                continue
+            if has_left(record, copyset, request.metaserver_id, gave_up=gave_up or retires):
+                found.append((record, _LEFT))
+            elif has_left(record, copyset, request.metaserver_id, gave_up=True):
+                found.append((record, _FORGOTTEN))
         return found
 
     def _lasting(self, metaserver_id: int, facts: set[_Fact], now_s: float) -> set[_Fact]:
@@ -168,7 +177,7 @@ class Heartbeats:
         since = {fact: before.get(fact, now_s) for fact in facts}
         if since:
             self._true_since[metaserver_id] = since
-        return {fact for fact, since_s in since.items() if now_s - since_s >= _LASTING_S}
+        return {fact for fact, since_s in since.items() if now_s - since_s >= _LASTING_S[fact[0]]}
 
     def _ended(self, request: pb.HeartbeatRequest) -> Iterator[pb.Order]:
         """Order the leaders to end the sessions that are over."""

@@ -29,7 +29,7 @@ def has_left(
 ) -> bool:
     """Return whether a replica is one that its group has left behind, as far as the record knows.
 
-    One that waits to join knows no peers, and has left only if somebody gave up having it join. One that a start found
+    One that waits to join knows no peers, and has left only if nobody has it join any more. One that a start found
     damaged says none either, but it cannot join as it is. One that joined later than the record says knows a newer
     configuration.
     """

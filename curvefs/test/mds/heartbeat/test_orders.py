@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from curvefs.proto import common_pb2, heartbeat_pb2
+from curvefs.proto import common_pb2, heartbeat_pb2, topology_pb2
 from curvefs.src.mds.schedule.operators import Operator, Scheduler, Step
 from curvefs.test.mds.groups import move, orders, place
 from curvefs.test.mds.lab import PATIENCE_S
@@ -115,6 +115,24 @@ async def test_a_replica_that_waits_to_join_is_left_alone(lab, three):
         lab.clock.advance(9)
         lab.beat_all()
         assert list(lab.beat(fourth).orders) == []
+
+
+@pytest.mark.parametrize(("duty", "after_s"), [(topology_pb2.SERVES, 1800), (topology_pb2.RETIRES, 10)])
+async def test_a_replica_that_was_to_join_before_the_mds_began_is_ordered_away(lab, three, duty, after_s):
+    fourth = await lab.join()
+    await move(lab, 1, three, index=20)
+    await lab.restart()
+    fourth.groups.add(1)
+    fourth.following[1] = ""
+    lab.beat_all()
+    await lab.mds.duties.assign(fourth.metaserver_id, duty)
+    ordered_s = []
+    for second in range(0, 1900, 5):
+        lab.beat_all()
+        if orders(lab.beat(fourth), "remove_copyset") == [1]:
+            ordered_s.append(second)
+        lab.clock.advance(5)
+    assert ordered_s[0] == after_s
 
 
 async def test_an_mds_that_has_just_begun_orders_nothing_away(lab, three):
