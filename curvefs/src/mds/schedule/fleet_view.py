@@ -5,6 +5,9 @@ damaged are the same; so a snapshot of many copysets costs little more than look
 
 A copyset that is lost is in none of them: there is nothing to be done with it, and it counts for nothing.
 
+A replica that its metaserver has not reported for minutes, though it is heard, is as good as damaged: it leaves by a
+decision of the others, and nothing is made anew under its name.
+
 A copyset whose leader says another configuration than the record has is changing: the record follows what is committed.
 """
 
@@ -18,6 +21,9 @@ from ..state import State
 from ..topology.places import Places
 from ..topology.views import Views
 from .snapshot import CopysetInfo, MetaserverInfo, Snapshot
+
+# Many heartbeats and passes: a metaserver that was just restarted has not reported yet.
+_MISSING_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,9 @@ class FleetView:
         self._cooling_s = cooling_s
         self._online_since: dict[int, float] = {}
         self._made: dict[int, _Made] = {}
+        # Voters (metaserver, group) since some boot time, at this look and the one before.
+        self._missing_since: dict[tuple[int, int], float] = {}
+        self._missing_before: dict[tuple[int, int], float] = {}
         self._usual_count = 0  # replicas of most copysets in the default pool, at the first look; 0: it has none yet
 
     def snapshots(self) -> dict[int, Snapshot]:
@@ -69,6 +78,7 @@ class FleetView:
         for gone in [id_ for id_ in self._online_since if id_ not in self._state.metaservers]:
             del self._online_since[gone]
         lost = self._views.lost_copysets()
+        self._missing_before, self._missing_since = self._missing_since, {}
         made = {id_: self._copyset(record) for id_, record in self._state.copysets.items() if id_ not in lost}
         self._made = made
         copysets: dict[int, list[CopysetInfo]] = {}
@@ -123,7 +133,7 @@ class FleetView:
         # An index of 0 guards nothing: such a group has not reported yet.
         is_settled = index > 0 and said is not None and said.configuration_index == index <= said.committed_index
         voters = tuple(peer.metaserver_id for peer in record.peers if not peer.learner)
-        lost = frozenset(voter for voter in voters if self._is_damaged(voter, group_id))
+        lost = frozenset(voter for voter in voters if self._is_lost(voter, group_id))
         before = self._made.get(group_id)
         if (
             before is not None
@@ -144,6 +154,24 @@ class FleetView:
         )
         return _Made(record, leader, is_settled, info)
 
-    def _is_damaged(self, metaserver_id: int, group_id: int) -> bool:
+    def _is_lost(self, metaserver_id: int, group_id: int) -> bool:
         said = self._reports.of(metaserver_id, group_id)
-        return said is not None and said.damaged
+        if said is not None:
+            return said.damaged
+        if not self._is_missing(metaserver_id, group_id):
+            return False
+        key, now_s = (metaserver_id, group_id), self._clock.boottime_s()
+        self._missing_since[key] = self._missing_before.get(key, now_s)
+        return now_s - self._missing_since[key] >= _MISSING_S
+
+    def _is_missing(self, metaserver_id: int, group_id: int) -> bool:
+        """Return whether a metaserver that is heard reports no replica of a copyset that nobody makes anew."""
+        record, report = self._state.copysets.get(group_id), self._reports.get(metaserver_id)
+        return (
+            record is not None
+            and record.sealed
+            and report is not None
+            and report.time_ns > 0  # it comes with heartbeats only: that it has registered says nothing of its replicas
+            and group_id not in report.copysets
+            and self._views.health(metaserver_id) == topology_pb2.ONLINE
+        )

@@ -38,8 +38,8 @@ class MetaserverInfo:
 class CopysetInfo:
     """A copyset, by what its leader last said; leader 0: nobody says that it leads.
 
-    changing: its membership is not committed yet. lost: voters whose replicas are damaged, though their metaservers
-    may be well; they serve nothing, and get no vote or leadership until they have left and joined anew.
+    changing: its membership is not committed yet. lost: voters whose replicas are damaged or missing, though their
+    metaservers may be well; they serve nothing, and get no vote or leadership until they have left and joined anew.
     """
 
     group_id: int

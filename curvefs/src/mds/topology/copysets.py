@@ -4,7 +4,7 @@ Who the peers of a new copyset are is schedule/create.py's decision, stored befo
 made by calls that are repeated until each peer has one, and, as an order, whenever a heartbeat does not show one.
 Before anything is kept in a group, or when its membership changes, it is sealed: from then on no replica of it is ever
 made anew, because a metaserver that lost its disk must not come back under its old name with an empty replica that
-votes. Such a replica is only told to be missing.
+votes. Such a replica is told to be missing, and after a while another metaserver gets one in its place.
 
 From then on the group's log decides who its peers are, and the stored record follows its leader's reports.
 """

@@ -119,6 +119,44 @@ async def test_a_damaged_replica_is_replaced_and_one_that_is_well_again_is_not(f
     }
 
 
+async def test_a_replica_that_is_not_there_is_replaced_after_minutes_and_one_that_is_reported_again_is_not(four):
+    made = await four.create()
+    group_id = four.mds.state.partitions_of(made.fs_id)[0].group_id
+    [gone, *rest] = [one for one in four.metaservers if group_id in one.groups]
+    place(four.metaservers, group_id, rest[0], term=5)
+
+    async def seconds_until_replaced(among):
+        for seconds in range(0, 1000, 5):
+            four.clock.advance(5)
+            four.beat_all()
+            await four.mds.scheduling.look()
+            if running(four):
+                return seconds
+            if seconds == among:
+                return None
+        return None
+
+    gone.groups.discard(group_id)
+    assert await seconds_until_replaced(290) is None
+    gone.groups.add(group_id)
+    assert await seconds_until_replaced(5) is None
+    gone.groups.discard(group_id)
+    assert await seconds_until_replaced(1000) == 300
+    [one] = running(four)
+    assert (one.group_id, one.step, one.source) == (group_id, Step.REPLACE_PEER, gone.metaserver_id)
+
+
+async def test_a_metaserver_that_only_registers_has_lost_nothing(four):
+    await four.create()
+    for _ in range(100):
+        four.clock.advance(5)
+        for one in four.metaservers[1:]:
+            four.beat(one)
+        await four.mds.registration.register(four.metaservers[0].registration())
+        await four.mds.scheduling.look()
+    assert running(four) == []
+
+
 async def test_an_empty_replica_that_nobody_waits_for_any_more_is_ordered_away(four):
     gone = four.metaservers[0]
     await lose(four, gone)
