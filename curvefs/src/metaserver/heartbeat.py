@@ -105,10 +105,12 @@ class MdsLink:
                 waited_s = self._clock.boottime_s() - began_s
                 if code is not ExitCode.ADDRESS_IN_USE or waited_s > _ADDRESS_PATIENCE_S:
                     raise StartupError(f"the MDS refused the registration: {error}", code) from error
+                self._copysets.take_part(allowed=False)  # each replica would vote twice
                 _log.warning("another metaserver or process may be in the way", reason=str(error), again_in_s=pause_s)
             except (CurveFSError, OSError) as error:
                 _log.warning("not registered with the MDS yet", reason=str(error), again_in_s=pause_s)
             else:
+                self._copysets.take_part(allowed=True)
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _PAUSE_S_MAX)

@@ -22,6 +22,7 @@ class Answers:
     def __init__(self, clock, *answers):
         self.clock, self.answers = clock, list(answers)
         self.requests = []
+        self.took_part = []  # whether the replicas may, as the link said
 
     async def call(self, _stub, _method, request, **_):
         self.clock.advance(5)
@@ -43,7 +44,7 @@ def link(tmp_path, monkeypatch):
         made = MdsLink(
             client,
             folder,
-            SimpleNamespace(all=list, damaged={}),
+            SimpleNamespace(all=list, damaged={}, take_part=lambda *, allowed: client.took_part.append(allowed)),
             Epochs(folder),
             None,
             clock=clock,
@@ -83,7 +84,7 @@ async def test_a_refusal_ends_it_at_once(link, error, code):
 async def test_a_taken_address_is_waited_for_because_it_may_be_its_own(link):
     made, client = link(*[AlreadyExists("metaserver 1 is there")] * 3, GIVEN)
     await made.register("127.0.0.1:1", "")
-    assert len(client.requests) == 4
+    assert (len(client.requests), client.took_part) == (4, [False, False, False, True])
 
 
 async def test_an_address_that_stays_taken_ends_it(link):

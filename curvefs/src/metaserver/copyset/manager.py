@@ -124,6 +124,7 @@ class CopysetManager:
         self._wal: WriteAheadLog | None = None
         self._snapshots: Snapshots | None = None
         self._may_lead = True
+        self._takes_part = True
         self._watchers: list[Callable[[Group], None]] = []
         self._streams: dict[int, float] = {}  # of peers that lead quiet groups: when the stream began
 
@@ -308,6 +309,11 @@ class CopysetManager:
         for group in self.all():
             group.allow_leading(allowed=allowed)
 
+    def take_part(self, *, allowed: bool) -> None:
+        """Let groups heed their peers and be led here, or neither: another process may be these replicas."""
+        self._takes_part = allowed
+        self.allow_leading(allowed=allowed)
+
     def _add(self, group: Group) -> None:
         self._groups[group.group_id] = group
         group.allow_leading(allowed=self._may_lead)
@@ -323,6 +329,8 @@ class CopysetManager:
 
     def receive(self, from_id: int, messages: Sequence[raft_pb2.GroupMessage]) -> None:
         """Take what a peer says. Called on the event loop."""
+        if not self._takes_part:
+            return
         touched: dict[Group, None] = {}
         for said in messages:
             group = self._groups.get(said.group_id)

@@ -241,6 +241,21 @@ async def test_a_change_that_waited_for_who_joins_does_not_undo_another_one(tmp_
         await cluster.stop()
 
 
+async def test_replicas_that_another_process_may_be_take_no_part_until_they_may(cluster):
+    await cluster.begin()
+    await cluster.leader(among=[1])
+    cluster.managers[3].take_part(allowed=False)
+    had = cluster.group(3).raft.log.last_index
+    await cluster.create(3)
+    await cluster.crash(1)
+    await asyncio.sleep(4 * ELECTION_S)
+    assert not any(group.is_leader for group in cluster.groups().values())
+    assert cluster.group(3).raft.log.last_index == had
+    cluster.managers[3].take_part(allowed=True)
+    await cluster.create()
+    await cluster.equal()
+
+
 async def test_a_leader_may_leave_its_group(cluster):
     await cluster.begin()
     await cluster.create()
