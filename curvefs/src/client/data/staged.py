@@ -172,10 +172,10 @@ class StagedSlices:
             await self._finish(list(self._entries), published=False)
 
     async def lose_all(self, error: CurveFSError) -> None:
-        """Nothing can be published any more."""
+        """Nothing can be published any more. It stays on the disk: an MDS that knows less than it should may say so."""
         async with self._turns.take(math.inf):
             for entry in list(self._entries):
-                await self._lose(entry, error)
+                await self._lose(entry, error, aside=True)
 
     async def _publish_some(self, deadline: float) -> None:
         batch = self._next_batch()

@@ -39,7 +39,7 @@ async def test_what_waits_is_dropped_and_told_once_and_nothing_is_stored(autojum
         assert this.metadata.publications == []
 
 
-async def test_what_is_staged_is_lost_and_told_at_once(tmp_path, autojump_clock):
+async def test_what_is_staged_is_put_aside_and_told_at_once(tmp_path, autojump_clock):
     async with mount(tmp_path, store_timeout_s=100.0) as made:
         made.store.go_down()
         file = await write(made, (0, DATA))
@@ -48,7 +48,7 @@ async def test_what_is_staged_is_lost_and_told_at_once(tmp_path, autojump_clock)
         assert await made.data.publish_staged(1.0)
         assert isinstance(file.error_since(0)[0], FilesystemGone)
         assert records(made) == []
-        assert not made.data.holds_staged
+        assert len([*made.staging.path.glob("*.damaged")]) == 2, "put aside"
         made.store.come_up()
         await trio.sleep(100.0)
         assert made.object_names() == []
