@@ -123,15 +123,18 @@ async def check_cluster(store: KeyValueStore, belongs_to: str) -> str:
     if belongs_to and found != belongs_to:
         holds = f"holds cluster {found}" if found else "holds no cluster"
         raise StartupError(f"the store {holds}; this MDS belongs to cluster {belongs_to}", ExitCode.DATA_FOLDER)
-    if not found:
-        for other in (
-            *(await store.range(b"\0", PREFIX, limit=1)).items,
-            *(await store.range(prefix_end(PREFIX), b"\xff", limit=1)).items,
-        ):
-            raise StartupError(
-                f"the store holds no cluster but other data, such as {other.key[:60]!r}", ExitCode.DATA_FOLDER
-            )
-    return found
+    if found:
+        return found
+    others = (await store.range(b"\0", PREFIX, limit=1)).items + (
+        await store.range(prefix_end(PREFIX), b"\xff", limit=1)
+    ).items
+    if others and await store.get(CLUSTER_ID):
+        return await check_cluster(store, belongs_to)  # another MDS has made the cluster in between
+    if others:
+        raise StartupError(
+            f"the store holds no cluster but other data, such as {others[0].key[:60]!r}", ExitCode.DATA_FOLDER
+        )
+    return ""
 
 
 def _count(changes: int) -> Put:

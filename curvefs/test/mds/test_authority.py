@@ -6,7 +6,7 @@ import pytest
 
 from curvefs.src.common.errors import NoSpace, NotFound, StaleEpoch, StartupError, Unavailable, VersionUnsupported
 from curvefs.src.common.exits import ExitCode
-from curvefs.src.mds.authority import begin_serving, check_cluster
+from curvefs.src.mds.authority import CLUSTER_ID, begin_serving, check_cluster
 from curvefs.src.mds.state import Change, State, changed
 from curvefs.src.mds.storage.lmdb_store import LmdbStore
 from curvefs.src.mds.storage.protocol import Delete, Put
@@ -64,6 +64,24 @@ async def test_mds_whose_lease_ran_out_by_its_own_clock_does_not_even_ask(mds):
         await authority.write([Put(b"a", b"")])
     assert (await mds.kv.txn([], [])).revision == before
     assert "not renewed in time" in await authority.lost()
+
+
+async def test_a_cluster_that_another_mds_makes_during_the_look_is_found(mds):
+    class Late:
+        """Shows the cluster from the second look on."""
+
+        asked = False
+
+        def __getattr__(self, name):
+            return getattr(mds.kv, name)
+
+        async def get(self, key):
+            if key != CLUSTER_ID or self.asked:
+                return await mds.kv.get(key)
+            self.asked = True
+            return None
+
+    assert await check_cluster(Late(), "") == mds.mds.state.authority.cluster.id
 
 
 async def test_store_of_another_cluster_or_of_something_else_is_refused(mds, tmp_path):

@@ -35,6 +35,7 @@ def made(tmp_path):
         Epochs(folder),
         None,
         clock=clock,
+        instance=b"i",
         server="",
         peer_clocks=lambda: [0, 0],
         know=lambda *_: None,
