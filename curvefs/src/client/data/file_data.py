@@ -385,9 +385,9 @@ class FileData:
         """Return the number of the region that an offset lies in."""
         return offset // self._region_size
 
-    def has_in_memory(self, offset: int) -> bool:
-        """Say whether the whole block that a byte lies in is in memory."""
-        return self._reads.has_in_memory(offset)
+    def arrival(self, offset: int) -> trio.Event | None:
+        """Return what is set once the whole block that a byte lies in is in memory, if it is or comes."""
+        return self._reads.arrival(offset)
 
     def region_in_memory(self, offset: int) -> tuple[int, bytes] | None:
         """Return (where it begins, the bytes of) the region around an offset, if all of it is in memory."""

@@ -1,7 +1,8 @@
 """Blocks from the store in memory: whole ones for sequential readers, pieces of 128 KiB for random ones.
 
 A block of which a piece is here when another is fetched follows whole, behind the reader: somebody goes on asking for
-it. Reads spread over much more than memory holds seldom find one.
+it. Reads spread over much more than memory holds seldom find one. A block follows its first piece when the reader asks
+for that.
 
 128 KiB is two segments, and what the kernel asks for at a time by default. A read asks for all pieces it needs of a
 block with one request; who finds a request under way that covers what it needs waits for that one. Room is taken from
@@ -29,10 +30,13 @@ log = structlog.get_logger()
 PIECE_SIZE = 128 << 10
 BLOCK_OVERHEAD = 1024  # bytes of memory for a block besides its own; measured: 760 as a whole, 890 with a piece
 REQUEST_OVERHEAD = 8192  # and for a request on its way, with the task that waits for it; measured: 7,600
-BEHIND_MAX = 4  # blocks that follow their readers at a time
+BEHIND_MAX = 8  # blocks that follow their readers at a time
 _SEGMENTS_PER_PIECE = PIECE_SIZE // SEGMENT_SIZE
 
 Segments = list[memoryview]
+
+_HERE = trio.Event()
+_HERE.set()
 
 
 @dataclass(slots=True)
@@ -46,7 +50,7 @@ class _Block:
 class Request:
     """Bytes [start, start + size) of a block on their way; segments or error are set when it is done.
 
-    kept: room for them is taken, and they stay.
+    kept: room for them is taken, and they stay. whole: they are all of the block.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Request:
     size: int
     block_format: int
     kept: bool
+    whole: bool
     done: trio.Event = field(default_factory=trio.Event)
     segments: Segments | None = None
     error: CurveFSError | None = None
@@ -117,17 +122,29 @@ class ReadCache:
         self.counts.hits += 1
         return parts
 
-    def has_whole(self, name: str) -> bool:
-        """Say whether all of a block is here."""
+    def arrival(self, name: str) -> trio.Event | None:
+        """Return what is set once all of a block is here, if it is or comes; it may be gone again soon."""
         block = self._blocks.get(name)
-        return block is not None and block.whole is not None
+        if block is not None and block.whole is not None:
+            return _HERE
+        return next((one.done for one in self._requests.get(name, ()) if one.whole), None)
 
     async def read(
-        self, name: str, offset: int, size: int, block_length: int, deadline: float, *, block_format: int, whole: bool
+        self,
+        name: str,
+        offset: int,
+        size: int,
+        block_length: int,
+        deadline: float,
+        *,
+        block_format: int,
+        whole: bool,
+        follow: bool = False,
     ) -> Segments:
         """Return bytes [offset, offset + size) of a block as consecutive pieces.
 
-        whole: fetch all of it on a miss, in any case. Raises ObjectNotFound, CorruptData, IOFailure after the deadline.
+        whole: fetch all of it on a miss, in any case; follow: behind the reader. Raises ObjectNotFound, CorruptData,
+        IOFailure after the deadline.
         """
         parts = self.peek(name, offset, size)
         if parts is not None:
@@ -142,17 +159,18 @@ class ReadCache:
                 raise request.error
             # Whoever asked was cancelled, or had less time: one of those who waited asks again.
         block = self._blocks.get(name)
-        again = block is not None and bool(block.pieces)
+        follow = follow or (block is not None and bool(block.pieces))
         if whole and self._take_room(block_length):
-            request = self._request(name, 0, block_length, block_format, kept=True)
+            request = self._request(name, 0, block_length, block_format, kept=True, whole=True)
             segments = await self._fetch(request, block_length, deadline)
             return _cut(segments, 0, offset, size)
         start = offset // PIECE_SIZE * PIECE_SIZE
         end = min(-(-(offset + size) // PIECE_SIZE) * PIECE_SIZE, block_length)
         kept = self._take_room(end - start)
-        request = self._request(name, start, end - start, block_format, kept=kept)
+        whole = end - start == block_length
+        request = self._request(name, start, end - start, block_format, kept=kept, whole=whole)
         segments = await self._fetch(request, block_length, deadline)
-        if again and self._behind < BEHIND_MAX:
+        if follow and self._behind < BEHIND_MAX:
             rest = self.plan(name, block_length, block_format)
             if rest is not None:
                 self._behind += 1
@@ -175,7 +193,7 @@ class ReadCache:
             return None
         if not self._take_room(block_length):
             return None
-        return self._request(name, 0, block_length, block_format, kept=True)
+        return self._request(name, 0, block_length, block_format, kept=True, whole=True)
 
     async def fetch_ahead(self, request: Request, deadline: float) -> None:
         """Have a planned block in memory, for a reader to come. Failures are the reader's to meet."""
@@ -198,8 +216,8 @@ class ReadCache:
     def _under_way(self, name: str, offset: int, size: int) -> Request | None:
         return next((one for one in self._requests.get(name, ()) if one.covers(offset, size)), None)
 
-    def _request(self, name: str, start: int, size: int, block_format: int, *, kept: bool) -> Request:
-        request = Request(name, start, size, block_format, kept)
+    def _request(self, name: str, start: int, size: int, block_format: int, *, kept: bool, whole: bool) -> Request:
+        request = Request(name, start, size, block_format, kept, whole)
         self._requests.setdefault(name, []).append(request)
         return request
 
@@ -238,7 +256,7 @@ class ReadCache:
         """Put what was fetched into the table; give back the room that it does not take."""
         before = self._blocks[request.name].memory if request.name in self._blocks else 0
         block = self._blocks.setdefault(request.name, _Block())
-        if request.start == 0 and request.size == block_length:
+        if request.whole:
             block.whole, block.pieces, block.memory = segments, {}, BLOCK_OVERHEAD + block_length
         elif block.whole is None:
             for at in range(0, len(segments), _SEGMENTS_PER_PIECE):

@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 FETCH_TRIES = 100
 PREFETCH_BLOCKS_MAX = 32
+SCATTERED_MIN = 16  # reads of pieces after which a file counts as read all over
+FOLLOWED_MEMORIES = 4  # a file of more memory budgets than this never does
 PARTS_FROM_MEMORY_MAX = 64  # a region in more parts is not worth the time
 _ZEROS = memoryview(bytes(1 << 20))
 
@@ -68,6 +70,7 @@ class FileReads:
         self._start = start
         self._store_timeout_s = store_timeout_s
         self._staged = staged
+        self._scattered = 0  # reads of pieces that were not in memory
 
     async def read(self, offset: int, size: int, *, whole_blocks: bool) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
@@ -134,16 +137,14 @@ class FileReads:
                 if started == PREFETCH_BLOCKS_MAX:
                     return
 
-    def has_in_memory(self, offset: int) -> bool:
-        """Say whether the whole block that a byte lies in is in memory."""
+    def arrival(self, offset: int) -> trio.Event | None:
+        """Return what is set once the whole block that a byte lies in is in memory, if it is or comes."""
         if offset >= self._lists.length or self._unknown([(offset, 1)]):
-            return False
+            return None
         (part,) = self._parts(offset, 1)
-        return (
-            part.slice is not None
-            and part.block is not None
-            and self._cache.has_whole(self._name(part.slice, part.block))
-        )
+        if part.slice is None or part.block is None:
+            return None
+        return self._cache.arrival(self._name(part.slice, part.block))
 
     def from_memory(self, offset: int, size: int) -> bytes | None:
         """Return up to ``size`` published bytes, if all are in memory; None as well if some are not published yet."""
@@ -234,6 +235,7 @@ class FileReads:
         assert part.slice is not None, "no hole"
         assert part.block is not None, "no hole"
         name = self._name(part.slice, part.block)
+        follow = not whole and self._is_read_all_over()
         read = partial(
             self._cache.read,
             name,
@@ -243,6 +245,7 @@ class FileReads:
             deadline,
             block_format=part.slice.object.block_format,
             whole=whole,
+            follow=follow,
         )
         try:
             return await read()
@@ -253,6 +256,13 @@ class FileReads:
         except CorruptData as error:
             log.error("a block is damaged", inode=self._inode_id, offset=part.offset, object=name, reason=str(error))
             raise CorruptData(f"inode {self._inode_id} at {part.offset}, object {name}: {error}") from error
+
+    def _is_read_all_over(self) -> bool:
+        """Count a read here and there; say whether there were many, and not too many, for the size of the file."""
+        self._scattered += 1
+        blocks = self._lists.length // self._geometry.block_size + 1
+        small = self._lists.length <= FOLLOWED_MEMORIES * self._budget.limit
+        return small and SCATTERED_MIN < self._scattered <= SCATTERED_MIN + 2 * blocks
 
     def _missing(self, offset: int, reason: str) -> IOFailure:
         """A published object is gone: nothing that waiting would cure (rule 5)."""

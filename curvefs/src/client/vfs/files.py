@@ -2,8 +2,12 @@
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
+
+import trio
 
 from ..data.file_data import FileData, Reader
+from .kernel_pages import KernelPages
 from .kernel_view import Opening
 
 REGIONS_MAX = 4096
@@ -26,6 +30,8 @@ class FileHandle:
     errors_seen: int
     opening: Opening | None = None  # until the kernel is known to have done what it was told
     tries: dict[int, int] = field(default_factory=dict)  # to put a region of the file into the kernel
+    giving: set[int] = field(default_factory=set)  # regions that are about to be put
+    closed: bool = False  # nobody keeps the file's slice lists true any more
 
     @property
     def append(self) -> bool:
@@ -37,17 +43,27 @@ class FileHandle:
         """True when it may change the file."""
         return may_write(self.flags)
 
-    def wants_pages(self, offset: int) -> bool:
-        """Say whether the kernel should have more than it asked for, here."""
-        return (
-            not self.flags & os.O_DIRECT
-            and self.reader.jumped
-            and self.tries.get(self.file.region_at(offset), 0) < TRIES_MAX
-            and self.file.has_in_memory(offset)
-        )
+    def arrival_of_pages(self, offset: int) -> trio.Event | None:
+        """Return what is set once the kernel should have more than it asked for here, if it is or will be."""
+        region = self.file.region_at(offset)
+        if self.flags & os.O_DIRECT or not self.reader.jumped or region in self.giving:
+            return None
+        return self.file.arrival(offset) if self.tries.get(region, 0) < TRIES_MAX else None
 
-    def take_pages(self, offset: int) -> tuple[int, bytes] | None:
+    async def give_pages(self, pages: KernelPages, offset: int, arrival: trio.Event) -> None:
+        """Put the region around an offset into the kernel when it has arrived."""
+        region = self.file.region_at(offset)
+        self.giving.add(region)
+        try:
+            await arrival.wait()
+            await pages.put_from(self.inode_id, partial(self._take_pages, offset))
+        finally:
+            self.giving.discard(region)
+
+    def _take_pages(self, offset: int) -> tuple[int, bytes] | None:
         """Return the region around an offset, and where it begins, if all of it is in memory."""
+        if self.closed:
+            return None
         region = self.file.region_at(offset)
         if len(self.tries) >= REGIONS_MAX:
             self.tries.clear()

@@ -10,7 +10,6 @@ Shared across awaits: the open files and directories, and the kernel view; each 
 import os
 import stat
 from dataclasses import dataclass
-from functools import partial
 
 import trio
 
@@ -319,8 +318,8 @@ class Vfs:
         handle = self._used(number)
         with stale_if_gone(self._metadata.cache, handle.inode_id):
             data = await handle.reader.read(offset, size)
-        if self.pages.may_put(handle.inode_id) and handle.wants_pages(offset):
-            self._data.start(self.pages.put_from, handle.inode_id, partial(handle.take_pages, offset))
+        if self.pages.may_put(handle.inode_id) and (arrival := handle.arrival_of_pages(offset)) is not None:
+            self._data.start(handle.give_pages, self.pages, offset, arrival)
         return data
 
     async def write(self, number: int, offset: int, data: bytes) -> int:
@@ -478,6 +477,7 @@ class Vfs:
         """Forget a handle; says whether an orphan is open no more."""
         was_doomed = self._files.is_doomed(self._files.get(number).inode_id)
         handle, last_of_orphan = self._files.remove(number)
+        handle.closed = True
         if handle.writes:
             self.pages.unbar(handle.inode_id)
         if last_of_orphan and was_doomed:

@@ -38,16 +38,13 @@ class KernelPages:
         self._putting: dict[int, trio.Event] = {}
 
     def may_put(self, inode_id: int) -> bool:
-        """Say whether pages may be put now."""
-        return (
-            self.put is not None
-            and inode_id not in self._barred
-            and inode_id not in self._putting
-            and len(self._putting) < PUTS_MAX
-        )
+        """Say whether pages may be put now, or soon."""
+        return self.put is not None and inode_id not in self._barred
 
     async def put_from(self, inode_id: int, take: Callable[[], Taken | None]) -> None:
-        """Take bytes and put them, if that may be now and there are any."""
+        """Take bytes and put them, when others are done, if that may be then and there are any."""
+        while inode_id in self._putting or len(self._putting) == PUTS_MAX:
+            await self._putting.get(inode_id, next(iter(self._putting.values()))).wait()
         if self.put is None or not self.may_put(inode_id):
             return
         taken = take()

@@ -43,10 +43,16 @@ class Cache:
         calls = StoreCalls(self.store, BlockCodec(b"", bytes), uploads_max=2, downloads_max=8, random_s=lambda: 0.5)
         self.cache = ReadCache(self.budget, calls, self.dropped.append, trio.lowlevel.spawn_system_task)
 
-    async def read(self, name: str, offset: int, size: int, *, whole: bool = False) -> bytes:
+    async def read(self, name: str, offset: int, size: int, *, whole: bool = False, follow: bool = False) -> bytes:
         deadline = trio.current_time() + 10
-        parts = await self.cache.read(name, offset, size, BLOCK, deadline, block_format=framing.FORMAT, whole=whole)
+        parts = await self.cache.read(
+            name, offset, size, BLOCK, deadline, block_format=framing.FORMAT, whole=whole, follow=follow
+        )
         return b"".join(parts)
+
+    def has_whole(self, name: str) -> bool:
+        arrival = self.cache.arrival(name)
+        return arrival is not None and arrival.is_set()
 
 
 async def test_every_range_reads_right_from_pieces_and_from_whole_blocks():
@@ -72,13 +78,26 @@ async def test_a_block_of_which_a_piece_is_here_follows_whole(autojump_clock, in
     this = Cache(10 * MIB)
     for piece in range(2):
         await trio.sleep(1)
-        assert not this.cache.has_whole("a")
+        assert not this.has_whole("a")
         await this.read("a", piece * 256 * KIB, 10)
-    assert not this.cache.has_whole("a"), "the reader does not wait for all of it"
+    assert not this.has_whole("a"), "the reader does not wait for all of it"
     await trio.sleep(1)
-    assert this.cache.has_whole("a")
+    assert this.has_whole("a")
     assert this.store.counts == {"get": 3}
     assert this.budget.cached == KEPT
+
+
+async def test_a_block_follows_its_first_piece_for_who_asks_for_that(autojump_clock, in_the_loop):
+    this = Cache(10 * MIB)
+    await this.read("b", 0, 10)
+    assert this.cache.arrival("a") is None
+    assert await this.read("a", 0, 10, follow=True) == DATA[:10]
+    arrival = this.cache.arrival("a")
+    assert not arrival.is_set()
+    await arrival.wait()
+    assert this.has_whole("a")
+    assert this.cache.arrival("b") is None
+    assert this.store.counts == {"get": 3}
 
 
 async def test_few_blocks_follow_at_a_time(autojump_clock, in_the_loop, monkeypatch):
@@ -90,7 +109,7 @@ async def test_few_blocks_follow_at_a_time(autojump_clock, in_the_loop, monkeypa
             for name in "abc":
                 nursery.start_soon(this.read, name, offset, 10)
         await trio.sleep(1)
-        return sum(map(this.cache.has_whole, "abc"))
+        return sum(map(this.has_whole, "abc"))
 
     assert [await read_all(piece * 256 * KIB) for piece in range(4)] == [0, 1, 2, 3]
 

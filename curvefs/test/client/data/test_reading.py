@@ -11,6 +11,7 @@ from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.cache import block_files
 from curvefs.src.client.data.file_data import FileData
 from curvefs.src.client.data.read_cache import BLOCK_OVERHEAD
+from curvefs.src.client.data.reading import SCATTERED_MIN
 from curvefs.src.client.data.slice_lists import MAX_AGE_S
 from curvefs.src.common.errors import CorruptData, IOFailure
 from curvefs.src.object.fault import Fault
@@ -226,7 +227,7 @@ class Ticking:
         return self.now_s
 
 
-@pytest.mark.parametrize("how", ["read", "region_in_memory", "has_in_memory", "prefetch"])
+@pytest.mark.parametrize("how", ["read", "region_in_memory", "arrival", "prefetch"])
 async def test_a_slice_list_that_becomes_too_old_within_a_step_serves_it(autojump_clock, how):
     async with lab() as this:
         clock = Ticking()
@@ -239,7 +240,7 @@ async def test_a_slice_list_that_becomes_too_old_within_a_step_serves_it(autojum
         elif how == "prefetch":
             file._reads.prefetch(0, 3000)
         else:
-            assert getattr(file, how)(0)
+            assert getattr(file, how)(0) is not None
 
 
 async def test_a_publication_next_to_somebody_elses_drops_the_lists(autojump_clock):
@@ -380,14 +381,42 @@ async def test_a_block_that_is_asked_for_here_and_there_follows_whole_the_second
         data = pattern(4 * MIB)
         file = await written(this, data)
         assert await file.read(MIB, 10) == data[MIB : MIB + 10]
-        assert not file.has_in_memory(MIB)
+        assert file.arrival(MIB) is None
         assert file.region_in_memory(MIB) is None
         at = MIB + 200 * KIB
         assert await file.read(at, 10) == data[at : at + 10]
         await trio.sleep(1)
         assert this.store.counts == {"get": 3}
-        assert file.has_in_memory(MIB)
-        assert not file.has_in_memory(0)
+        assert file.arrival(MIB).is_set()
+        assert file.arrival(0) is None
         assert file.region_in_memory(at) == (MIB, data[MIB : MIB + 512 * KIB])
         await file.write(MIB, b"new")
         assert file.region_in_memory(at) is None
+
+
+async def read_here_and_there(file: FileData, data: bytes, step: int) -> None:
+    for at in range(100, len(data), step):
+        assert await file.read(at, 10) == data[at : at + 10]
+        await trio.sleep(1)
+
+
+@pytest.mark.parametrize(("memory", "followed"), [(40 * MIB, True), (3 * MIB, False)])
+async def test_a_file_that_is_read_all_over_follows_whole_if_it_is_of_the_size_of_memory(
+    autojump_clock, memory, followed
+):
+    async with lab(MIDDLE, memory_budget=memory) as this:
+        data = pattern(16 * MIB)
+        file = await written(this, data)
+        await read_here_and_there(file, data, 512 * KIB)  # one piece of each block
+        assert file.arrival(0) is None
+        assert this.store.counts == {"get": 32 + (32 - SCATTERED_MIN if followed else 0)}
+        assert (file.arrival(len(data) - 1) is not None) == followed
+
+
+async def test_a_file_is_not_fetched_whole_again_and_again(autojump_clock):
+    async with lab(MIDDLE, memory_budget=8 * MIB) as this:
+        data = pattern(16 * MIB)
+        file = await written(this, data)
+        for _ in range(10):  # memory holds a part of it
+            await read_here_and_there(file, data, 512 * KIB)
+        assert this.store.counts["get"] < 10 * 32 + 2 * 33 + 1

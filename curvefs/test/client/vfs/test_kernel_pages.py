@@ -1,8 +1,13 @@
 """When pages may be put into the kernel's cache, and who waits for whom."""
 
+import os
+from functools import partial
+
 import pytest
 import trio
 
+from curvefs.src.client.data.readahead import ReadAhead
+from curvefs.src.client.vfs.files import FileHandle
 from curvefs.src.client.vfs.kernel_pages import PUTS_MAX, KernelPages
 
 pytestmark = pytest.mark.trio
@@ -63,7 +68,6 @@ async def test_one_who_bars_waits_for_who_is_at_it_and_a_drop_too(autojump_clock
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pages.put_from, 7, something)
         await trio.testing.wait_all_tasks_blocked()
-        assert not pages.may_put(7)
         with trio.move_on_after(1) as waiting:
             await pages.quiet(7)
         assert waiting.cancelled_caught
@@ -76,15 +80,88 @@ async def test_one_who_bars_waits_for_who_is_at_it_and_a_drop_too(autojump_clock
     await pages.quiet(7)
 
 
-async def test_only_so_many_put_at_once(autojump_clock):
+@pytest.mark.parametrize("inodes", [range(PUTS_MAX + 3), [7, 7, 7], [7, 7, 8, 8, 9, 9]])
+async def test_only_so_many_put_at_once_and_one_of_an_inode(autojump_clock, inodes):
+    kernel = Kernel()
+    pages = pages_of(kernel)
+    taken = []
+
+    def take(inode_id):
+        taken.append(inode_id)
+        return something()
+
+    async with trio.open_nursery() as nursery:
+        for inode_id in inodes:
+            nursery.start_soon(pages.put_from, inode_id, partial(take, inode_id))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(taken) == min(PUTS_MAX, len(set(inodes))) == len(set(taken))
+        kernel.gate.set()
+    assert sorted(taken) == sorted(inodes), "the others had their turn"
+
+
+async def test_who_waits_for_a_turn_takes_nothing_once_somebody_may_change_the_file(autojump_clock):
     kernel = Kernel()
     pages = pages_of(kernel)
     async with trio.open_nursery() as nursery:
-        for inode_id in range(PUTS_MAX + 3):
-            nursery.start_soon(pages.put_from, inode_id, something)
+        nursery.start_soon(pages.put_from, 7, something)
         await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(pages.put_from, 7, lambda: pytest.fail("was taken"))
+        await trio.testing.wait_all_tasks_blocked()
+        pages.bar(7)
         kernel.gate.set()
-    assert len(kernel.seen) == PUTS_MAX
+    assert len(kernel.seen) == 1
+
+
+class File:
+    """A file of one region whose block is about to arrive."""
+
+    def __init__(self):
+        self.comes = trio.Event()
+
+    def region_at(self, offset):
+        return 0
+
+    def arrival(self, offset):
+        return self.comes
+
+    def region_in_memory(self, offset):
+        return 0, b"bytes"
+
+
+def random_handle(flags=os.O_RDONLY):
+    reader = ReadAhead()
+    reader.seen(1 << 20, 10)
+    return FileHandle(7, flags, File(), reader, 0)
+
+
+async def test_a_block_that_arrives_is_put_once(autojump_clock):
+    kernel = Kernel()
+    kernel.gate.set()
+    pages, handle = pages_of(kernel), random_handle()
+    async with trio.open_nursery() as nursery:
+        arrival = handle.arrival_of_pages(5)
+        nursery.start_soon(handle.give_pages, pages, 5, arrival)
+        await trio.testing.wait_all_tasks_blocked()
+        assert handle.arrival_of_pages(6) is None, "somebody waits for it"
+        assert kernel.seen == []
+        arrival.set()
+    assert kernel.seen == [("put", 7, 0, b"bytes")]
+    assert handle.arrival_of_pages(6) is None
+
+
+async def test_what_arrives_after_the_close_is_not_put(autojump_clock):
+    kernel = Kernel()
+    kernel.gate.set()
+    handle = random_handle()
+    handle.closed = True
+    handle.file.comes.set()
+    await handle.give_pages(pages_of(kernel), 5, handle.file.comes)
+    assert kernel.seen == []
+
+
+async def test_direct_readers_leave_the_kernel_without_pages():
+    assert random_handle().arrival_of_pages(5) is not None
+    assert random_handle(os.O_DIRECT).arrival_of_pages(5) is None
 
 
 async def test_a_kernel_that_takes_nothing_does_no_harm(autojump_clock):
