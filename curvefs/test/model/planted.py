@@ -28,13 +28,12 @@ from .server import GEOMETRY
 class Fault:
     """plant: patches it in. kinds: of mounts that can meet it. only: the steps that it takes, where it is rare else.
 
-    examples: in which it is found, with room. script: the one that meets it, where drawing it takes long.
+    script: the one that meets it, where drawing it takes long.
     """
 
     plant: Callable[[], AbstractContextManager]
     kinds: tuple[str, ...] = tuple(KINDS)
     only: tuple[str, ...] = ()
-    examples: int = 100
     script: Script | None = None
 
 
@@ -173,11 +172,16 @@ CUT_WHILE_MERGED: Script = (
         ("read_all", 1, 0),
     ],
 )
+NOT_PUBLISHED: Script = (
+    "plain",
+    0.01,
+    [("write", 0, 0, 0, 100), ("metadata_fails", 0, "append_slices", "before"), ("fsync", 0, 0)],
+)
 BASIC = ("write", "fsync", "read_all")
 FAULTS = {
     "publication before upload": Fault(publication_before_upload, ("plain", "disk cache")),
     "fsync that does not wait": Fault(fsync_that_does_not_wait),
-    "fsync that tells of no error": Fault(fsync_that_tells_of_no_error, only=("write", "fsync", "metadata_fails")),
+    "fsync that tells of no error": Fault(fsync_that_tells_of_no_error, script=NOT_PUBLISHED),
     "compaction without its condition": Fault(compaction_without_its_condition, script=CUT_WHILE_MERGED),
     "truncate that does not cut": Fault(truncate_that_does_not_cut, only=(*BASIC, "truncate")),
     "truncate that cuts whole chunks only": Fault(truncate_that_cuts_whole_chunks_only, only=(*BASIC, "truncate")),
@@ -195,7 +199,7 @@ FAULTS = {
     "slice lists that are not revalidated": Fault(slice_lists_that_are_not_revalidated, only=(*BASIC, "close")),
     "staging without records": Fault(staging_without_records, STAGING, (*BASIC, "kill", "start", "store_away")),
     "staged slices that come back in another order": Fault(
-        staged_slices_that_come_back_in_another_order, STAGING, ("write", "fsync", "kill", "start", "store_away"), 400
+        staged_slices_that_come_back_in_another_order, STAGING, ("write", "fsync", "kill", "start", "store_away")
     ),
     "cached blocks under wrong names": Fault(
         cached_blocks_under_wrong_names, DISKS, (*BASIC, "truncate", "continue_write", "drop_caches", "kill", "start")

@@ -21,6 +21,23 @@ FAILED_ONCE = [
             ("write", 0, 0, 0, 1),
         ],
     ),
+    # A truncate that was done and not answered, or done later: what it should have cut was published after it.
+    *(
+        (
+            0.01,
+            [
+                ("write", 0, 0, 0, 62),
+                ("write", 1, 0, 500, 1),
+                ("metadata_fails", 1, "set_attr", how),
+                ("truncate", 1, 0, 0),
+                ("read_all", 1, 0),
+                ("write", 1, 0, 40, 9),
+                ("fsync", 1, 0),
+                ("read_all", 0, 0),
+            ],
+        )
+        for how in ("late", "applied", "before")
+    ),
 ]
 
 

@@ -10,12 +10,13 @@ Shared across awaits: dirty runs and slice lists, changed between awaits only.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
 import trio
 
 from ....proto import metaserver_pb2 as pb
 from ....proto import staging_pb2
 from ...common.clock import Clock
-from ...common.errors import CurveFSError, FilesystemGone, FileTooLarge, SessionEnded
+from ...common.errors import CurveFSError, FilesystemGone, FileTooLarge, IOFailure, SessionEnded
 from ...slices.geometry import LENGTH_MAX, SMALL_FILE_MAX, Geometry
 from .budget import MemoryBudget
 from .dirty import DirtyRuns, Run
@@ -29,6 +30,8 @@ from .slice_lists import SliceLists
 from .staged import StagedSlices
 from .store_calls import StoreCalls
 from .write_back import WriteBack
+
+log = structlog.get_logger()
 
 WRITE_STEP = 1 << 20  # more is taken in steps, so that room for it is found however large it is
 RUNS_DRAINED = 128  # of one file: more are published in the background
@@ -67,6 +70,7 @@ class FileData:
         self._runs = DirtyRuns(services.geometry.chunk_size, services.geometry.block_size)
         self._growth = Growth(inode, services.metadata)
         self._staged = self._staged_slices()
+        self._unfinished: tuple[int, list[Run]] | None = None  # a truncate of unknown outcome
         self._publisher = Publisher(
             inode.inode_id,
             self._runs,
@@ -242,9 +246,15 @@ class FileData:
 
     async def _flush(self, deadline: float) -> None:
         if self._runs:
-            await self._publisher.drain(self._runs.last_number, deadline)
+            await self._drain(self._runs.last_number, deadline)
             if self.staged:
                 self._services.start(self._publish_quietly)
+
+    async def _drain(self, upto: int, deadline: float) -> None:
+        """Store and publish all runs up to a number. Raises what may pass, e.g. IOFailure; what is left stays dirty."""
+        async with self._publisher.turns.take(deadline):
+            await self._finish_cut()
+            await self._publisher.drain(upto, deadline)
 
     async def _publish_staged(self, deadline: float) -> None:
         if self._staged is not None:
@@ -262,19 +272,52 @@ class FileData:
             raise FileTooLarge
         deadline = self._deadline()
         async with self._publisher.turns.take(deadline):
+            await self._finish_cut()
             upto = max((run.number for run in self._runs.runs if run.start < length), default=0)
             past = [run for run in self._runs.runs if run.number > upto]
             for run in past:
                 run.sealed = True  # what is written from now on comes after the cut
-            await self._publisher.drain_now(upto, deadline)
+            await self._publisher.drain(upto, deadline)
             await self._publish_staged(deadline)
+            return await self._cut(length, past)
+
+    async def _cut(self, length: int, past: list[Run]) -> pb.Inode:
+        """Set the length, and drop what was written past it.
+
+        With an unknown outcome, that can neither be published nor dropped: all of this is done again first.
+        """
+        self._unfinished = (length, past) if past else None
+        try:
             inode = await self._set_length(length)
-            self._lists.revalidate(inode)
-            self._drop(past)
-            self._place_appends()
-            self._trim_growth()
-            self.mtime_ns = inode.mtime_ns
-            return inode
+        except (IOFailure, SessionEnded):
+            raise
+        except CurveFSError:
+            self._unfinished = None
+            raise
+        self._unfinished = None
+        self._lists.revalidate(inode)
+        self._drop(past)
+        self._place_appends()
+        self._trim_growth()
+        self.mtime_ns = inode.mtime_ns
+        return inode
+
+    async def _finish_cut(self) -> None:
+        """Do a truncate of unknown outcome again, having a turn. Raises IOFailure, SessionEnded; a refusal ends it."""
+        if self._unfinished is None:
+            return
+        try:
+            await self._cut(*self._unfinished)
+        except (IOFailure, SessionEnded):
+            raise
+        except CurveFSError as error:
+            log.info("a truncate of unknown outcome is refused", inode=self.inode_id, reason=str(error))
+
+    async def settle(self) -> None:
+        """See to it that what reads find is not half cut. Raises IOFailure while nobody answers."""
+        if self._unfinished is not None:
+            async with self._publisher.turns.take(self._deadline()):
+                await self._finish_cut()
 
     async def _set_length(self, length: int) -> pb.Inode:
         """Setting a length twice does no harm, so an outcome that a session's end hides is no reason to fail."""
@@ -288,6 +331,7 @@ class FileData:
     def discard(self) -> None:
         """Drop what is not published: nobody can reach the file any more."""
         self._drop(self._runs.runs)
+        self._unfinished = None
         self._growth.trim(0)
         if self._staged:
             self._services.start(self._staged.discard)
@@ -295,6 +339,7 @@ class FileData:
     def give_up(self, error: FilesystemGone) -> None:
         """Lose what is not published: its filesystem is gone."""
         self._publisher.lose_all(error)
+        self._unfinished = None
         self._growth.trim(0)
         if self._staged:
             self._services.start(self._staged.lose_all, error)
@@ -367,7 +412,7 @@ class FileData:
 
     async def _drain_quietly(self, upto: int) -> None:
         try:
-            await self._publisher.drain(upto, self._deadline())
+            await self._drain(upto, self._deadline())
         except CurveFSError:
             return  # the publisher has logged it; the background of the mount goes on
 
@@ -379,6 +424,7 @@ class FileData:
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
+        await self.settle()
         return await self._reads.read(offset, size, whole_blocks=False)
 
     def region_at(self, offset: int) -> int:
@@ -391,6 +437,8 @@ class FileData:
 
     def region_in_memory(self, offset: int) -> tuple[int, bytes] | None:
         """Return (where it begins, the bytes of) the region around an offset, if all of it is in memory."""
+        if self._unfinished is not None:
+            return None
         start = self.region_at(offset) * self._region_size
         content = self._reads.from_memory(start, self._region_size)
         return (start, content) if content else None
@@ -424,6 +472,7 @@ class Reader:
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
+        await self._file.settle()
         start, end = self._ahead.seen(offset, size)
         if end > start:
             self._reads.prefetch(start, end)

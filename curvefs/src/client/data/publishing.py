@@ -101,12 +101,7 @@ class Publisher:
     # -------------------------------------------------------------------------------------------- drain
 
     async def drain(self, upto: int, deadline: float) -> None:
-        """Store and publish all runs up to a number. Raises what may pass, e.g. IOFailure; what is left stays dirty."""
-        async with self.turns.take(deadline):
-            await self.drain_now(upto, deadline)
-
-    async def drain_now(self, upto: int, deadline: float) -> None:
-        """Do the same, having a turn."""
+        """Store and publish all runs up to a number, having a turn. Raises what may pass; what is left stays dirty."""
         while batch := self._next_batch(upto):
             for run in batch:
                 run.sealed = True

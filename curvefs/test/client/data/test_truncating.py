@@ -1,9 +1,11 @@
 """Truncating a file of which something is not published yet."""
 
+from functools import partial
+
 import pytest
 import trio
 
-from curvefs.src.common.errors import IOFailure, SessionEnded, Unavailable
+from curvefs.src.common.errors import IOFailure, QuotaExceeded, SessionEnded, Unavailable
 
 from .lab import check, lab, pattern
 
@@ -86,6 +88,56 @@ async def test_a_truncate_that_fails_leaves_the_order_of_what_was_written(autoju
             await file.truncate(150)
         await file.flush()
         await check(this, bytes(100) + b"c" * 200 + bytes(200) + b"b" * 50)
+
+
+@pytest.mark.parametrize("applied", [True, False])
+@pytest.mark.parametrize("first", ["read", "flush", "pages", "truncate"])
+async def test_a_truncate_of_unknown_outcome_is_done_before_anything_else_of_the_file(autojump_clock, applied, first):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"a" * 300)
+        await file.flush()
+        await file.read(0, 300)
+        await file.write(500, b"b" * 50)
+        this.metadata.fail("set_length", IOFailure("no answer"), applied=applied)
+        with pytest.raises(IOFailure):
+            await file.truncate(0)
+        await file.write(100, b"new")
+        if first == "pages":
+            assert file.region_in_memory(0) is None
+        elif first == "truncate":
+            await file.truncate(103)
+        elif first == "read":
+            assert await file.read(0, 1000) == bytes(100) + b"new"
+        await file.flush()
+        assert file.length == 103
+        await check(this, bytes(100) + b"new")
+        assert (file.dirty, this.data.memory[0]) == (False, 0)
+
+
+async def test_a_truncate_of_unknown_outcome_fails_who_comes_next_until_somebody_answers(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"a" * 50)
+        for _ in range(4):
+            this.metadata.fail("set_length", IOFailure("no answer"))
+        for call in (partial(file.truncate, 0), partial(file.read, 0, 10), file.flush, partial(file.truncate, 10)):
+            with pytest.raises(IOFailure):
+                await call()
+        assert await file.read(0, 10) == b""
+        assert (file.dirty, this.data.memory[0]) == (False, 0)
+
+
+async def test_a_truncate_of_unknown_outcome_that_is_refused_after_all_leaves_what_was_written(autojump_clock):
+    async with lab() as this:
+        file = this.open()
+        await file.write(0, b"a" * 50)
+        this.metadata.fail("set_length", IOFailure("no answer"))
+        this.metadata.fail("set_length", QuotaExceeded())
+        with pytest.raises(IOFailure):
+            await file.truncate(0)
+        await file.flush()
+        await check(this, b"a" * 50)
 
 
 async def test_a_truncate_outlives_the_end_of_the_session(autojump_clock):
