@@ -38,6 +38,20 @@ FAILED_ONCE = [
         )
         for how in ("late", "applied", "before")
     ),
+    # An append was in lists that came while it was being published, and where it was assumed to lie.
+    (
+        0.01,
+        [
+            ("session_ends", 1),
+            ("append", 0, 1),
+            ("append", 1, 1),
+            ("write", 0, 0, 0, 1),
+            ("wait", 6000),
+            ("publish", 0, 0),
+            ("write", 0, 0, 0, 1),
+            ("read_log", 1),
+        ],
+    ),
 ]
 
 

@@ -107,6 +107,11 @@ class DirtyRuns:
         """Return the bytes of appends of which it is not known whether they were published."""
         return sum(run.length for run in self.runs if run.at_end and run.before is not None)
 
+    def last_in_doubt(self, change: int) -> int:
+        """Return the number of the last append that was tried before the file became as it is known now; 0: none."""
+        doubted = (run.number for run in self.runs if run.at_end and run.before and run.before.change < change)
+        return max(doubted, default=0)
+
     def room_for(self, size: int) -> int:
         """Return the most memory that taking so many bytes can cost: a bytearray grows by an eighth in advance."""
         return size + self._block_size // 8 + _BLOCK_OVERHEAD * (2 + size // self._block_size) + RUN_OVERHEAD

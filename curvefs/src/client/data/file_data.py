@@ -95,6 +95,8 @@ class FileData:
             budget=services.budget,
             start=services.start,
             store_timeout_s=services.store_timeout_s,
+            in_doubt=self._is_in_doubt,
+            decide=self._decide,
             staged=self._staged,
         )
 
@@ -313,11 +315,20 @@ class FileData:
         except CurveFSError as error:
             log.info("a truncate of unknown outcome is refused", inode=self.inode_id, reason=str(error))
 
-    async def settle(self) -> None:
-        """See to it that what reads find is not half cut. Raises IOFailure while nobody answers."""
-        if self._unfinished is not None:
-            async with self._publisher.turns.take(self._deadline()):
-                await self._finish_cut()
+    def _is_in_doubt(self) -> bool:
+        """Say whether reads would guess: the file is cut or not, or has what was appended here already or not."""
+        return (
+            self._unfinished is not None
+            or self._runs.last_in_doubt(self._lists.change) > 0
+            or (self._staged is not None and self._staged.in_doubt)
+        )
+
+    async def _decide(self) -> None:
+        """Have what is in doubt done, or answered. Raises IOFailure, ... while nobody answers."""
+        deadline = self._deadline()
+        await self._drain(self._runs.last_in_doubt(self._lists.change), deadline)
+        if self._staged is not None and self._staged.in_doubt:
+            await self._publish_staged(deadline)
 
     async def _set_length(self, length: int) -> pb.Inode:
         """Setting a length twice does no harm, so an outcome that a session's end hides is no reason to fail."""
@@ -424,7 +435,6 @@ class FileData:
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
-        await self.settle()
         return await self._reads.read(offset, size, whole_blocks=False)
 
     def region_at(self, offset: int) -> int:
@@ -437,8 +447,6 @@ class FileData:
 
     def region_in_memory(self, offset: int) -> tuple[int, bytes] | None:
         """Return (where it begins, the bytes of) the region around an offset, if all of it is in memory."""
-        if self._unfinished is not None:
-            return None
         start = self.region_at(offset) * self._region_size
         content = self._reads.from_memory(start, self._region_size)
         return (start, content) if content else None
@@ -472,7 +480,6 @@ class Reader:
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
-        await self._file.settle()
         start, end = self._ahead.seen(offset, size)
         if end > start:
             self._reads.prefetch(start, end)

@@ -1,13 +1,15 @@
 """Reads of one file: the published slices, over them the dirty runs, oldest first, taken at one instant.
 
 A run leaves the dirty runs in the same step in which its slice joins the lists (or the lists are dropped), so no read
-of this mount ever misses its own bytes. What dirty runs cover is not asked of anybody.
+of this mount ever misses its own bytes. It finds none twice either: when newer lists come while an append is being
+published, or its outcome is unknown, they may have it already, elsewhere than assumed; reads wait until that is known.
+What dirty runs cover is not asked of anybody.
 
 Shared across awaits: dirty runs and slice lists. A read looks again after every await until it has the lists of all
 its chunks, takes extents and dirty bytes without an await in between, and only then fetches.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -46,7 +48,11 @@ class Part(NamedTuple):
 
 
 class FileReads:
-    """See the module. ``start``: run something in the background of the mount."""
+    """See the module.
+
+    start: runs something in the background of the mount. in_doubt: whether lists and dirty runs do not fit together;
+    decide: sees to it that they do, or raises.
+    """
 
     def __init__(
         self,
@@ -59,6 +65,8 @@ class FileReads:
         budget: MemoryBudget,
         start: Callable[..., None],
         store_timeout_s: float,
+        in_doubt: Callable[[], bool],
+        decide: Callable[[], Awaitable[None]],
         staged: StagedSlices | None = None,
     ) -> None:
         self._inode_id = inode_id
@@ -69,6 +77,8 @@ class FileReads:
         self._budget = budget
         self._start = start
         self._store_timeout_s = store_timeout_s
+        self._in_doubt = in_doubt
+        self._decide = decide
         self._staged = staged
         self._scattered = 0  # reads of pieces that were not in memory
 
@@ -76,6 +86,9 @@ class FileReads:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
         lacked: list[Part] | None = None  # the parts that an object was missing from
         for _ in range(FETCH_TRIES):
+            if self._in_doubt():
+                await self._decide()
+                continue
             staged_end = self._staged.end if self._staged is not None else 0
             length = min(size, max(self._lists.length, self._runs.end(), staged_end) - offset)
             if length <= 0:
@@ -149,7 +162,7 @@ class FileReads:
     def from_memory(self, offset: int, size: int) -> bytes | None:
         """Return up to ``size`` published bytes, if all are in memory; None as well if some are not published yet."""
         size = min(size, self._lists.length - offset)
-        if size <= 0 or self._unknown([(offset, size)]) or self._runs.pieces(offset, offset + size):
+        if size <= 0 or self._in_doubt() or self._unknown([(offset, size)]) or self._runs.pieces(offset, offset + size):
             return None
         parts = self._parts(offset, size)
         if len(parts) > PARTS_FROM_MEMORY_MAX:

@@ -102,6 +102,16 @@ class StagedSlices:
         return self._turns.taken
 
     @property
+    def in_doubt(self) -> bool:
+        """True while an append was tried before the file became as it is known now: it may be there, or not."""
+        return any(
+            one.record.at_end
+            and one.before not in (None, TRIED_BY_ANOTHER_MOUNT)
+            and one.before.change < self._lists.change
+            for one in self._entries
+        )
+
+    @property
     def end(self) -> int:
         """Return the highest end of any; 0 without."""
         return max((one.end for one in self._entries), default=0)

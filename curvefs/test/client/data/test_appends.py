@@ -12,6 +12,7 @@ from curvefs.src.common.errors import (
     Unavailable,
 )
 from curvefs.src.slices.names import block_name
+from curvefs.test.support.fake_slice_metadata import FakeSliceMetadata
 
 from .lab import MIB, MIDDLE, TINY, Lab, check, lab, pattern
 
@@ -90,6 +91,61 @@ async def test_own_appends_come_behind_what_another_mount_has_closed_before_the_
             await theirs.flush()
         await file.read(0, 100)  # through a handle of before; it learns the length
         assert await this.open().read(0, 100) == b"xxxxbbbbaaaa"
+
+
+async def appended_behind_another_mount(this: Lab):
+    """Return a file of which this mount has appended "mine", while another one has published "them"."""
+    file = this.open()
+    await file.append(b"mine")
+    async with lab(objects=this.objects, metadata=this.metadata) as other:
+        theirs = other.open()
+        await theirs.append(b"them")
+        await theirs.flush()
+    return file
+
+
+async def test_reads_wait_while_an_append_is_on_its_way_and_may_be_in_the_newer_lists(autojump_clock, monkeypatch):
+    async with lab() as this:
+        file = await appended_behind_another_mount(this)
+        real, answer, read = FakeSliceMetadata.append_slices, trio.Event(), []
+
+        async def answered_later(*arguments, **more):
+            result = await real(*arguments, **more)
+            await answer.wait()
+            return result
+
+        async def read_all() -> None:
+            read.append(await file.read(0, 100))
+
+        monkeypatch.setattr(FakeSliceMetadata, "append_slices", answered_later)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(file.flush)
+            await trio.sleep(1)
+            assert await file.read(0, 100) == b"mine", "nothing newer is known"
+            file.revalidate(this.metadata.inode(2))
+            assert file.region_in_memory(0) is None
+            nursery.start_soon(read_all)
+            await trio.sleep(1)
+            assert read == []
+            answer.set()
+        assert read == [b"themmine"]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_an_append_of_unknown_outcome_is_decided_before_newer_lists_are_read(autojump_clock, applied):
+    async with lab() as this:
+        file = await appended_behind_another_mount(this)
+        this.metadata.fail("append_slices", IOFailure("no answer"), applied=applied)
+        this.metadata.fail("append_slices", IOFailure("no answer"))
+        with pytest.raises(IOFailure):
+            await file.flush()
+        assert await file.read(0, 100) == b"mine", "nothing newer is known"
+        file.revalidate(this.metadata.inode(2))
+        with pytest.raises(IOFailure):
+            await file.read(0, 100)
+        assert await file.read(0, 100) == b"themmine"
+        await file.flush()
+        await check(this, b"themmine")
 
 
 async def test_small_appends_become_one_slice(autojump_clock):
