@@ -181,6 +181,8 @@ class Player:
 
     async def close(self, number: int, which: int) -> None:
         mount, file = self._world.mounts[number], self._files[which]
+        if file.inode_id not in mount.handles:
+            return
         await self._sync(mount, file, mount.close)
         file.views.pop(number, None)
 
