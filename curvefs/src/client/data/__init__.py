@@ -15,6 +15,7 @@ What is written waits in memory, is stored in blocks, then published; what is re
     outcomes.py     whether a publication was done whose answer never came
     publishing.py   storing dirty runs and publishing them in order
     reading.py      reads of one file: published slices, dirty runs over them
-    file_data.py    one open file: write, flush, truncate; its readers
+    reader.py       what one handle reads with
+    file_data.py    one open file: write, flush, truncate
     data_path.py    all open files of a mount, and the background work
 """

@@ -16,15 +16,15 @@ import trio
 from ....proto import metaserver_pb2 as pb
 from ....proto import staging_pb2
 from ...common.clock import Clock
-from ...common.errors import CurveFSError, FilesystemGone, FileTooLarge, IOFailure, SessionEnded
-from ...slices.geometry import LENGTH_MAX, SMALL_FILE_MAX, Geometry
+from ...common.errors import ClusterError, CurveFSError, FilesystemGone, FileTooLarge, IOFailure, SessionEnded
+from ...slices.geometry import LENGTH_MAX, Geometry
 from .budget import MemoryBudget
 from .dirty import DirtyRuns, Run
 from .growth import Growth
 from .interfaces import SliceMetadata
 from .publishing import Publisher, Shifted
 from .read_cache import ReadCache
-from .readahead import ReadAhead
+from .reader import Reader
 from .reading import FileReads
 from .slice_lists import SliceLists
 from .staged import StagedSlices
@@ -56,6 +56,15 @@ class Services:
     write_back: WriteBack | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A truncate that was tried. past: what was written past it; change: of the file as it was known before."""
+
+    length: int
+    past: list[Run]
+    change: int
+
+
 class FileData:
     """See the module. ``mtime_ns`` is of the last write here."""
 
@@ -70,7 +79,7 @@ class FileData:
         self._runs = DirtyRuns(services.geometry.chunk_size, services.geometry.block_size)
         self._growth = Growth(inode, services.metadata)
         self._staged = self._staged_slices()
-        self._unfinished: tuple[int, list[Run]] | None = None  # a truncate of unknown outcome
+        self._unfinished: _Cut | None = None  # a truncate of unknown outcome
         self._publisher = Publisher(
             inode.inode_id,
             self._runs,
@@ -288,47 +297,66 @@ class FileData:
 
         With an unknown outcome, that can neither be published nor dropped: all of this is done again first.
         """
-        self._unfinished = (length, past) if past else None
+        self._unfinished = _Cut(length, past, self._lists.change) if past else None
         try:
             inode = await self._set_length(length)
-        except (IOFailure, SessionEnded):
+        except (IOFailure, ClusterError):
             raise
         except CurveFSError:
             self._unfinished = None
             raise
+        self._was_cut(inode, past)
+        return inode
+
+    def _was_cut(self, inode: pb.Inode, past: list[Run]) -> None:
         self._unfinished = None
         self._lists.revalidate(inode)
         self._drop(past)
         self._place_appends()
         self._trim_growth()
         self.mtime_ns = inode.mtime_ns
-        return inode
 
     async def _finish_cut(self) -> None:
-        """Do a truncate of unknown outcome again, having a turn. Raises IOFailure, SessionEnded; a refusal ends it."""
-        if self._unfinished is None:
+        """Do a truncate of unknown outcome again, having a turn. Raises what leaves it unknown; a refusal ends it.
+
+        What another mount has written since is not cut.
+        """
+        cut = self._unfinished
+        if cut is None:
             return
         try:
-            await self._cut(*self._unfinished)
-        except (IOFailure, SessionEnded):
+            inode, _ = await self._services.metadata.read_slices(self.inode_id, 0, 1)
+            if inode.change == cut.change:
+                await self._cut(cut.length, cut.past)
+            else:
+                if inode.change != cut.change + 1 or inode.length != cut.length:
+                    log.error("a file was cut or not, and others have written it since", inode=self.inode_id)
+                    self._latch(IOFailure("it was cut or not, and others have written it since"))
+                self._was_cut(inode, cut.past)
+        except (IOFailure, ClusterError) as error:
+            self._publisher.note_failure(error)
             raise
         except CurveFSError as error:
+            self._unfinished = None
             log.info("a truncate of unknown outcome is refused", inode=self.inode_id, reason=str(error))
+            return
+        self._publisher.note_success()
+        self._services.shifted(self.inode_id)  # the kernel, told of a failure, has kept its pages
 
     def _is_in_doubt(self) -> bool:
         """Say whether reads would guess: the file is cut or not, or has what was appended here already or not."""
         return (
             self._unfinished is not None
             or self._runs.last_in_doubt(self._lists.change) > 0
-            or (self._staged is not None and self._staged.in_doubt)
+            or (self._staged is not None and self._staged.last_in_doubt > 0)
         )
 
     async def _decide(self) -> None:
         """Have what is in doubt done, or answered. Raises IOFailure, ... while nobody answers."""
         deadline = self._deadline()
         await self._drain(self._runs.last_in_doubt(self._lists.change), deadline)
-        if self._staged is not None and self._staged.in_doubt:
-            await self._publish_staged(deadline)
+        if self._staged is not None and (last := self._staged.last_in_doubt):
+            await self._staged.publish(deadline, last)
 
     async def _set_length(self, length: int) -> pb.Inode:
         """Setting a length twice does no harm, so an outcome that a session's end hides is no reason to fail."""
@@ -429,9 +457,9 @@ class FileData:
 
     # --------------------------------------------------------------------------------------------- read
 
-    def reader(self) -> "Reader":
+    def reader(self) -> Reader:
         """Return what one handle reads with."""
-        return Reader(self, self._reads)
+        return Reader(self._reads)
 
     async def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
@@ -451,37 +479,5 @@ class FileData:
         content = self._reads.from_memory(start, self._region_size)
         return (start, content) if content else None
 
-    @property
-    def in_one_block(self) -> bool:
-        """True for a file that a single request can bring."""
-        return self._lists.length <= self._geometry.block_size
-
     def _deadline(self) -> float:
         return trio.current_time() + self._services.store_timeout_s
-
-
-class Reader:
-    """What one handle reads with: its own idea of whether it reads sequentially."""
-
-    def __init__(self, file: FileData, reads: FileReads) -> None:
-        self._file = file
-        self._reads = reads
-        self._ahead = ReadAhead()
-
-    @property
-    def jumped(self) -> bool:
-        """True when the last read was a small one somewhere else than after the one before."""
-        return self._ahead.jumped
-
-    def expect(self) -> None:
-        """Begin to fetch a small file: whoever opens it reads it, as a rule, and all of it."""
-        if self._file.length <= SMALL_FILE_MAX:
-            self._reads.prefetch(0, self._file.length)
-
-    async def read(self, offset: int, size: int) -> bytes:
-        """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
-        start, end = self._ahead.seen(offset, size)
-        if end > start:
-            self._reads.prefetch(start, end)
-        whole = self._ahead.sequential or (offset == 0 and self._file.in_one_block)
-        return await self._reads.read(offset, size, whole_blocks=whole)

@@ -108,9 +108,9 @@ class Publisher:
             try:
                 await self._store_and_publish(batch, deadline)
             except CurveFSError as error:
-                self._note_failure(error)
+                self.note_failure(error)
                 raise
-            self._note_success()
+            self.note_success()
 
     def _next_batch(self, upto: int) -> list[Run]:
         """Return the oldest runs that can be published by one operation.
@@ -384,7 +384,7 @@ class Publisher:
         self.error_count += 1
         self.last_error = error
 
-    def _note_failure(self, error: CurveFSError) -> None:
+    def note_failure(self, error: CurveFSError) -> None:
         """Log an outage of this file once: it is met again at every try."""
         if not self._failing and self._dirty:
             self._failing = True
@@ -395,7 +395,8 @@ class Publisher:
                 reason=str(error),
             )
 
-    def _note_success(self) -> None:
+    def note_success(self) -> None:
+        """Log the end of an outage of this file."""
         if self._failing:
             self._failing = False
             log.info("written data is published after all", inode=self._inode_id)

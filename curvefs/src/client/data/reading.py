@@ -82,6 +82,16 @@ class FileReads:
         self._staged = staged
         self._scattered = 0  # reads of pieces that were not in memory
 
+    @property
+    def published_length(self) -> int:
+        """Return the length as far as it is published."""
+        return self._lists.length
+
+    @property
+    def in_one_block(self) -> bool:
+        """True for a file that a single request can bring."""
+        return self._lists.length <= self._geometry.block_size
+
     async def read(self, offset: int, size: int, *, whole_blocks: bool) -> bytes:
         """Return up to ``size`` bytes; short only at the end of the file. Raises IOFailure, CorruptData."""
         lacked: list[Part] | None = None  # the parts that an object was missing from

@@ -102,14 +102,16 @@ class StagedSlices:
         return self._turns.taken
 
     @property
-    def in_doubt(self) -> bool:
-        """True while an append was tried before the file became as it is known now: it may be there, or not."""
-        return any(
-            one.record.at_end
+    def last_in_doubt(self) -> int:
+        """Return the number of the last append tried before the file became as it is known now; 0: none."""
+        doubted = (
+            one.number
+            for one in self._entries
+            if one.record.at_end
             and one.before not in (None, TRIED_BY_ANOTHER_MOUNT)
             and one.before.change < self._lists.change
-            for one in self._entries
         )
+        return max(doubted, default=0)
 
     @property
     def end(self) -> int:
@@ -164,10 +166,10 @@ class StagedSlices:
 
     # ------------------------------------------------------------------------------------------ publish
 
-    async def publish(self, deadline: float) -> None:
-        """Store and publish everything that is staged now. Raises IOFailure, NoSpace, ...: it is staged still."""
+    async def publish(self, deadline: float, upto: int | None = None) -> None:
+        """Store and publish what is staged now, up to a number. Raises IOFailure, NoSpace, ...: it is staged still."""
         async with self._turns.take(deadline):
-            last = self._entries[-1].number if self._entries else 0
+            last = upto or (self._entries[-1].number if self._entries else 0)
             while self._entries and self._entries[0].number <= last:
                 try:
                     await self._publish_some(deadline)

@@ -6,7 +6,8 @@ from functools import partial
 
 import trio
 
-from ..data.file_data import FileData, Reader
+from ..data.file_data import FileData
+from ..data.reader import Reader
 from .kernel_pages import KernelPages
 from .kernel_view import Opening
 
@@ -30,7 +31,6 @@ class FileHandle:
     errors_seen: int
     opening: Opening | None = None  # until the kernel is known to have done what it was told
     tries: dict[int, int] = field(default_factory=dict)  # to put a region of the file into the kernel
-    giving: set[int] = field(default_factory=set)  # regions that are about to be put
     closed: bool = False  # nobody keeps the file's slice lists true any more
 
     @property
@@ -46,19 +46,17 @@ class FileHandle:
     def arrival_of_pages(self, offset: int) -> trio.Event | None:
         """Return what is set once the kernel should have more than it asked for here, if it is or will be."""
         region = self.file.region_at(offset)
-        if self.flags & os.O_DIRECT or not self.reader.jumped or region in self.giving:
+        if self.flags & os.O_DIRECT or not self.reader.jumped:
             return None
         return self.file.arrival(offset) if self.tries.get(region, 0) < TRIES_MAX else None
 
     async def give_pages(self, pages: KernelPages, offset: int, arrival: trio.Event) -> None:
-        """Put the region around an offset into the kernel when it has arrived."""
-        region = self.file.region_at(offset)
-        self.giving.add(region)
+        """Put the region around an offset, which is wanted, into the kernel when it has arrived."""
         try:
             await arrival.wait()
             await pages.put_from(self.inode_id, partial(self._take_pages, offset))
         finally:
-            self.giving.discard(region)
+            pages.unwant(self.inode_id, self.file.region_at(offset))
 
     def _take_pages(self, offset: int) -> tuple[int, bytes] | None:
         """Return the region around an offset, and where it begins, if all of it is in memory."""

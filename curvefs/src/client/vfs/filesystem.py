@@ -318,7 +318,8 @@ class Vfs:
         handle = self._used(number)
         with stale_if_gone(self._metadata.cache, handle.inode_id):
             data = await handle.reader.read(offset, size)
-        if self.pages.may_put(handle.inode_id) and (arrival := handle.arrival_of_pages(offset)) is not None:
+        arrival = handle.arrival_of_pages(offset) if self.pages.may_put(handle.inode_id) else None
+        if arrival is not None and self.pages.want(handle.inode_id, handle.file.region_at(offset)):
             self._data.start(handle.give_pages, self.pages, offset, arrival)
         return data
 

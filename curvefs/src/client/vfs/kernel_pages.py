@@ -23,6 +23,7 @@ import trio
 log = structlog.get_logger()
 
 PUTS_MAX = 2  # at once, over all inodes
+WANTED_MAX = 256  # regions that arrive or wait for their turn
 
 Put = Callable[[int, int, bytes], Awaitable[None]]
 Taken = tuple[int, bytes]  # where in the file, and what
@@ -36,10 +37,22 @@ class KernelPages:
         self.drop: Callable[[int], Awaitable[None]] | None = None
         self._barred: dict[int, int] = {}  # inode -> how many keep others from putting
         self._putting: dict[int, trio.Event] = {}
+        self._wanted: set[tuple[int, int]] = set()
 
     def may_put(self, inode_id: int) -> bool:
         """Say whether pages may be put now, or soon."""
         return self.put is not None and inode_id not in self._barred
+
+    def want(self, inode_id: int, region: int) -> bool:
+        """Note that a region is to be put, unless it is already or there are too many; unwant() must follow."""
+        if (inode_id, region) in self._wanted or len(self._wanted) >= WANTED_MAX or not self.may_put(inode_id):
+            return False
+        self._wanted.add((inode_id, region))
+        return True
+
+    def unwant(self, inode_id: int, region: int) -> None:
+        """Take want() back."""
+        self._wanted.discard((inode_id, region))
 
     async def put_from(self, inode_id: int, take: Callable[[], Taken | None]) -> None:
         """Take bytes and put them, when others are done, if that may be then and there are any."""

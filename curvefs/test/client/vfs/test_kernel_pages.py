@@ -8,7 +8,7 @@ import trio
 
 from curvefs.src.client.data.readahead import ReadAhead
 from curvefs.src.client.vfs.files import FileHandle
-from curvefs.src.client.vfs.kernel_pages import PUTS_MAX, KernelPages
+from curvefs.src.client.vfs.kernel_pages import PUTS_MAX, WANTED_MAX, KernelPages
 
 pytestmark = pytest.mark.trio
 
@@ -140,13 +140,26 @@ async def test_a_block_that_arrives_is_put_once(autojump_clock):
     pages, handle = pages_of(kernel), random_handle()
     async with trio.open_nursery() as nursery:
         arrival = handle.arrival_of_pages(5)
+        assert pages.want(7, 0)
         nursery.start_soon(handle.give_pages, pages, 5, arrival)
         await trio.testing.wait_all_tasks_blocked()
-        assert handle.arrival_of_pages(6) is None, "somebody waits for it"
+        assert not pages.want(7, 0), "somebody waits for it"
         assert kernel.seen == []
         arrival.set()
     assert kernel.seen == [("put", 7, 0, b"bytes")]
     assert handle.arrival_of_pages(6) is None
+    assert pages.want(7, 0)
+
+
+async def test_only_so_many_are_wanted_and_none_where_the_file_may_change():
+    pages = pages_of(Kernel())
+    assert sum(pages.want(7, region) for region in range(2 * WANTED_MAX)) == WANTED_MAX
+    pages.unwant(7, 3)
+    assert not pages.want(7, 4)
+    assert pages.want(8, 3)
+    pages.unwant(8, 3)
+    pages.bar(8)
+    assert not pages.want(8, 3)
 
 
 async def test_what_arrives_after_the_close_is_not_put(autojump_clock):
