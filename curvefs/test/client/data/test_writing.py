@@ -451,7 +451,7 @@ async def test_a_failing_metaserver_is_not_asked_without_pause(autojump_clock):
 async def test_many_that_wait_for_a_metaserver_learn_in_time_that_it_does_not_answer(autojump_clock, act):
     async with lab(store_timeout_s=60) as this:
         this.metadata.delay_s = 50.0  # until nobody answered in time
-        for method in ("take_chunk_id", "append_slices", "set_length"):
+        for method in ("take_chunk_id", "append_slices", "set_length", "read_slices"):
             this.metadata.fail(method, IOFailure("no answer"), times=1000)
         file = this.open()
         await file.write(0, b"kept")
