@@ -14,6 +14,7 @@ What is written waits in memory, is stored in blocks, then published; what is re
     warm_up.py      filling the disk cache
     outcomes.py     whether a publication was done whose answer never came
     publishing.py   storing dirty runs and publishing them in order
+    all_over.py     which blocks come whole to who reads here and there (pure)
     reading.py      reads of one file: published slices, dirty runs over them
     reader.py       what one handle reads with
     file_data.py    one open file: write, flush, truncate

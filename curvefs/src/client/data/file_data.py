@@ -473,6 +473,10 @@ class FileData:
         """Return what is set once the whole block that a byte lies in is in memory, if it is or comes."""
         return self._reads.arrival(offset)
 
+    def take_coming(self) -> list[int]:
+        """Return where blocks begin that come though nobody has read them; each is returned once."""
+        return self._reads.take_coming()
+
     def region_in_memory(self, offset: int) -> tuple[int, bytes] | None:
         """Return (where it begins, the bytes of) the region around an offset, if all of it is in memory."""
         start = self.region_at(offset) * self._region_size

@@ -1,8 +1,7 @@
 """Blocks from the store in memory: whole ones for sequential readers, pieces of 128 KiB for random ones.
 
 A block of which a piece is here when another is fetched follows whole, behind the reader: somebody goes on asking for
-it. Reads spread over much more than memory holds seldom find one. A block follows its first piece when the reader asks
-for that.
+it. Reads spread over much more than memory holds seldom find one.
 
 128 KiB is two segments, and what the kernel asks for at a time by default. A read asks for all pieces it needs of a
 block with one request; who finds a request under way that covers what it needs waits for that one. Room is taken from
@@ -30,7 +29,7 @@ log = structlog.get_logger()
 PIECE_SIZE = 128 << 10
 BLOCK_OVERHEAD = 1024  # bytes of memory for a block besides its own; measured: 760 as a whole, 890 with a piece
 REQUEST_OVERHEAD = 8192  # and for a request on its way, with the task that waits for it; measured: 7,600
-BEHIND_MAX = 8  # blocks that follow their readers at a time
+BEHIND_MAX = 4  # blocks that follow their readers at a time
 _SEGMENTS_PER_PIECE = PIECE_SIZE // SEGMENT_SIZE
 
 Segments = list[memoryview]
@@ -139,12 +138,10 @@ class ReadCache:
         *,
         block_format: int,
         whole: bool,
-        follow: bool = False,
     ) -> Segments:
         """Return bytes [offset, offset + size) of a block as consecutive pieces.
 
-        whole: fetch all of it on a miss, in any case; follow: behind the reader. Raises ObjectNotFound, CorruptData,
-        IOFailure after the deadline.
+        whole: fetch all of it on a miss. Raises ObjectNotFound, CorruptData, IOFailure after the deadline.
         """
         parts = self.peek(name, offset, size)
         if parts is not None:
@@ -159,7 +156,7 @@ class ReadCache:
                 raise request.error
             # Whoever asked was cancelled, or had less time: one of those who waited asks again.
         block = self._blocks.get(name)
-        follow = follow or (block is not None and bool(block.pieces))
+        follow = block is not None and bool(block.pieces)
         if whole and self._take_room(block_length):
             request = self._request(name, 0, block_length, block_format, kept=True, whole=True)
             segments = await self._fetch(request, block_length, deadline)

@@ -22,9 +22,10 @@ from ...object.protocol import ObjectNotFound
 from ...slices.geometry import BlockRange, Geometry
 from ...slices.names import block_name
 from ...slices.overlay import overlay
+from .all_over import ReadAllOver
 from .budget import MemoryBudget
 from .dirty import DirtyRuns
-from .read_cache import ReadCache, Segments
+from .read_cache import ReadCache, Request, Segments
 from .slice_lists import SliceLists
 from .staged import StagedSlices
 
@@ -32,8 +33,6 @@ log = structlog.get_logger()
 
 FETCH_TRIES = 100
 PREFETCH_BLOCKS_MAX = 32
-SCATTERED_MIN = 16  # reads of pieces after which a file counts as read all over
-FOLLOWED_MEMORIES = 4  # a file of more memory budgets than this never does
 PARTS_FROM_MEMORY_MAX = 64  # a region in more parts is not worth the time
 _ZEROS = memoryview(bytes(1 << 20))
 
@@ -80,7 +79,9 @@ class FileReads:
         self._in_doubt = in_doubt
         self._decide = decide
         self._staged = staged
-        self._scattered = 0  # reads of pieces that were not in memory
+        self._all_over = ReadAllOver(geometry.block_size, budget.limit)
+        self._coming = 0  # blocks that nobody has read
+        self._came: list[int] = []  # where those begin of which nobody was told
 
     @property
     def published_length(self) -> int:
@@ -258,7 +259,9 @@ class FileReads:
         assert part.slice is not None, "no hole"
         assert part.block is not None, "no hole"
         name = self._name(part.slice, part.block)
-        follow = not whole and self._is_read_all_over()
+        if not whole and self._all_over.seen(part.offset, self._lists.length):
+            whole = True
+            self._bring_others()
         read = partial(
             self._cache.read,
             name,
@@ -268,7 +271,6 @@ class FileReads:
             deadline,
             block_format=part.slice.object.block_format,
             whole=whole,
-            follow=follow,
         )
         try:
             return await read()
@@ -280,12 +282,33 @@ class FileReads:
             log.error("a block is damaged", inode=self._inode_id, offset=part.offset, object=name, reason=str(error))
             raise CorruptData(f"inode {self._inode_id} at {part.offset}, object {name}: {error}") from error
 
-    def _is_read_all_over(self) -> bool:
-        """Count a read here and there; say whether there were many, and not too many, for the size of the file."""
-        self._scattered += 1
-        blocks = self._lists.length // self._geometry.block_size + 1
-        small = self._lists.length <= FOLLOWED_MEMORIES * self._budget.limit
-        return small and SCATTERED_MIN < self._scattered <= SCATTERED_MIN + 2 * blocks
+    def _bring_others(self) -> None:
+        """Begin to fetch blocks that nobody has read, as many as may be on their way and memory has room for."""
+        deadline = self._deadline()
+        for _ in range(self._all_over.others - self._coming):
+            at = self._all_over.next_other(self._lists.length)
+            if at is None or self._unknown([(at, 1)]):
+                return
+            (part,) = self._parts(at, 1)
+            if part.slice is None or part.block is None:
+                continue
+            name = self._name(part.slice, part.block)
+            request = self._cache.plan(name, part.block.block_length, part.slice.object.block_format)
+            if request is not None:
+                self._coming += 1
+                self._came.append(at)
+                self._start(self._bring, request, deadline)
+
+    async def _bring(self, request: Request, deadline: float) -> None:
+        try:
+            await self._cache.fetch_ahead(request, deadline)
+        finally:
+            self._coming -= 1
+
+    def take_coming(self) -> list[int]:
+        """Return where blocks begin that come though nobody has read them; each is returned once."""
+        came, self._came = self._came, []
+        return came
 
     def _missing(self, offset: int, reason: str) -> IOFailure:
         """A published object is gone: nothing that waiting would cure (rule 5)."""

@@ -3,6 +3,7 @@
 import gc
 import tracemalloc
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -43,11 +44,9 @@ class Cache:
         calls = StoreCalls(self.store, BlockCodec(b"", bytes), uploads_max=2, downloads_max=8, random_s=lambda: 0.5)
         self.cache = ReadCache(self.budget, calls, self.dropped.append, trio.lowlevel.spawn_system_task)
 
-    async def read(self, name: str, offset: int, size: int, *, whole: bool = False, follow: bool = False) -> bytes:
+    async def read(self, name: str, offset: int, size: int, *, whole: bool = False) -> bytes:
         deadline = trio.current_time() + 10
-        parts = await self.cache.read(
-            name, offset, size, BLOCK, deadline, block_format=framing.FORMAT, whole=whole, follow=follow
-        )
+        parts = await self.cache.read(name, offset, size, BLOCK, deadline, block_format=framing.FORMAT, whole=whole)
         return b"".join(parts)
 
     def has_whole(self, name: str) -> bool:
@@ -87,17 +86,17 @@ async def test_a_block_of_which_a_piece_is_here_follows_whole(autojump_clock, in
     assert this.budget.cached == KEPT
 
 
-async def test_a_block_follows_its_first_piece_for_who_asks_for_that(autojump_clock, in_the_loop):
+async def test_who_waits_for_a_block_is_told_of_its_arrival(autojump_clock, in_the_loop):
     this = Cache(10 * MIB)
     await this.read("b", 0, 10)
-    assert this.cache.arrival("a") is None
-    assert await this.read("a", 0, 10, follow=True) == DATA[:10]
-    arrival = this.cache.arrival("a")
-    assert not arrival.is_set()
-    await arrival.wait()
+    assert this.cache.arrival("a") is this.cache.arrival("b") is None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(this.read, "a", 0, 10, whole=True))
+        await trio.testing.wait_all_tasks_blocked()
+        arrival = this.cache.arrival("a")
+        assert not arrival.is_set()
+    assert arrival.is_set()
     assert this.has_whole("a")
-    assert this.cache.arrival("b") is None
-    assert this.store.counts == {"get": 3}
 
 
 async def test_few_blocks_follow_at_a_time(autojump_clock, in_the_loop, monkeypatch):

@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.cache import block_files
+from curvefs.src.client.data.all_over import OTHERS_MAX, SCATTERED_MIN
 from curvefs.src.client.data.file_data import FileData
 from curvefs.src.client.data.read_cache import BLOCK_OVERHEAD
-from curvefs.src.client.data.reading import SCATTERED_MIN
 from curvefs.src.client.data.slice_lists import MAX_AGE_S
 from curvefs.src.common.errors import CorruptData, IOFailure
 from curvefs.src.object.fault import Fault
@@ -400,23 +400,41 @@ async def read_here_and_there(file: FileData, data: bytes, step: int) -> None:
         await trio.sleep(1)
 
 
-@pytest.mark.parametrize(("memory", "followed"), [(40 * MIB, True), (3 * MIB, False)])
-async def test_a_file_that_is_read_all_over_follows_whole_if_it_is_of_the_size_of_memory(
-    autojump_clock, memory, followed
-):
+@pytest.mark.parametrize(("memory", "comes"), [(40 * MIB, True), (3 * MIB, False)])
+async def test_a_file_that_is_read_all_over_comes_whole_if_it_is_of_the_size_of_memory(autojump_clock, memory, comes):
     async with lab(MIDDLE, memory_budget=memory) as this:
         data = pattern(16 * MIB)
         file = await written(this, data)
-        await read_here_and_there(file, data, 512 * KIB)  # one piece of each block
-        assert file.arrival(0) is None
-        assert this.store.counts == {"get": 32 + (32 - SCATTERED_MIN if followed else 0)}
-        assert (file.arrival(len(data) - 1) is not None) == followed
+        await read_here_and_there(file, data, 512 * KIB)  # each block once, the second half of them whole
+        others = file.take_coming()
+        assert others == [number * 512 * KIB for number in range(len(others))]
+        assert len(others) == (10 if comes else 0)
+        assert this.store.counts == {"get": 32 + len(others)}
+        here = [file.arrival(at) is not None for at in range(0, len(data), 512 * KIB)]
+        assert here == ([True] * 10 + [False] * 6 + [True] * 16 if comes else [False] * 32)
+        assert file.take_coming() == []
 
 
-async def test_a_file_is_not_fetched_whole_again_and_again(autojump_clock):
+async def test_a_file_is_not_fetched_whole_again_and_again(autojump_clock, monkeypatch):
     async with lab(MIDDLE, memory_budget=8 * MIB) as this:
-        data = pattern(16 * MIB)
+        data, sizes = pattern(16 * MIB), []
         file = await written(this, data)
+        get = this.objects.get
+        monkeypatch.setattr(this.objects, "get", lambda *what: sizes.append(len(got := get(*what))) or got)
         for _ in range(10):  # memory holds a part of it
             await read_here_and_there(file, data, 512 * KIB)
-        assert this.store.counts["get"] < 10 * 32 + 2 * 33 + 1
+        assert sum(size > 256 * KIB for size in sizes) == 32
+        assert len(sizes) > 32 + SCATTERED_MIN, "what memory lost came again, in pieces"
+
+
+async def test_of_blocks_that_nobody_has_read_few_are_on_their_way(autojump_clock):
+    async with lab(MIDDLE) as this:
+        file = await written(this, pattern(24 * MIB))
+        for at in [*range(16 * MIB, 24 * MIB, 512 * KIB), *range(16 * MIB + 256 * KIB, 24 * MIB, 512 * KIB)]:
+            await file.read(at, 10)
+            await trio.sleep(1)
+        file.take_coming()
+        async with trio.open_nursery() as nursery:
+            for at in range(8 * MIB, 14 * MIB, 512 * KIB):
+                nursery.start_soon(file.read, at, 10)
+        assert len(file.take_coming()) == OTHERS_MAX
