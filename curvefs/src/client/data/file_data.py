@@ -474,7 +474,7 @@ class FileData:
         return self._reads.arrival(offset)
 
     def take_coming(self) -> list[int]:
-        """Return where blocks begin that come though nobody has read them; each is returned once."""
+        """Return places whose blocks come, or are here, besides those that were read; each is returned once."""
         return self._reads.take_coming()
 
     def region_in_memory(self, offset: int) -> tuple[int, bytes] | None:

@@ -29,7 +29,7 @@ log = structlog.get_logger()
 PIECE_SIZE = 128 << 10
 BLOCK_OVERHEAD = 1024  # bytes of memory for a block besides its own; measured: 760 as a whole, 890 with a piece
 REQUEST_OVERHEAD = 8192  # and for a request on its way, with the task that waits for it; measured: 7,600
-BEHIND_MAX = 4  # blocks that follow their readers at a time
+BEHIND_MAX = 8  # blocks that follow their readers at a time
 _SEGMENTS_PER_PIECE = PIECE_SIZE // SEGMENT_SIZE
 
 Segments = list[memoryview]
@@ -141,7 +141,7 @@ class ReadCache:
     ) -> Segments:
         """Return bytes [offset, offset + size) of a block as consecutive pieces.
 
-        whole: fetch all of it on a miss. Raises ObjectNotFound, CorruptData, IOFailure after the deadline.
+        whole: fetch all of it on a miss, in any case. Raises ObjectNotFound, CorruptData, IOFailure after the deadline.
         """
         parts = self.peek(name, offset, size)
         if parts is not None:
@@ -156,7 +156,7 @@ class ReadCache:
                 raise request.error
             # Whoever asked was cancelled, or had less time: one of those who waited asks again.
         block = self._blocks.get(name)
-        follow = block is not None and bool(block.pieces)
+        again = block is not None and bool(block.pieces)
         if whole and self._take_room(block_length):
             request = self._request(name, 0, block_length, block_format, kept=True, whole=True)
             segments = await self._fetch(request, block_length, deadline)
@@ -167,12 +167,23 @@ class ReadCache:
         whole = end - start == block_length
         request = self._request(name, start, end - start, block_format, kept=kept, whole=whole)
         segments = await self._fetch(request, block_length, deadline)
-        if follow and self._behind < BEHIND_MAX:
-            rest = self.plan(name, block_length, block_format)
-            if rest is not None:
-                self._behind += 1
-                self._start(self._follow, rest, deadline)
+        if again:
+            self.bring(name, block_length, deadline, block_format=block_format, at_a_time=BEHIND_MAX)
         return _cut(segments, start, offset, size)
+
+    def bring(self, name: str, block_length: int, deadline: float, *, block_format: int, at_a_time: int) -> bool:
+        """Have a whole block come, and readers wait for it; says whether it comes or is here.
+
+        at_a_time: how many may be on their way like this, of the whole mount; the others wait for the store, too.
+        """
+        if self.arrival(name) is not None:
+            return True
+        request = self.plan(name, block_length, block_format) if self._behind < at_a_time else None
+        if request is None:
+            return False
+        self._behind += 1
+        self._start(self._follow, request, deadline)
+        return True
 
     async def _follow(self, request: Request, deadline: float) -> None:
         try:

@@ -25,7 +25,7 @@ from ...slices.overlay import overlay
 from .all_over import ReadAllOver
 from .budget import MemoryBudget
 from .dirty import DirtyRuns
-from .read_cache import ReadCache, Request, Segments
+from .read_cache import BEHIND_MAX, ReadCache, Segments
 from .slice_lists import SliceLists
 from .staged import StagedSlices
 
@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 FETCH_TRIES = 100
 PREFETCH_BLOCKS_MAX = 32
+PARTS_LOOKED_AT = 8  # at a time, for what else is to come
 PARTS_FROM_MEMORY_MAX = 64  # a region in more parts is not worth the time
 _ZEROS = memoryview(bytes(1 << 20))
 
@@ -80,7 +81,7 @@ class FileReads:
         self._decide = decide
         self._staged = staged
         self._all_over = ReadAllOver(geometry.block_size, budget.limit)
-        self._coming = 0  # blocks that nobody has read
+        self._others_at = 0  # where the next block begins that may come besides
         self._came: list[int] = []  # where those begin of which nobody was told
 
     @property
@@ -256,12 +257,17 @@ class FileReads:
         return fetched
 
     async def _read_block(self, part: Part, deadline: float, *, whole: bool) -> Segments:
+        if not whole and self._all_over.seen(self._lists.length):
+            self._bring(part, BEHIND_MAX)
+        segments = await self._read_verified(part, deadline, whole=whole)
+        if not whole:
+            self._bring_others()
+        return segments
+
+    async def _read_verified(self, part: Part, deadline: float, *, whole: bool) -> Segments:
         assert part.slice is not None, "no hole"
         assert part.block is not None, "no hole"
         name = self._name(part.slice, part.block)
-        if not whole and self._all_over.seen(part.offset, self._lists.length):
-            whole = True
-            self._bring_others()
         read = partial(
             self._cache.read,
             name,
@@ -282,31 +288,34 @@ class FileReads:
             log.error("a block is damaged", inode=self._inode_id, offset=part.offset, object=name, reason=str(error))
             raise CorruptData(f"inode {self._inode_id} at {part.offset}, object {name}: {error}") from error
 
-    def _bring_others(self) -> None:
-        """Begin to fetch blocks that nobody has read, as many as may be on their way and memory has room for."""
-        deadline = self._deadline()
-        for _ in range(self._all_over.others - self._coming):
-            at = self._all_over.next_other(self._lists.length)
-            if at is None or self._unknown([(at, 1)]):
-                return
-            (part,) = self._parts(at, 1)
-            if part.slice is None or part.block is None:
-                continue
-            name = self._name(part.slice, part.block)
-            request = self._cache.plan(name, part.block.block_length, part.slice.object.block_format)
-            if request is not None:
-                self._coming += 1
-                self._came.append(at)
-                self._start(self._bring, request, deadline)
+    def _bring(self, part: Part, at_a_time: int) -> bool:
+        """Have the block of a part come whole; says whether it comes or is here, or there is none."""
+        if part.slice is None or part.block is None:
+            return True
+        return self._cache.bring(
+            self._name(part.slice, part.block),
+            part.block.block_length,
+            self._deadline(),
+            block_format=part.slice.object.block_format,
+            at_a_time=at_a_time,
+        )
 
-    async def _bring(self, request: Request, deadline: float) -> None:
-        try:
-            await self._cache.fetch_ahead(request, deadline)
-        finally:
-            self._coming -= 1
+    def _bring_others(self) -> None:
+        """Have blocks come that come next in the file, as many as may be on their way and memory has room for."""
+        at_a_time = self._all_over.others(self._lists.length)
+        block_size = self._geometry.block_size
+        for _ in range(PARTS_LOOKED_AT if at_a_time else 0):
+            at = self._others_at
+            if at >= self._lists.length or self._unknown([(at, 1)]):
+                return
+            part = self._parts(at, min(block_size - at % block_size, self._lists.length - at))[0]
+            if not self._bring(part, at_a_time):
+                return
+            self._came.append(at)
+            self._others_at = at + part.length
 
     def take_coming(self) -> list[int]:
-        """Return where blocks begin that come though nobody has read them; each is returned once."""
+        """Return places whose blocks come, or are here, besides those that were read; each is returned once."""
         came, self._came = self._came, []
         return came
 

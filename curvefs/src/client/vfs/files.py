@@ -43,12 +43,15 @@ class FileHandle:
         """True when it may change the file."""
         return may_write(self.flags)
 
-    def arrival_of_pages(self, offset: int) -> trio.Event | None:
-        """Return what is set once the kernel should have more than it asked for here, if it is or will be."""
-        region = self.file.region_at(offset)
+    def arrivals_of_pages(self, offset: int) -> list[tuple[int, trio.Event]]:
+        """Return where the kernel should have more than it asked for at an offset, and what is set once it is here."""
         if self.flags & os.O_DIRECT or not self.reader.jumped:
-            return None
-        return self.file.arrival(offset) if self.tries.get(region, 0) < TRIES_MAX else None
+            return []
+        untried = (at for at in (offset, *self.file.take_coming()) if self._may_try(at))
+        return [(at, arrival) for at in untried if (arrival := self.file.arrival(at)) is not None]
+
+    def _may_try(self, offset: int) -> bool:
+        return self.tries.get(self.file.region_at(offset), 0) < TRIES_MAX
 
     async def give_pages(self, pages: KernelPages, offset: int, arrival: trio.Event) -> None:
         """Put the region around an offset, which is wanted, into the kernel when it has arrived."""

@@ -319,9 +319,8 @@ class Vfs:
         with stale_if_gone(self._metadata.cache, handle.inode_id):
             data = await handle.reader.read(offset, size)
         if self.pages.may_put(handle.inode_id):
-            for at in (offset, *handle.file.take_coming()):
-                arrival = handle.arrival_of_pages(at)
-                if arrival is not None and self.pages.want(handle.inode_id, handle.file.region_at(at)):
+            for at, arrival in handle.arrivals_of_pages(offset):
+                if self.pages.want(handle.inode_id, handle.file.region_at(at)):
                     self._data.start(handle.give_pages, self.pages, at, arrival)
         return data
 

@@ -9,9 +9,10 @@ from structlog.testing import capture_logs
 
 from curvefs.proto import metaserver_pb2 as pb
 from curvefs.src.client.cache import block_files
-from curvefs.src.client.data.all_over import OTHERS_MAX, SCATTERED_MIN
+from curvefs.src.client.data.all_over import OTHERS_MAX, WHOLE_AFTER, ReadAllOver
+from curvefs.src.client.data.budget import MemoryBudget
 from curvefs.src.client.data.file_data import FileData
-from curvefs.src.client.data.read_cache import BLOCK_OVERHEAD
+from curvefs.src.client.data.read_cache import BEHIND_MAX, BLOCK_OVERHEAD
 from curvefs.src.client.data.slice_lists import MAX_AGE_S
 from curvefs.src.common.errors import CorruptData, IOFailure
 from curvefs.src.object.fault import Fault
@@ -405,14 +406,40 @@ async def test_a_file_that_is_read_all_over_comes_whole_if_it_is_of_the_size_of_
     async with lab(MIDDLE, memory_budget=memory) as this:
         data = pattern(16 * MIB)
         file = await written(this, data)
-        await read_here_and_there(file, data, 512 * KIB)  # each block once, the second half of them whole
+        await read_here_and_there(file, data, 512 * KIB)  # one piece of each block
         others = file.take_coming()
         assert others == [number * 512 * KIB for number in range(len(others))]
-        assert len(others) == (10 if comes else 0)
+        assert len(others) == (26 if comes else 0)
         assert this.store.counts == {"get": 32 + len(others)}
         here = [file.arrival(at) is not None for at in range(0, len(data), 512 * KIB)]
-        assert here == ([True] * 10 + [False] * 6 + [True] * 16 if comes else [False] * 32)
+        assert here == [number < len(others) for number in range(32)]
         assert file.take_coming() == []
+
+
+async def test_later_blocks_come_whole_at_once_and_readers_that_are_too_many_get_pieces(autojump_clock, monkeypatch):
+    monkeypatch.setattr(ReadAllOver, "others", lambda *_: 0)
+    async with lab(MIDDLE) as this:
+        data, sizes = pattern(32 * MIB), []
+        file = await written(this, data)
+        get = this.objects.get
+        monkeypatch.setattr(this.objects, "get", lambda *what: sizes.append(len(got := get(*what))) or got)
+        await read_here_and_there(file, data[: 34 * 512 * KIB], 512 * KIB)
+        assert [size > 512 * KIB for size in sizes] == [False] * WHOLE_AFTER + [True] * 2
+        sizes.clear()
+        await read_all_at_once(file, range(20 * MIB, 20 * MIB + 2 * BEHIND_MAX * 512 * KIB, 512 * KIB))
+        assert sorted(size > 512 * KIB for size in sizes) == [False] * BEHIND_MAX + [True] * BEHIND_MAX
+
+
+async def test_what_comes_besides_is_all_that_a_block_of_the_file_consists_of(autojump_clock):
+    async with lab(MIDDLE) as this:
+        data = pattern(16 * MIB)
+        file = await written(this, data)
+        for at in (100 * KIB, 300 * KIB, 512 * KIB):
+            await file.write(at, data[at : at + 10 * KIB])
+            await file.flush()
+        await read_here_and_there(file, data, 512 * KIB)
+        assert file.take_coming()[:6] == [at * KIB for at in (0, 100, 110, 300, 310, 512)]
+        assert file.region_in_memory(0) == (0, data[: 512 * KIB])
 
 
 async def test_a_file_is_not_fetched_whole_again_and_again(autojump_clock, monkeypatch):
@@ -421,20 +448,28 @@ async def test_a_file_is_not_fetched_whole_again_and_again(autojump_clock, monke
         file = await written(this, data)
         get = this.objects.get
         monkeypatch.setattr(this.objects, "get", lambda *what: sizes.append(len(got := get(*what))) or got)
-        for _ in range(10):  # memory holds a part of it
+        for _ in range(20):  # memory holds a part of it
             await read_here_and_there(file, data, 512 * KIB)
-        assert sum(size > 256 * KIB for size in sizes) == 32
-        assert len(sizes) > 32 + SCATTERED_MIN, "what memory lost came again, in pieces"
+        assert 32 < sum(size > 256 * KIB for size in sizes) <= 3 * 33
 
 
-async def test_of_blocks_that_nobody_has_read_few_are_on_their_way(autojump_clock):
+async def test_few_blocks_come_besides_at_a_time_and_none_without_room(autojump_clock, monkeypatch):
     async with lab(MIDDLE) as this:
         file = await written(this, pattern(24 * MIB))
         for at in [*range(16 * MIB, 24 * MIB, 512 * KIB), *range(16 * MIB + 256 * KIB, 24 * MIB, 512 * KIB)]:
             await file.read(at, 10)
             await trio.sleep(1)
-        file.take_coming()
-        async with trio.open_nursery() as nursery:
-            for at in range(8 * MIB, 14 * MIB, 512 * KIB):
-                nursery.start_soon(file.read, at, 10)
-        assert len(file.take_coming()) == OTHERS_MAX
+        before = len(file.take_coming())
+        with monkeypatch.context() as patched:
+            patched.setattr(MemoryBudget, "take_cached", lambda *_: False)
+            await read_all_at_once(file, range(8 * MIB, 10 * MIB, 512 * KIB))
+            assert file.take_coming() == []
+        await read_all_at_once(file, range(10 * MIB, 14 * MIB, 512 * KIB))
+        assert 0 < len(others := file.take_coming()) <= OTHERS_MAX
+        assert others[0] == before * 512 * KIB
+
+
+async def read_all_at_once(file: FileData, places: range) -> None:
+    async with trio.open_nursery() as nursery:
+        for at in places:
+            nursery.start_soon(file.read, at, 10)
